@@ -1,0 +1,7 @@
+//! releq's workbench: a trained network and a dataset enter, one checked image and its measurements leave.
+//!
+//! Modules in the order data flows through them.
+
+#![forbid(unsafe_code)]
+
+pub mod network;

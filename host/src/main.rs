@@ -1,0 +1,3 @@
+//! The door of the workbench.
+
+fn main() {}

@@ -1,0 +1,229 @@
+//! The float network every door of the workbench speaks: layers in order, with their trained parameters.
+//!
+//! Import and the zoo make it, training changes its parameters, lowering turns it and a plan into an image.
+//! Tensors are NCHW while floats are involved; images of the device are NHWC, and lowering does the turn.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a value comes from: the network's input or a node's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Source {
+    /// The input image, normalised.
+    Input,
+    /// The output of the node at this index.
+    Node(usize),
+}
+
+/// What enters the network and how pixels become its floats: `x = (pixel / 255 − mean) / std`, per channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputSpec {
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// Mean of each channel, in units of pixel / 255.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, in units of pixel / 255; never zero.
+    pub std: Vec<f32>,
+}
+
+impl InputSpec {
+    /// Pixels scaled to 0..=1 and nothing else.
+    pub fn unit(shape: [usize; 3]) -> Self {
+        Self { shape, mean: vec![0.0; shape[0]], std: vec![1.0; shape[0]] }
+    }
+}
+
+/// A sliding window: kernel, stride and zero padding, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Steps down and right.
+    pub stride: [usize; 2],
+    /// Padding: top, left, bottom, right.
+    pub padding: [usize; 4],
+}
+
+impl Window {
+    /// A square kernel with equal stride and equal padding on all sides.
+    pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
+    }
+
+    /// Output height and width for an input of `height` × `width`, or `None` where the kernel does not fit.
+    pub fn output(&self, height: usize, width: usize) -> Option<[usize; 2]> {
+        let span = |size: usize, before: usize, after: usize, kernel: usize, stride: usize| {
+            (size + before + after).checked_sub(kernel).map(|room| room / stride + 1)
+        };
+        let [top, left, bottom, right] = self.padding;
+        Some([
+            span(height, top, bottom, self.kernel[0], self.stride[0])?,
+            span(width, left, right, self.kernel[1], self.stride[1])?,
+        ])
+    }
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// 2-D convolution. Parameters `<name>.weight` `[out, in / groups, kh, kw]` and, if `bias`, `<name>.bias` `[out]`.
+    /// `groups` is 1, or the number of input channels (depthwise, `out` = in).
+    Conv {
+        /// Output channels.
+        out: usize,
+        /// Kernel, stride and padding.
+        window: Window,
+        /// Channel groups.
+        groups: usize,
+        /// Whether a bias is added.
+        bias: bool,
+    },
+    /// Fully connected over the flattened input. Parameters `<name>.weight` `[out, in]` and, if `bias`, `<name>.bias`.
+    Dense {
+        /// Output features.
+        out: usize,
+        /// Whether a bias is added.
+        bias: bool,
+    },
+    /// Batch normalisation over channels. Parameters `<name>.{weight,bias,running_mean,running_var}` `[channels]`.
+    BatchNorm {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// Maximum over each window; padding never wins.
+    MaxPool {
+        /// Kernel, stride and padding.
+        window: Window,
+    },
+    /// Mean over each window, padding counted as zeros.
+    AvgPool {
+        /// Kernel, stride and padding.
+        window: Window,
+    },
+    /// Mean over height and width.
+    GlobalAvgPool,
+    /// Element-wise sum of two inputs of one shape.
+    Add,
+    /// `[c, h, w]` to `[c·h·w]`, in that order.
+    Flatten,
+}
+
+/// One layer of the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique name; prefixes its parameters.
+    pub name: String,
+    /// What it computes.
+    #[serde(flatten)]
+    pub op: Op,
+    /// Where its inputs come from: one, or two for [`Op::Add`].
+    pub inputs: Vec<Source>,
+}
+
+/// A float tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// `shape.product()` values.
+    pub data: Vec<f32>,
+}
+
+/// Layers in topological order, the last being the output (logits), without parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// A name for tables and files.
+    pub name: String,
+    /// What enters.
+    pub input: InputSpec,
+    /// The layers.
+    pub nodes: Vec<Node>,
+}
+
+/// A network: its graph and its trained parameters by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The layers.
+    pub graph: Graph,
+    /// Parameters, `<node>.<part>`.
+    pub parameters: BTreeMap<String, Tensor>,
+}
+
+impl Graph {
+    /// Output shape `[c, h, w]` of every node, in order; dense layers give `[out, 1, 1]`.
+    ///
+    /// # Errors
+    /// The first node whose input is missing or does not fit, in one sentence.
+    pub fn shapes(&self) -> Result<Vec<[usize; 3]>, String> {
+        let mut shapes: Vec<[usize; 3]> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs: Vec<[usize; 3]> = node
+                .inputs
+                .iter()
+                .map(|source| match source {
+                    Source::Input => Ok(self.input.shape),
+                    Source::Node(index) => {
+                        shapes.get(*index).copied().ok_or_else(|| format!("`{}` reads a later layer", node.name))
+                    }
+                })
+                .collect::<Result<_, _>>()?;
+            shapes.push(node.op.output_shape(&inputs).map_err(|reason| format!("layer `{}`: {reason}", node.name))?);
+        }
+        Ok(shapes)
+    }
+
+    /// Shape of what `source` gives, with `shapes` from [`Graph::shapes`].
+    pub fn shape_of(&self, source: Source, shapes: &[[usize; 3]]) -> [usize; 3] {
+        match source {
+            Source::Input => self.input.shape,
+            Source::Node(index) => shapes[index],
+        }
+    }
+
+    /// Indices of the nodes that carry weights a plan gives bits to, in order.
+    pub fn weighted(&self) -> Vec<usize> {
+        let weighted = |node: &Node| matches!(node.op, Op::Conv { .. } | Op::Dense { .. });
+        (0..self.nodes.len()).filter(|&index| weighted(&self.nodes[index])).collect()
+    }
+}
+
+impl Op {
+    fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
+        let arity = if matches!(self, Op::Add) { 2 } else { 1 };
+        if inputs.len() != arity {
+            return Err(format!("takes {arity} input(s), has {}", inputs.len()));
+        }
+        let [channels, height, width] = inputs[0];
+        let slide = |window: &Window| {
+            if window.stride.contains(&0) || window.kernel.contains(&0) {
+                return Err("has a kernel or stride of zero".to_owned());
+            }
+            window.output(height, width).ok_or_else(|| {
+                format!("its {}×{} kernel does not fit a {height}×{width} input", window.kernel[0], window.kernel[1])
+            })
+        };
+        match self {
+            Op::Conv { out, window, groups, .. } => {
+                if *groups != 1 && !(*groups == channels && *out == channels) {
+                    return Err(format!("{groups} groups over {channels} channels are neither plain nor depthwise"));
+                }
+                let [h, w] = slide(window)?;
+                Ok([*out, h, w])
+            }
+            Op::Dense { out, .. } => Ok([*out, 1, 1]),
+            Op::BatchNorm { .. } | Op::Relu => Ok(inputs[0]),
+            Op::MaxPool { window } | Op::AvgPool { window } => {
+                let [h, w] = slide(window)?;
+                Ok([channels, h, w])
+            }
+            Op::GlobalAvgPool => Ok([channels, 1, 1]),
+            Op::Add if inputs[0] == inputs[1] => Ok(inputs[0]),
+            Op::Add => Err(format!("adds {:?} to {:?}", inputs[0], inputs[1])),
+            Op::Flatten => Ok([channels * height * width, 1, 1]),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The plan: how many bits each layer's weights and activations get.
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Fewest and most bits a weight or an activation may have.
+pub const BITS: core::ops::RangeInclusive<u8> = 1..=8;
+
+/// Bits of one layer: its weights, and the activations it produces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LayerBits {
+    /// Bits of each weight, 1..=8.
+    pub weights: u8,
+    /// Bits of each output activation, 1..=8.
+    pub activations: u8,
+}
+
+/// Bits of every weighted layer of a network, in forward order.
+///
+/// Written as weight bits `2,2,3,2`, or with activation bits after a colon: `2:8,2:4,3:4,2:8`.
+/// The output layer's activation bits say nothing, since logits stay 32-bit; they are kept at what was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BitPlan(Vec<LayerBits>);
+
+/// Why a text is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A number is missing or is no number.
+    #[error("`{0}` is not a bit-width; a plan is one number a layer, like 2,2,3,2 (weights) or 2:8,2:4 (weights:activations)")]
+    NotANumber(String),
+    /// A width outside 1..=8.
+    #[error("{0} bits are outside 1..=8; write widths from 1 to 8")]
+    OutOfRange(u8),
+}
+
+impl BitPlan {
+    /// A plan from its layers.
+    ///
+    /// # Errors
+    /// [`PlanError::OutOfRange`] for the first width outside 1..=8.
+    pub fn new(layers: Vec<LayerBits>) -> Result<Self, PlanError> {
+        let widths = layers.iter().flat_map(|layer| [layer.weights, layer.activations]);
+        match widths.into_iter().find(|bits| !BITS.contains(bits)) {
+            Some(bits) => Err(PlanError::OutOfRange(bits)),
+            None => Ok(Self(layers)),
+        }
+    }
+
+    /// The same width for every layer's weights, with 8-bit activations.
+    ///
+    /// # Errors
+    /// [`PlanError::OutOfRange`] if `weights` is outside 1..=8.
+    pub fn uniform(weights: u8, layers: usize) -> Result<Self, PlanError> {
+        Self::new(vec![LayerBits { weights, activations: 8 }; layers])
+    }
+
+    /// The layers in forward order.
+    pub fn layers(&self) -> &[LayerBits] {
+        &self.0
+    }
+
+    /// Unweighted mean of the weight bits.
+    pub fn mean_weight_bits(&self) -> f64 {
+        let total: f64 = self.0.iter().map(|layer| f64::from(layer.weights)).sum();
+        total / self.0.len().max(1) as f64
+    }
+}
+
+impl fmt::Display for BitPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0.iter().all(|layer| layer.activations == 8);
+        for (index, layer) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            if plain {
+                write!(f, "{comma}{}", layer.weights)?;
+            } else {
+                write!(f, "{comma}{}:{}", layer.weights, layer.activations)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for BitPlan {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let number = |part: &str| part.trim().parse::<u8>().map_err(|_| PlanError::NotANumber(part.trim().to_owned()));
+        let layer = |part: &str| {
+            let (weights, activations) = part.split_once(':').unwrap_or((part, "8"));
+            Ok(LayerBits { weights: number(weights)?, activations: number(activations)? })
+        };
+        Self::new(text.split(',').map(layer).collect::<Result<_, PlanError>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        for text in ["2,2,3,2", "8", "2:8,2:4,3:4,2:8"] {
+            assert_eq!(text.parse::<BitPlan>().unwrap().to_string(), text);
+        }
+        assert_eq!("2,2,3,2".parse::<BitPlan>().unwrap().mean_weight_bits(), 2.25);
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert_eq!("2,,3".parse::<BitPlan>(), Err(PlanError::NotANumber(String::new())));
+        assert_eq!("2,9".parse::<BitPlan>(), Err(PlanError::OutOfRange(9)));
+        assert_eq!("0".parse::<BitPlan>(), Err(PlanError::OutOfRange(0)));
+    }
+}

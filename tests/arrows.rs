@@ -1,0 +1,1 @@
+//! The house's arrows: which crate may depend on which (docs/adr/0001).
