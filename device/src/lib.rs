@@ -1,1 +1,55 @@
-//! placeholder
+//! Runs images: releq's integer inference engine. `no_std`, no heap ever, no floats, no panic once an image is open.
+//!
+//! It is not a converter and it does not parse while it runs: [`Engine::new`] decodes a checked
+//! [`Image`](releq_format::image::Image) once, [`Engine::run`] only walks the table.
+//!
+//! From the outside in:
+//! * [`engine`]: the layer table and the walk over it;
+//! * [`observe`]: what a caller may watch between layers (time, digests);
+//! * [`kernels`]: the loops, in families: `reference` (the oracle) and `packed` (portable, any core);
+//! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels.
+//!
+//! ```no_run
+//! use releq_device::{Engine, include_image, kernels};
+//! use releq_format::image::Image;
+//!
+//! # fn codes() -> [u8; 784] { [0; 784] }
+//! # #[repr(align(8))] struct Arena([u8; 16384]);
+//! # let bytes: &[u8] = &[];
+//! // let bytes = include_image!("lenet.rlq");
+//! let image = Image::open(bytes)?;
+//! let mut arena = Arena([0; 16384]);
+//! let mut engine = Engine::<8>::new(&image, &mut arena.0, kernels::ALL)?;
+//! engine.input_mut().copy_from_slice(&codes());
+//! engine.run(&mut ());
+//! let class = engine.top1();
+//! # let _ = class;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+#[cfg(test)]
+extern crate alloc;
+
+pub mod engine;
+pub mod kernels;
+pub mod observe;
+pub mod tensor;
+
+pub use engine::{Engine, OpenError};
+pub use observe::Observer;
+
+/// Embeds an image file in the program at the alignment the engine needs.
+///
+/// The path is relative to the invoking file, as with `include_bytes!`.
+#[macro_export]
+macro_rules! include_image {
+    ($path:expr) => {{
+        #[repr(C, align(8))]
+        struct Aligned<Bytes: ?Sized>(Bytes);
+        static IMAGE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &IMAGE.0
+    }};
+}

@@ -1,0 +1,230 @@
+//! The layer table and the walk over it.
+
+use core::ops::Range;
+
+use releq_format::crc::crc32;
+use releq_format::graph::{LayerRecord, Op, Region, TensorRecord};
+use releq_format::image::{ALIGNMENT, Image, SelfTest};
+
+use crate::kernels::{self, Kernel, Task};
+use crate::observe::Observer;
+use crate::tensor::Input;
+
+/// A model ready to run: at most `N` layers, at most 64 bytes of table each.
+#[derive(Debug)]
+pub struct Engine<'a, const N: usize> {
+    image: Image<'a>,
+    layers: heapless::Vec<Layer, N>,
+    arena: &'a mut [u8],
+}
+
+/// What the walk needs of a layer record, without its name.
+#[derive(Clone, Copy, Debug)]
+struct Layer {
+    op: Op,
+    inputs: [u16; 2],
+    output: TensorRecord,
+    scratch: Region,
+    kernel: &'static Kernel,
+}
+
+const _: () = assert!(size_of::<Layer>() <= 64);
+
+/// Why an engine cannot be made of a sound image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The arena is smaller than the image needs.
+    ArenaTooSmall {
+        /// Bytes the image needs.
+        needed: usize,
+        /// Bytes given.
+        given: usize,
+    },
+    /// The arena does not start at a multiple of 8 bytes.
+    ArenaMisaligned,
+    /// More layers than the engine's table holds.
+    TooManyLayers {
+        /// Layers of the image.
+        needed: usize,
+        /// The engine's `N`.
+        capacity: usize,
+    },
+    /// No kernel of the list given runs this layer.
+    MissingKernel {
+        /// The layer.
+        layer: u16,
+    },
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ArenaTooSmall { needed, given } => write!(f, "the arena has {given} bytes, the image needs {needed}"),
+            Self::ArenaMisaligned => write!(f, "the arena does not start at a multiple of {ALIGNMENT} bytes"),
+            Self::TooManyLayers { needed, capacity } => {
+                write!(f, "the image has {needed} layers, the engine holds {capacity}")
+            }
+            Self::MissingKernel { layer } => write!(f, "no linked kernel runs layer {layer}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl<'a, const N: usize> Engine<'a, N> {
+    /// Decodes the layers of `image` and picks a kernel for each. After this nothing can fail.
+    ///
+    /// # Errors
+    /// Where the arena, the table or `kernels` do not suffice.
+    pub fn new(image: &Image<'a>, arena: &'a mut [u8], kernels: &'static [&'static Kernel]) -> Result<Self, OpenError> {
+        let (needed, given) = (image.arena_bytes(), arena.len());
+        if !(arena.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            return Err(OpenError::ArenaMisaligned);
+        }
+        let arena = arena.get_mut(..needed).ok_or(OpenError::ArenaTooSmall { needed, given })?;
+        let mut engine = Self { image: *image, layers: heapless::Vec::new(), arena };
+        for (index, record) in image.layers().enumerate() {
+            let layer = engine.prepare(&record, kernels).ok_or(OpenError::MissingKernel { layer: index as u16 })?;
+            let overflow = OpenError::TooManyLayers { needed: image.layer_count(), capacity: N };
+            engine.layers.push(layer).map_err(|_| overflow)?;
+        }
+        Ok(engine)
+    }
+
+    fn prepare(&self, record: &LayerRecord<'_>, kernels: &[&'static Kernel]) -> Option<Layer> {
+        let LayerRecord { op, inputs, output, scratch, .. } = *record;
+        let input = self.tensor(inputs[0])?;
+        let kernel = kernels::select(kernels, record.kernel, &op, &input, &output, scratch.bytes)?;
+        Some(Layer { op, inputs, output, scratch, kernel })
+    }
+
+    /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
+    fn tensor(&self, id: u16) -> Option<TensorRecord> {
+        match id.checked_sub(1) {
+            None => Some(self.image.header().input),
+            Some(layer) => self.layers.get(usize::from(layer)).map(|layer| layer.output),
+        }
+    }
+
+    /// The image being run.
+    pub const fn image(&self) -> &Image<'a> {
+        &self.image
+    }
+
+    /// Number of layers.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The name of the kernel that runs layer `index`.
+    pub fn kernel_name(&self, index: usize) -> Option<&'static str> {
+        self.layers.get(index).map(|layer| layer.kernel.name)
+    }
+
+    /// Where the input codes go, packed as the image's input record says. Running overwrites them.
+    pub fn input_mut(&mut self) -> &mut [u8] {
+        let range = range(self.image.header().input.region());
+        self.arena.get_mut(range).unwrap_or(&mut [])
+    }
+
+    /// Runs every layer once.
+    pub fn run(&mut self, observer: &mut impl Observer) {
+        for (index, layer) in self.layers.iter().enumerate() {
+            observer.begin(index);
+            run_layer(&self.image, &self.layers, layer, self.arena);
+            let output = self.arena.get(range(layer.output.region())).unwrap_or(&[]);
+            observer.end(index, output);
+        }
+    }
+
+    /// Number of logits.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| usize::from(layer.output.channels))
+    }
+
+    /// The logits of the last run, in units of the image's logit scale.
+    pub fn logits(&self) -> impl Iterator<Item = i32> + '_ {
+        self.logit_bytes().as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes))
+    }
+
+    fn logit_bytes(&self) -> &[u8] {
+        let range = range(self.layers.last().and_then(|layer| layer.output.region()));
+        self.arena.get(range).unwrap_or(&[])
+    }
+
+    /// The class with the largest logit; the lowest index on a tie.
+    pub fn top1(&self) -> usize {
+        let mut best = (0, i32::MIN);
+        for (index, logit) in self.logits().enumerate() {
+            if logit > best.1 {
+                best = (index, logit);
+            }
+        }
+        best.0
+    }
+
+    /// Runs the image's known answer: whether it came out right, or `None` if the image records none.
+    pub fn self_test(&mut self) -> Option<bool> {
+        let SelfTest { seed, digest } = self.image.header().self_test;
+        if seed == 0 {
+            return None;
+        }
+        let record = self.image.header().input;
+        SelfTest::fill(seed, &record, self.input_mut());
+        self.run(&mut ());
+        Some(crc32(self.logit_bytes()) == digest)
+    }
+}
+
+fn range(region: Option<Region>) -> Range<usize> {
+    match region {
+        Some(region) if region.bytes > 0 => region.range(),
+        _ => 0..0,
+    }
+}
+
+fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, arena: &mut [u8]) {
+    let tensor = |id: u16| match id.checked_sub(1) {
+        None => Some(image.header().input),
+        Some(index) => layers.get(usize::from(index)).map(|layer| layer.output),
+    };
+    let (Some(input), Some(other)) = (tensor(layer.inputs[0]), tensor(layer.inputs[1])) else { return };
+    let (codes, channels) = constants(image, layer, &input);
+    let task = |input, other, output, scratch| Task {
+        op: &layer.op,
+        input,
+        other,
+        output_record: layer.output,
+        output,
+        scratch,
+        codes,
+        channels,
+    };
+    let view = |record, bytes| Input { record, bytes };
+    let [left, right, output, scratch] =
+        [input.region(), other.region(), layer.output.region(), Some(layer.scratch)].map(range);
+    let adds_two = matches!(layer.op, Op::Add { .. }) && layer.inputs[0] != layer.inputs[1];
+    if adds_two && left.start == output.start {
+        // In place: the left operand is what the output holds.
+        let Ok([right, output, scratch]) = arena.get_disjoint_mut([right, output, scratch]) else { return };
+        (layer.kernel.run)(task(view(input, &[]), view(other, right), output, scratch));
+    } else if adds_two {
+        let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
+        (layer.kernel.run)(task(view(input, left), view(other, right), output, scratch));
+    } else {
+        let Ok([left, output, scratch]) = arena.get_disjoint_mut([left, output, scratch]) else { return };
+        (layer.kernel.run)(task(view(input, left), view(input, left), output, scratch));
+    }
+}
+
+/// The sections of a weighted layer: codes and channel constants.
+fn constants<'a>(image: &Image<'a>, layer: &Layer, input: &TensorRecord) -> (&'a [u8], &'a [u8]) {
+    let sections = || {
+        let weights = layer.op.weights()?;
+        let bytes = layer.op.matrix(input, &layer.output)?.bytes()?;
+        let codes = image.section(weights.codes, bytes)?;
+        Some((codes, image.section(weights.channels, 8 * u32::from(layer.output.channels))?))
+    };
+    sections().unwrap_or((&[], &[]))
+}

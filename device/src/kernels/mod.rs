@@ -1,0 +1,94 @@
+//! The loops: kernels in families, and how a layer gets one.
+//!
+//! * [`reference`]: the obvious loops, the oracle for everything else;
+//! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation.
+//!
+//! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds
+//! them to it.
+
+pub mod packed;
+pub mod reference;
+
+use releq_format::graph::{KernelHint, Op, TensorRecord};
+
+use crate::tensor::Input;
+
+/// One way to run some layers.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its path below [`kernels`](self), as `kernels!` takes it.
+    pub name: &'static str,
+    /// The family a hint in an image means.
+    pub family: KernelHint,
+    /// Whether it runs `op`.
+    pub supports: fn(op: &Op) -> bool,
+    /// Bytes of scratch it needs for `op` from `input` to `output`.
+    pub scratch_bytes: fn(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32,
+    /// Runs one layer.
+    pub run: fn(task: Task<'_>),
+}
+
+/// One layer to run: what it is and where everything lies.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// What to compute.
+    pub op: &'a Op,
+    /// The input; its bytes are empty for an add in place, whose left operand is in `output`.
+    pub input: Input<'a>,
+    /// The right operand of an add; otherwise the same as `input`.
+    pub other: Input<'a>,
+    /// Shape and encoding of the output.
+    pub output_record: TensorRecord,
+    /// The output's bytes.
+    pub output: &'a mut [u8],
+    /// Working memory, 4-byte aligned.
+    pub scratch: &'a mut [u8],
+    /// Packed weights, 4-byte aligned; empty without weights.
+    pub codes: &'a [u8],
+    /// Channel constants; empty without weights.
+    pub channels: &'a [u8],
+}
+
+/// Every kernel, best first: for runners that must take any image.
+pub const ALL: &[&Kernel] = &[
+    &packed::CONV2D,
+    &packed::DEPTHWISE,
+    &packed::DENSE,
+    &packed::MAXPOOL,
+    &packed::AVGPOOL,
+    &packed::ADD,
+    &reference::CONV2D,
+    &reference::DEPTHWISE,
+    &reference::DENSE,
+    &reference::MAXPOOL,
+    &reference::AVGPOOL,
+    &reference::ADD,
+];
+
+/// The kernels of one family out of [`ALL`].
+pub fn family(hint: KernelHint) -> impl Iterator<Item = &'static Kernel> {
+    ALL.iter().copied().filter(move |kernel| kernel.family == hint)
+}
+
+/// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.
+#[macro_export]
+macro_rules! kernels {
+    ($($family:ident :: $name:ident),* $(,)?) => {
+        &[$(&$crate::kernels::$family::$name),*] as &'static [&'static $crate::kernels::Kernel]
+    };
+}
+
+/// The kernel for a layer: the hinted family's, else the first of `kernels` that runs it within the scratch given.
+pub fn select(
+    kernels: &[&'static Kernel],
+    hint: KernelHint,
+    op: &Op,
+    input: &TensorRecord,
+    output: &TensorRecord,
+    scratch: u32,
+) -> Option<&'static Kernel> {
+    let fits =
+        |kernel: &&&'static Kernel| (kernel.supports)(op) && (kernel.scratch_bytes)(op, input, output) <= scratch;
+    let hinted = kernels.iter().filter(|kernel| kernel.family == hint).find(fits);
+    hinted.or_else(|| kernels.iter().find(fits)).copied()
+}

@@ -1,0 +1,109 @@
+//! Dot products of packed weight rows with a patch of activation codes.
+
+use releq_format::bits::{BitWidth, Plane};
+use releq_format::quant::lane_terms;
+
+/// A patch's length is a multiple of this, filled up with zeros, so that every word of every plane meets whole chunks.
+pub(super) const PATCH_MULTIPLE: usize = 16;
+
+/// Σ code · activation of two rows that share `words` ([`Layout::RowPairs`](releq_format::pack::Layout::RowPairs)).
+///
+/// `patch` is the activations, padded to a multiple of [`PATCH_MULTIPLE`]. The sums wrap; the caller's bound makes
+/// the final accumulator exact.
+pub(super) fn row_pair(words: &[u8], columns: usize, bits: BitWidth, activations: BitWidth, patch: &[u8]) -> [i32; 2] {
+    let (mut words, _) = words.as_chunks::<4>();
+    let mut sums = [0i32; 2];
+    for plane in bits.planes() {
+        let count = columns.div_ceil(16usize >> plane.width.trailing_zeros());
+        let Some((head, tail)) = words.split_at_checked(count) else { return sums };
+        words = tail;
+        let [low, high] = plane_sums(plane, head, activations, patch);
+        sums[0] = sums[0].wrapping_add((low << plane.shift) as i32);
+        sums[1] = sums[1].wrapping_add((high << plane.shift) as i32);
+    }
+    sums
+}
+
+fn plane_sums(plane: Plane, words: &[[u8; 4]], activations: BitWidth, patch: &[u8]) -> [u32; 2] {
+    let terms = lane_terms(plane.width, activations);
+    match plane.width {
+        4 => lanes::<4, 4>(words, terms, patch),
+        2 => lanes::<2, 8>(words, terms, patch),
+        _ => lanes::<1, 16>(words, terms, patch),
+    }
+}
+
+/// `FIELDS` fields of `WIDTH` bits in each half of a word; both halves advance in one multiplication.
+#[inline]
+fn lanes<const WIDTH: u32, const FIELDS: usize>(words: &[[u8; 4]], terms: usize, patch: &[u8]) -> [u32; 2] {
+    let mask = 0x0001_0001u32 * ((1 << WIDTH) - 1);
+    let (patch, _) = patch.as_chunks::<FIELDS>();
+    let words_per_flush = (terms / FIELDS).max(1);
+    let (mut low, mut high) = (0u32, 0u32);
+    for (words, patch) in words.chunks(words_per_flush).zip(patch.chunks(words_per_flush)) {
+        let mut lanes = 0u32;
+        for (word, codes) in words.iter().zip(patch) {
+            let word = u32::from_le_bytes(*word);
+            for (field, &code) in codes.iter().enumerate() {
+                let pair = (word >> (field as u32 * WIDTH)) & mask;
+                lanes = lanes.wrapping_add(pair.wrapping_mul(u32::from(code)));
+            }
+        }
+        low = low.wrapping_add(lanes & 0xFFFF);
+        high = high.wrapping_add(lanes >> 16);
+    }
+    [low, high]
+}
+
+/// Σ weight · activation of one row of signed bytes.
+#[inline]
+pub(super) fn row_bytes(row: &[u8], patch: &[u8]) -> i32 {
+    let (rows, row_rest) = row.as_chunks::<16>();
+    let (patches, patch_rest) = patch.as_chunks::<16>();
+    let product = |weight: u8, code: u8| i32::from(weight as i8).wrapping_mul(i32::from(code));
+    let mut sum = 0i32;
+    for (row, patch) in rows.iter().zip(patches) {
+        for (&weight, &code) in row.iter().zip(patch) {
+            sum = sum.wrapping_add(product(weight, code));
+        }
+    }
+    // The patch is padded with zeros, so a row's last partial chunk still finds its activations.
+    let rest = patches.get(rows.len()).map_or(patch_rest, |chunk| &chunk[..]);
+    row_rest.iter().zip(rest).fold(sum, |sum, (&weight, &code)| sum.wrapping_add(product(weight, code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use releq_format::bits::Levels;
+    use releq_format::pack::{Layout, Matrix};
+
+    #[test]
+    fn extremes_do_not_overflow_the_lanes() {
+        for bits in (1..=7).map(|bits| BitWidth::new(bits).unwrap()) {
+            for activations in (1..=8).map(|bits| BitWidth::new(bits).unwrap()) {
+                for columns in [1u32, 15, 16, 17, 257, 1000] {
+                    let matrix =
+                        Matrix { rows: 2, columns, bits, levels: Levels::TwosComplement, layout: Layout::RowPairs };
+                    let most = Levels::TwosComplement.value(bits.max_code(), bits) as i8;
+                    let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
+                    let mut patch: Vec<u8> = alloc::vec![activations.max_code(); columns as usize];
+                    patch.resize(patch.len().next_multiple_of(PATCH_MULTIPLE), 0);
+                    let expected = columns as i32 * i32::from(bits.max_code()) * i32::from(activations.max_code());
+                    let sums = row_pair(&section, columns as usize, bits, activations, &patch);
+                    assert_eq!(sums, [expected; 2], "{bits:?} × {activations:?} × {columns}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_with_a_tail() {
+        let row: Vec<u8> = (0..21).map(|k| (k as i8 - 10) as u8).collect();
+        let mut patch: Vec<u8> = (0..21).collect();
+        let expected: i32 = (0..21).map(|k| (k - 10) * k).sum();
+        patch.resize(32, 0);
+        assert_eq!(row_bytes(&row, &patch), expected);
+    }
+}

@@ -1,0 +1,180 @@
+//! Convolution, dense and depthwise layers over packed weights.
+
+use releq_format::bits::Levels;
+use releq_format::graph::{Op, TensorRecord, Weights};
+use releq_format::pack::{Layout, Matrix};
+use releq_format::quant::Channel;
+
+use super::dot::{PATCH_MULTIPLE, row_bytes, row_pair};
+use super::{Kernel, Task, gather, kernel};
+use crate::tensor::{self, Sink, pixels_mut};
+
+/// Convolution.
+pub const CONV2D: Kernel = kernel("packed::CONV2D", |op| matches!(op, Op::Conv2d { .. }), patch_bytes, conv2d);
+/// Fully connected.
+pub const DENSE: Kernel = kernel("packed::DENSE", |op| matches!(op, Op::Dense { .. }), patch_bytes, dense);
+/// Depthwise convolution.
+pub const DEPTHWISE: Kernel =
+    kernel("packed::DEPTHWISE", |op| matches!(op, Op::Depthwise { .. }), depthwise_bytes, depthwise);
+
+/// Scratch: the codes of one patch, padded to whole chunks.
+fn patch_bytes(op: &Op, input: &TensorRecord, _: &TensorRecord) -> u32 {
+    op.terms(input).and_then(|terms| terms.checked_next_multiple_of(PATCH_MULTIPLE as u32)).unwrap_or(u32::MAX)
+}
+
+fn conv2d(task: Task<'_>) {
+    let Op::Conv2d { window, weights } = task.op else { return };
+    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+    let rows = Rows::new(&task, weights, matrix);
+    let sink = Sink::new(task.output_record, weights.shift);
+    task.scratch.fill(0);
+    let columns = matrix.columns as usize;
+    for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
+        if let Some(patch) = task.scratch.get_mut(..columns) {
+            gather::patch(&task.input, window, y, x, patch);
+        }
+        rows.accumulate(task.scratch, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
+    }
+}
+
+fn dense(task: Task<'_>) {
+    let Op::Dense { weights } = task.op else { return };
+    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+    let rows = Rows::new(&task, weights, matrix);
+    let sink = Sink::new(task.output_record, weights.shift);
+    task.scratch.fill(0);
+    if let Some(patch) = task.scratch.get_mut(..matrix.columns as usize) {
+        gather::everything(&task.input, patch);
+    }
+    for (_, _, pixel) in pixels_mut(&task.output_record, task.output) {
+        rows.accumulate(task.scratch, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
+    }
+}
+
+/// All rows of a weight matrix, ready to meet patches.
+struct Rows<'a> {
+    matrix: Matrix,
+    gain: i32,
+    offset: i32,
+    activations: releq_format::bits::BitWidth,
+    codes: &'a [u8],
+    channels: &'a [u8],
+    /// Bytes of one row, or of one pair of rows.
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(task: &Task<'a>, weights: &Weights, matrix: Matrix) -> Self {
+        let (gain, offset) = weights.levels.affine(weights.bits);
+        let groups = if matrix.layout == Layout::Bytes { 1 } else { 2 };
+        let one_group = Matrix { rows: groups, ..matrix };
+        let stride = match matrix.layout {
+            Layout::Bytes => matrix.columns as usize,
+            _ => one_group.bytes().unwrap_or(0) as usize,
+        };
+        Self {
+            matrix,
+            gain,
+            offset,
+            activations: task.input.record.bits,
+            codes: task.codes,
+            channels: task.channels,
+            stride: stride.max(1),
+        }
+    }
+
+    /// Calls `put(row, accumulator, multiplier)` for every row with its sum over `patch`.
+    fn accumulate(&self, patch: &[u8], mut put: impl FnMut(usize, i32, i32)) {
+        let mut channels = tensor::channels(self.channels).enumerate();
+        if self.matrix.layout == Layout::Bytes {
+            for (row, (index, Channel { bias, multiplier })) in self.codes.chunks_exact(self.stride).zip(channels) {
+                put(index, bias.wrapping_add(row_bytes(row, patch)), multiplier);
+            }
+            return;
+        }
+        let total = patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code)));
+        let correction = self.offset.wrapping_mul(total);
+        let columns = self.matrix.columns as usize;
+        for pair in self.codes.chunks_exact(self.stride) {
+            let sums = row_pair(pair, columns, self.matrix.bits, self.activations, patch);
+            for (sum, (index, Channel { bias, multiplier })) in sums.into_iter().zip(channels.by_ref()) {
+                let sum = self.gain.wrapping_mul(sum).wrapping_sub(correction);
+                put(index, bias.wrapping_add(sum), multiplier);
+            }
+        }
+    }
+}
+
+/// Scratch: 32-bit accumulators and the codes of one pixel, and unless they are bytes already, all weights as bytes.
+fn depthwise_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
+    let channels = u32::from(input.channels);
+    let expanded = match op.matrix(input, output) {
+        Some(Matrix { layout: Layout::Bytes, .. }) | None => 0,
+        Some(matrix) => matrix.rows.saturating_mul(channels),
+    };
+    channels.saturating_mul(5).saturating_add(expanded).checked_next_multiple_of(4).unwrap_or(u32::MAX)
+}
+
+fn depthwise(task: Task<'_>) {
+    let Op::Depthwise { window, weights } = task.op else { return };
+    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+    let channels = usize::from(task.input.record.channels).max(1);
+    let sink = Sink::new(task.output_record, weights.shift);
+    let Some((sums, rest)) = task.scratch.split_at_mut_checked(4 * channels) else { return };
+    let Some((codes, expanded)) = rest.split_at_mut_checked(channels) else { return };
+    let (sums, _) = sums.as_chunks_mut::<4>();
+    let taps: &[u8] = match weights.layout {
+        Layout::Bytes => task.codes,
+        _ => expand(&matrix, weights.levels, task.codes, expanded),
+    };
+    let width = usize::from(window.kernel[1]).max(1);
+    for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
+        for (sum, channel) in sums.iter_mut().zip(tensor::channels(task.channels)) {
+            *sum = channel.bias.to_le_bytes();
+        }
+        for (tap, row) in taps.chunks_exact(channels).take(matrix.rows as usize).enumerate() {
+            let at = |output: usize, stride: u8, tap: usize, padding: u8| {
+                (output.wrapping_mul(usize::from(stride)).wrapping_add(tap)).wrapping_sub(usize::from(padding))
+            };
+            let iy = at(y, window.stride[0], tap / width, window.padding[0]);
+            let ix = at(x, window.stride[1], tap % width, window.padding[1]);
+            // A position before the first row or column wraps to a huge one, so one comparison tells inside.
+            match iy < usize::from(task.input.record.height) && ix < usize::from(task.input.record.width) {
+                true => task.input.unpack(iy, ix, codes),
+                false => codes.fill(task.input.record.zero_point),
+            }
+            for ((sum, &weight), &code) in sums.iter_mut().zip(row).zip(codes.iter()) {
+                let product = i32::from(weight as i8).wrapping_mul(i32::from(code));
+                *sum = i32::from_le_bytes(*sum).wrapping_add(product).to_le_bytes();
+            }
+        }
+        for (index, (sum, channel)) in sums.iter().zip(tensor::channels(task.channels)).enumerate() {
+            sink.put(pixel, index, i32::from_le_bytes(*sum), channel.multiplier);
+        }
+    }
+}
+
+/// Unpacks plane-packed depthwise weights to signed bytes, once per layer.
+fn expand<'a>(matrix: &Matrix, levels: Levels, codes: &[u8], expanded: &'a mut [u8]) -> &'a [u8] {
+    let columns = (matrix.columns as usize).max(1);
+    let (mut words, _) = codes.as_chunks::<4>();
+    for row in expanded.chunks_exact_mut(columns).take(matrix.rows as usize) {
+        row.fill(0);
+        for plane in matrix.bits.planes() {
+            let Some((head, tail)) = words.split_at_checked(matrix.plane_words(plane) as usize) else { return &[] };
+            words = tail;
+            let per_word = (matrix.fields_per_word(plane) as usize).max(1);
+            for (codes, word) in row.chunks_mut(per_word).zip(head) {
+                let mut word = u32::from_le_bytes(*word);
+                for code in codes {
+                    *code |= ((word & ((1 << plane.width) - 1)) << plane.shift) as u8;
+                    word >>= plane.width;
+                }
+            }
+        }
+        for code in row {
+            *code = levels.value(*code, matrix.bits) as u8;
+        }
+    }
+    expanded
+}

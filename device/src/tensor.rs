@@ -1,0 +1,210 @@
+//! Reading and writing codes in the arena: packed lanes of 1, 2, 4 and 8 bits, NHWC.
+//!
+//! Nothing here can panic: positions outside a tensor read as its zero point and write nothing. A checked image never
+//! asks for one except where padding does.
+
+use releq_format::graph::{Storage, TensorRecord};
+use releq_format::quant::{Channel, logit, requantize};
+
+/// A tensor that a kernel reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Shape and encoding.
+    pub record: TensorRecord,
+    /// Its bytes in the arena.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// The bytes of the pixels `x..x + count` of row `y`; nothing if they are not all inside.
+    pub fn pixels(&self, y: usize, x: usize, count: usize) -> &'a [u8] {
+        let stride = self.record.pixel_bytes() as usize;
+        let width = usize::from(self.record.width);
+        let start = y.wrapping_mul(width).wrapping_add(x).wrapping_mul(stride);
+        let end = start.wrapping_add(count.wrapping_mul(stride));
+        self.bytes.get(start..end).unwrap_or(&[])
+    }
+
+    /// One code; the zero point outside the tensor.
+    pub fn code(&self, y: isize, x: isize, channel: usize) -> u8 {
+        let inside = (0..self.record.height as isize).contains(&y) && (0..self.record.width as isize).contains(&x);
+        if !inside {
+            return self.record.zero_point;
+        }
+        load(self.pixels(y as usize, x as usize, 1), self.record.storage, channel)
+    }
+
+    /// Unpacks the pixels `x..` of row `y` into `codes`, channel by channel, until `codes` is full.
+    pub fn unpack(&self, y: usize, x: usize, codes: &mut [u8]) {
+        let channels = usize::from(self.record.channels).max(1);
+        let pixels = self.pixels(y, x, codes.len() / channels);
+        if self.record.storage == Storage::Bits8 {
+            copy(codes, pixels);
+            return;
+        }
+        let stride = (self.record.pixel_bytes() as usize).max(1);
+        for (codes, packed) in codes.chunks_exact_mut(channels).zip(pixels.chunks_exact(stride)) {
+            unpack(packed, self.record.storage, codes);
+        }
+    }
+}
+
+/// Copies as much as both hold.
+pub fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// The code in lane `index` of a packed pixel; 0 outside.
+pub fn load(pixel: &[u8], storage: Storage, index: usize) -> u8 {
+    let (shift, mask) = lanes(storage);
+    let byte = pixel.get(index >> shift).copied().unwrap_or(0);
+    (byte >> lane_bit(index, shift)) & mask
+}
+
+/// Puts `code` into lane `index` of a packed pixel whose lane is still 0.
+pub fn store(pixel: &mut [u8], storage: Storage, index: usize, code: u8) {
+    let (shift, mask) = lanes(storage);
+    if let Some(byte) = pixel.get_mut(index >> shift) {
+        *byte |= (code & mask) << lane_bit(index, shift);
+    }
+}
+
+/// Puts `code` into lane `index` of a packed pixel, whatever was there.
+pub fn replace(pixel: &mut [u8], storage: Storage, index: usize, code: u8) {
+    let (shift, mask) = lanes(storage);
+    if let Some(byte) = pixel.get_mut(index >> shift) {
+        let bit = lane_bit(index, shift);
+        *byte = (*byte & !(mask << bit)) | ((code & mask) << bit);
+    }
+}
+
+/// Zeroes the lanes of a packed pixel from `channels` on.
+pub fn clear_padding(pixel: &mut [u8], storage: Storage, channels: usize) {
+    let (shift, _) = lanes(storage);
+    let used = lane_bit(channels, shift);
+    if let Some(byte) = pixel.get_mut(channels >> shift) {
+        *byte &= (1 << used) - 1;
+    }
+}
+
+/// log2 of the lanes per byte, and a lane's mask.
+const fn lanes(storage: Storage) -> (u32, u8) {
+    match storage {
+        Storage::Bits1 => (3, 0x01),
+        Storage::Bits2 => (2, 0x03),
+        Storage::Bits4 => (1, 0x0F),
+        Storage::Bits8 | Storage::Logits => (0, 0xFF),
+    }
+}
+
+const fn lane_bit(index: usize, shift: u32) -> u32 {
+    ((index & ((1 << shift) - 1)) << (3 - shift)) as u32
+}
+
+/// Unpacks one pixel.
+fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
+    let (shift, mask) = lanes(storage);
+    let lanes = 1usize << shift;
+    for (codes, &byte) in codes.chunks_mut(lanes).zip(packed) {
+        let mut byte = byte;
+        for code in codes {
+            *code = byte & mask;
+            byte >>= (8u32 >> shift) & 7;
+        }
+    }
+}
+
+/// Turns accumulators into the codes (or logits) of one output pixel.
+#[derive(Clone, Copy, Debug)]
+pub struct Sink {
+    record: TensorRecord,
+    shift: u8,
+}
+
+impl Sink {
+    /// For outputs of `record` whose accumulators are shifted by `shift`.
+    pub const fn new(record: TensorRecord, shift: u8) -> Self {
+        Self { record, shift }
+    }
+
+    /// Writes the outcome of channel `index`; the pixel must have been zeroed.
+    #[inline]
+    pub fn put(&self, pixel: &mut [u8], index: usize, acc: i32, multiplier: i32) {
+        if self.record.storage == Storage::Logits {
+            let value = logit(acc, self.shift, multiplier).to_le_bytes();
+            let start = index.wrapping_mul(4);
+            copy(pixel.get_mut(start..).unwrap_or(&mut []), &value);
+            return;
+        }
+        let code = requantize(acc, self.shift, multiplier, self.record.zero_point, self.record.bits);
+        store(pixel, self.record.storage, index, code);
+    }
+}
+
+/// Output pixels in order, zeroed, with their row and column.
+pub fn pixels_mut<'a>(
+    record: &TensorRecord,
+    bytes: &'a mut [u8],
+) -> impl Iterator<Item = (usize, usize, &'a mut [u8])> {
+    let width = usize::from(record.width).max(1);
+    let stride = (record.pixel_bytes() as usize).max(1);
+    bytes.chunks_exact_mut(width.saturating_mul(stride).max(1)).enumerate().flat_map(move |(y, row)| {
+        row.chunks_exact_mut(stride).enumerate().map(move |(x, pixel)| {
+            pixel.fill(0);
+            (y, x, pixel)
+        })
+    })
+}
+
+/// The channel constants of a section: `[bias, multiplier]` each.
+pub fn channels(section: &[u8]) -> impl Iterator<Item = Channel> + Clone {
+    let (words, _) = section.as_chunks::<4>();
+    let (pairs, _) = words.as_chunks::<2>();
+    pairs.iter().map(|[bias, multiplier]| Channel {
+        bias: i32::from_le_bytes(*bias),
+        multiplier: i32::from_le_bytes(*multiplier),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use releq_format::bits::BitWidth;
+
+    #[test]
+    fn lanes_round_trip_in_every_storage() {
+        for (storage, bits) in [(Storage::Bits1, 1), (Storage::Bits2, 2), (Storage::Bits4, 4), (Storage::Bits8, 8)] {
+            let channels = 5;
+            let record = TensorRecord {
+                height: 2,
+                width: 3,
+                channels,
+                bits: BitWidth::new(bits).unwrap(),
+                zero_point: 1,
+                storage,
+                offset: 0,
+            };
+            let mut bytes = [0xAA; 64];
+            let used = record.bytes().unwrap() as usize;
+            let code = |y: usize, x: usize, c: usize| ((y * 7 + x * 3 + c) as u8) & record.bits.max_code();
+            for (y, x, pixel) in pixels_mut(&record, &mut bytes[..used]) {
+                for c in 0..usize::from(channels) {
+                    store(pixel, storage, c, code(y, x, c));
+                }
+            }
+            let input = Input { record, bytes: &bytes[..used] };
+            for y in 0..2 {
+                let mut row = [0; 10];
+                input.unpack(y, 1, &mut row);
+                for (index, &unpacked) in row.iter().enumerate() {
+                    assert_eq!(unpacked, code(y, 1 + index / 5, index % 5), "{storage:?}");
+                    assert_eq!(input.code(y as isize, (1 + index / 5) as isize, index % 5), unpacked);
+                }
+            }
+            assert_eq!(input.code(-1, 0, 0), 1);
+            assert_eq!(input.code(0, 3, 0), 1);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Emits exactly what the view parses.
+
+use alloc::vec::Vec;
+
+use super::view::{at, checksum};
+use super::{ALIGNMENT, CONTAINER_BYTES, Header, Image, ImageError, MAGIC, VERSION};
+use crate::graph::LayerRecord;
+use crate::quant::Channel;
+
+/// Collects sections and layers, then writes one image.
+#[derive(Clone, Debug, Default)]
+pub struct ImageBuilder {
+    records: Vec<u8>,
+    layers: u16,
+    sections: Vec<u8>,
+}
+
+impl ImageBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends constants and returns their offset in the section area, a multiple of 4.
+    pub fn section(&mut self, bytes: &[u8]) -> u32 {
+        let offset = self.sections.len() as u32;
+        self.sections.extend_from_slice(bytes);
+        self.sections.resize(self.sections.len().next_multiple_of(4), 0);
+        offset
+    }
+
+    /// Appends channel constants as a section.
+    pub fn channels(&mut self, channels: &[Channel]) -> u32 {
+        let words = channels.iter().flat_map(|channel| [channel.bias, channel.multiplier]);
+        let bytes: Vec<u8> = words.flat_map(i32::to_le_bytes).collect();
+        self.section(&bytes)
+    }
+
+    /// Appends a layer; layers are run in the order they are given.
+    pub fn layer(&mut self, record: &LayerRecord<'_>) {
+        let bytes = postcard::to_allocvec(record).expect("a vector takes any record");
+        self.records.extend_from_slice(&bytes);
+        self.layers += 1;
+    }
+
+    /// The image, checked by the reader's own rules. `header.layers` is filled in here.
+    ///
+    /// # Errors
+    /// The first reason why [`Image::open`] would refuse it.
+    pub fn finish(&self, header: Header<'_>, arena_bytes: u32) -> Result<Vec<u8>, ImageError> {
+        let header = Header { layers: self.layers, ..header };
+        let mut bytes = alloc::vec![0; CONTAINER_BYTES];
+        bytes.extend(postcard::to_allocvec(&header).map_err(|_| ImageError::Header)?);
+        bytes.extend_from_slice(&self.records);
+        let body = bytes.len() - CONTAINER_BYTES;
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        let sections = bytes.len();
+        bytes.extend_from_slice(&self.sections);
+        let length = u32::try_from(bytes.len()).map_err(|_| ImageError::Truncated)?;
+        bytes[at::MAGIC].copy_from_slice(&MAGIC);
+        bytes[at::VERSION].copy_from_slice(&VERSION.to_le_bytes());
+        for (field, value) in
+            [(at::LENGTH, length), (at::ARENA, arena_bytes), (at::BODY, body as u32), (at::SECTIONS, sections as u32)]
+        {
+            bytes[field].copy_from_slice(&value.to_le_bytes());
+        }
+        debug_assert_eq!(at::SIGNATURE.end, CONTAINER_BYTES);
+        let crc = checksum(&bytes);
+        bytes[at::CRC].copy_from_slice(&crc.to_le_bytes());
+        check(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Opens a copy at an aligned address, since a `Vec<u8>` promises none.
+fn check(bytes: &[u8]) -> Result<(), ImageError> {
+    let mut words = alloc::vec![0u64; bytes.len().div_ceil(8)];
+    let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
+    aligned.copy_from_slice(bytes);
+    Image::open(aligned).map(|_| ())
+}

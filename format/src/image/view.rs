@@ -1,0 +1,184 @@
+//! The zero-copy reader of an image.
+
+use super::{ALIGNMENT, CONTAINER_BYTES, Header, ImageError, MAGIC, VERSION, verify};
+use crate::crc::Crc32;
+use crate::graph::{LayerRecord, TensorRecord};
+
+/// Offsets of the container's fields; SPEC.md §2.
+pub(super) mod at {
+    use core::ops::Range;
+    pub(in super::super) const MAGIC: Range<usize> = 0..4;
+    pub(in super::super) const VERSION: Range<usize> = 4..6;
+    pub(in super::super) const LENGTH: Range<usize> = 8..12;
+    pub(in super::super) const CRC: Range<usize> = 12..16;
+    pub(in super::super) const FEATURES: Range<usize> = 16..20;
+    pub(in super::super) const ARENA: Range<usize> = 20..24;
+    pub(in super::super) const BODY: Range<usize> = 24..28;
+    pub(in super::super) const SECTIONS: Range<usize> = 28..32;
+    pub(in super::super) const SIGNATURE: Range<usize> = 32..96;
+}
+
+/// A checked image: a view of borrowed bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    bytes: &'a [u8],
+    header: Header<'a>,
+    records: &'a [u8],
+    sections: &'a [u8],
+    arena_bytes: u32,
+}
+
+impl<'a> Image<'a> {
+    /// Checks `bytes` as a whole image; see SPEC.md for every rule.
+    ///
+    /// # Errors
+    /// The first reason why it is refused.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, ImageError> {
+        if !(bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            return Err(ImageError::Misaligned);
+        }
+        let container = bytes.get(..CONTAINER_BYTES).ok_or(ImageError::Truncated)?;
+        if container.get(at::MAGIC) != Some(&MAGIC[..]) {
+            return Err(ImageError::NotAnImage);
+        }
+        let version = u16::from_le_bytes([container[at::VERSION.start], container[at::VERSION.start + 1]]);
+        if version != VERSION {
+            return Err(ImageError::Version(version));
+        }
+        check_length(bytes, word(container, at::LENGTH) as usize)?;
+        if checksum(bytes) != word(container, at::CRC) {
+            return Err(ImageError::Checksum);
+        }
+        match word(container, at::FEATURES) {
+            0 => {}
+            unknown => return Err(ImageError::Features(unknown)),
+        }
+        let (body, sections) = split(bytes, word(container, at::BODY), word(container, at::SECTIONS))?;
+        let (header, records) = postcard::take_from_bytes(body).map_err(|_| ImageError::Header)?;
+        let image = Self { bytes, header, records, sections, arena_bytes: word(container, at::ARENA) };
+        verify::verify(&image)?;
+        Ok(image)
+    }
+
+    /// The whole image.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Bytes of the whole image.
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never: a checked image has a container.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The recorded checksum, which also names the image.
+    pub fn crc(&self) -> u32 {
+        word(self.bytes, at::CRC)
+    }
+
+    /// What precedes the layers.
+    pub const fn header(&self) -> &Header<'a> {
+        &self.header
+    }
+
+    /// Bytes of working memory an engine needs for this image, activations and scratch.
+    pub const fn arena_bytes(&self) -> usize {
+        self.arena_bytes as usize
+    }
+
+    /// Number of layers.
+    pub const fn layer_count(&self) -> usize {
+        self.header.layers as usize
+    }
+
+    /// Bytes of the input codes.
+    pub fn input_bytes(&self) -> usize {
+        self.header.input.bytes().unwrap_or(0) as usize
+    }
+
+    /// Number of logits.
+    pub fn outputs(&self) -> usize {
+        self.tensor(self.header.layers).map_or(0, |tensor| tensor.channels as usize)
+    }
+
+    /// The layers in execution order, decoded one at a time.
+    pub const fn layers(&self) -> Layers<'a> {
+        Layers { rest: self.records, left: self.header.layers }
+    }
+
+    /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
+    pub fn tensor(&self, id: u16) -> Option<TensorRecord> {
+        match id.checked_sub(1) {
+            None => Some(self.header.input),
+            Some(layer) => self.layers().nth(usize::from(layer)).map(|record| record.output),
+        }
+    }
+
+    /// `bytes` bytes of the section area from `offset` on.
+    pub fn section(&self, offset: u32, bytes: u32) -> Option<&'a [u8]> {
+        self.sections.get(offset as usize..)?.get(..bytes as usize)
+    }
+}
+
+/// The layers of an image, in execution order.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers<'a> {
+    rest: &'a [u8],
+    left: u16,
+}
+
+impl<'a> Layers<'a> {
+    /// What is left of the body after the records taken so far.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Layers<'a> {
+    type Item = LayerRecord<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (record, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(record)
+    }
+}
+
+/// A little-endian word of the container; 0 where there is none, which no caller reaches after the length check.
+pub(super) fn word(bytes: &[u8], at: core::ops::Range<usize>) -> u32 {
+    bytes.get(at).and_then(|field| field.first_chunk::<4>()).map_or(0, |field| u32::from_le_bytes(*field))
+}
+
+/// The checksum: everything but the checksum field itself.
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
+    let before = bytes.get(..at::CRC.start).unwrap_or(&[]);
+    let after = bytes.get(at::CRC.end..).unwrap_or(&[]);
+    Crc32::new().update(before).update(after).finish()
+}
+
+fn check_length(bytes: &[u8], stated: usize) -> Result<(), ImageError> {
+    match bytes.len() {
+        length if length < stated => Err(ImageError::Truncated),
+        length if length > stated => Err(ImageError::Trailing),
+        _ => Ok(()),
+    }
+}
+
+/// The postcard body and the section area, which starts at the next multiple of 8.
+fn split(bytes: &[u8], body: u32, sections: u32) -> Result<(&[u8], &[u8]), ImageError> {
+    let body_end = CONTAINER_BYTES.checked_add(body as usize).ok_or(ImageError::Truncated)?;
+    if body_end.checked_next_multiple_of(ALIGNMENT) != Some(sections as usize) {
+        return Err(ImageError::Header);
+    }
+    let body = bytes.get(CONTAINER_BYTES..body_end).ok_or(ImageError::Truncated)?;
+    let padding = bytes.get(body_end..sections as usize).ok_or(ImageError::Truncated)?;
+    if padding.iter().any(|&byte| byte != 0) {
+        return Err(ImageError::Trailing);
+    }
+    Ok((body, bytes.get(sections as usize..).unwrap_or(&[])))
+}

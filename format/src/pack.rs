@@ -1,0 +1,225 @@
+//! Weight layouts: where each b-bit field lies, and how fields become codes again.
+//!
+//! A weighted layer's weights are a matrix. Convolution and dense layers: one row per output channel, columns in the
+//! order (kernel row, kernel column, input channel). Depthwise layers: one row per kernel tap, one column per channel.
+//! Packing (workstation) and unpacking (everywhere) stand on this one page so that they cannot drift apart.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bits::{BitWidth, Levels, Plane};
+
+/// The closed list of weight layouts of image version 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Layout {
+    /// Signed bytes, row after row without gaps; the section is padded to 4 bytes. Only for 8-bit weights.
+    Bytes,
+    /// Rows 2p and 2p+1 share 32-bit words: row 2p in the low half, row 2p+1 in the high half, column by column from
+    /// the low bits up. For each pair, the planes of [`BitWidth::planes`] one after another, each padded to a word.
+    /// One multiplication by an activation then advances both rows. For 1..=7 bits of convolution and dense layers.
+    RowPairs,
+    /// Each row's planes one after another, fields from the low bits up, each plane padded to a 32-bit word.
+    /// For 1..=7 bits of depthwise layers.
+    Rows,
+}
+
+/// The shape and encoding of one layer's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Rows: output channels, or taps of a depthwise kernel.
+    pub rows: u32,
+    /// Columns: K of the sum, or channels of a depthwise kernel.
+    pub columns: u32,
+    /// Bits of each code.
+    pub bits: BitWidth,
+    /// What a code stands for.
+    pub levels: Levels,
+    /// Where fields lie.
+    pub layout: Layout,
+}
+
+impl Matrix {
+    /// Whether the combination exists: bytes hold 8-bit two's complement values, the plane layouts up to 7 bits.
+    pub fn is_valid(&self) -> bool {
+        let eight = self.bits == BitWidth::EIGHT;
+        self.levels.allows(self.bits) && eight == (self.layout == Layout::Bytes)
+    }
+
+    /// Bytes of the section, a multiple of 4; `None` beyond `u32`.
+    pub fn bytes(&self) -> Option<u32> {
+        let bytes = match self.layout {
+            Layout::Bytes => (u64::from(self.rows) * u64::from(self.columns)).next_multiple_of(4),
+            Layout::RowPairs => 4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row(),
+            Layout::Rows => 4 * u64::from(self.rows) * self.words_per_row(),
+        };
+        u32::try_from(bytes).ok()
+    }
+
+    /// Fields of `plane` in one word, per row.
+    pub fn fields_per_word(&self, plane: Plane) -> u32 {
+        let bits = if self.layout == Layout::RowPairs { 16 } else { 32 };
+        bits / u32::from(plane.width)
+    }
+
+    /// Words that one row (or pair of rows) takes in `plane`.
+    pub fn plane_words(&self, plane: Plane) -> u32 {
+        self.columns.div_ceil(self.fields_per_word(plane))
+    }
+
+    /// Words of all planes of one row (or pair of rows).
+    fn words_per_row(&self) -> u64 {
+        self.bits.planes().map(|plane| u64::from(self.plane_words(plane))).sum()
+    }
+
+    /// The integer weight at `row`, `column`; `None` outside the matrix or the section.
+    pub fn value(&self, section: &[u8], row: u32, column: u32) -> Option<i32> {
+        if row >= self.rows || column >= self.columns {
+            return None;
+        }
+        if self.layout == Layout::Bytes {
+            let index = u64::from(row) * u64::from(self.columns) + u64::from(column);
+            return section.get(usize::try_from(index).ok()?).map(|&byte| i32::from(byte as i8));
+        }
+        let mut code = 0;
+        for (plane, word, bit) in self.fields(row, column) {
+            let start = usize::try_from(word).ok()?.checked_mul(4)?;
+            let bytes = section.get(start..)?.first_chunk::<4>()?;
+            let field = (u32::from_le_bytes(*bytes) >> bit) & ((1 << plane.width) - 1);
+            code |= (field as u8) << plane.shift;
+        }
+        Some(self.levels.value(code, self.bits))
+    }
+
+    /// Where the fields of one code lie: its planes with word index and lowest bit.
+    fn fields(&self, row: u32, column: u32) -> impl Iterator<Item = (Plane, u64, u32)> {
+        let (group, half) = match self.layout {
+            Layout::RowPairs => (row / 2, 16 * (row % 2)),
+            Layout::Rows | Layout::Bytes => (row, 0),
+        };
+        let matrix = *self;
+        let start = u64::from(group) * matrix.words_per_row();
+        matrix.bits.planes().scan(start, move |next, plane| {
+            let per_word = matrix.fields_per_word(plane);
+            let word = *next + u64::from(column / per_word);
+            *next += u64::from(matrix.plane_words(plane));
+            Some((plane, word, half + (column % per_word) * u32::from(plane.width)))
+        })
+    }
+
+    /// Packs integer weights, row-major, into a section.
+    ///
+    /// # Errors
+    /// The first value that is no level of the set, or the number of values if it is not rows × columns.
+    #[cfg(feature = "alloc")]
+    pub fn pack(&self, values: &[i8]) -> Result<alloc::vec::Vec<u8>, PackError> {
+        let expected = u64::from(self.rows) * u64::from(self.columns);
+        let bytes = self.bytes().filter(|_| self.is_valid()).ok_or(PackError::Unsupported)?;
+        if values.len() as u64 != expected {
+            return Err(PackError::Length);
+        }
+        let mut section = alloc::vec![0; bytes as usize];
+        for (index, &value) in values.iter().enumerate() {
+            let code = self.levels.code(i32::from(value), self.bits).ok_or(PackError::NoLevel(value))?;
+            if self.layout == Layout::Bytes {
+                section[index] = value as u8;
+                continue;
+            }
+            let (row, column) = (index as u32 / self.columns, index as u32 % self.columns);
+            for (plane, word, bit) in self.fields(row, column) {
+                let field = (u32::from(code) >> plane.shift) & ((1 << plane.width) - 1);
+                let start = word as usize * 4;
+                for (byte, part) in section[start..start + 4].iter_mut().zip((field << bit).to_le_bytes()) {
+                    *byte |= part;
+                }
+            }
+        }
+        Ok(section)
+    }
+}
+
+/// Why weights cannot be packed.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackError {
+    /// Bits, levels and layout do not go together, or the section exceeds 4 GiB.
+    Unsupported,
+    /// There are not rows × columns values.
+    Length,
+    /// A value that the level set does not have.
+    NoLevel(i8),
+}
+
+#[cfg(feature = "alloc")]
+impl core::fmt::Display for PackError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unsupported => f.write_str("no such combination of bits, levels and layout"),
+            Self::Length => f.write_str("the weights are not rows × columns values"),
+            Self::NoLevel(value) => write!(f, "the level set has no {value}"),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl core::error::Error for PackError {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn matrices() -> impl Strategy<Value = Matrix> {
+        let levels = prop_oneof![Just(Levels::TwosComplement), Just(Levels::MidTread), Just(Levels::MidRise)];
+        (1u32..12, 1u32..70, 1u8..=8, levels, any::<bool>())
+            .prop_map(|(rows, columns, bits, levels, pairs)| {
+                let bits = BitWidth::new(bits).unwrap();
+                let layout = match (bits.get(), pairs) {
+                    (8, _) => Layout::Bytes,
+                    (_, true) => Layout::RowPairs,
+                    (_, false) => Layout::Rows,
+                };
+                Matrix { rows, columns, bits, levels, layout }
+            })
+            .prop_filter("combination exists", Matrix::is_valid)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read_back(matrix in matrices(), seed: u64) {
+            let mut state = seed | 1;
+            let values: Vec<i8> = (0..matrix.rows * matrix.columns).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let code = ((state >> 40) as u8 & matrix.bits.max_code()).max(u8::from(matrix.levels == Levels::MidTread));
+                let code = if matrix.levels == Levels::MidTread && matrix.bits.get() == 1 { 1 } else { code };
+                matrix.levels.value(code, matrix.bits) as i8
+            }).collect();
+            let section = matrix.pack(&values).unwrap();
+            prop_assert_eq!(section.len() as u32, matrix.bytes().unwrap());
+            for row in 0..matrix.rows {
+                for column in 0..matrix.columns {
+                    let index = (row * matrix.columns + column) as usize;
+                    prop_assert_eq!(matrix.value(&section, row, column), Some(i32::from(values[index])));
+                }
+            }
+            prop_assert_eq!(matrix.value(&section, matrix.rows, 0), None);
+            prop_assert_eq!(matrix.value(&section, 0, matrix.columns), None);
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_three_bit_pair_are_as_specified() {
+        let bits = BitWidth::new(3).unwrap();
+        let matrix = Matrix { rows: 2, columns: 3, bits, levels: Levels::TwosComplement, layout: Layout::RowPairs };
+        // Codes are value + 4. Row 0: 0, 1, 7; row 1: 4, 2, 3. Plane 2 bits: 0,1,3 | 0,2,3; plane 1 bit: 0,0,1 | 1,0,0.
+        let section = matrix.pack(&[-4, -3, 3, 0, -2, -1]).unwrap();
+        assert_eq!(section, [0b0011_0100, 0, 0b0011_1000, 0, 0b0000_0100, 0, 0b0000_0001, 0]);
+    }
+
+    #[test]
+    fn values_outside_the_set_are_refused() {
+        let bits = BitWidth::new(2).unwrap();
+        let matrix = Matrix { rows: 1, columns: 1, bits, levels: Levels::MidRise, layout: Layout::Rows };
+        assert_eq!(matrix.pack(&[2]), Err(PackError::NoLevel(2)));
+        assert_eq!(matrix.pack(&[1, 1]), Err(PackError::Length));
+    }
+}

@@ -1,0 +1,186 @@
+//! The one arithmetic: how accumulators become codes and logits, and the bounds under which that is exact.
+//!
+//! Host and device, reference and packed kernels all call these functions; nothing else in releq rounds an integer.
+//! All shifts of negative numbers are arithmetic, so every rounding here is "half up" (towards +∞ on a tie).
+
+use serde::{Deserialize, Serialize};
+
+use crate::bits::BitWidth;
+
+/// Largest pre-shift of an accumulator.
+pub const MAX_SHIFT: u8 = 19;
+
+/// Per-channel constants of a weighted layer, as stored in the image: 8 bytes, little-endian.
+///
+/// `bias` is in units of (weight scale × input scale) and already holds −zero_point · Σ weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Where the accumulator starts.
+    pub bias: i32,
+    /// Fixed-point ratio of scales, 0..2^31.
+    pub multiplier: i32,
+}
+
+impl From<[i32; 2]> for Channel {
+    fn from([bias, multiplier]: [i32; 2]) -> Self {
+        Self { bias, multiplier }
+    }
+}
+
+/// `clamp(zp + floor(((acc << shift) · multiplier + 2^39) / 2^40), 0, 2^a − 1)`: an activation code.
+///
+/// Exact if `acc << shift` fits 32 bits, which [`Bound::fits`] promises. On a core with the DSP extension this is
+/// `lsl; smmla; usat #8, asr #8` (Armv7-M ARM A7.7): the constant 2^39 and the zero point ride in the accumulator
+/// operand of SMMLA.
+pub const fn requantize(acc: i32, shift: u8, multiplier: i32, zero_point: u8, bits: BitWidth) -> u8 {
+    let product = ((acc << shift) as i64) * multiplier as i64;
+    let code = zero_point as i32 + ((product + (1 << 39)) >> 40) as i32;
+    saturate(code, bits)
+}
+
+/// `floor(((acc << shift) · multiplier + 2^31) / 2^32)`: a logit at the image's one logit scale.
+pub const fn logit(acc: i32, shift: u8, multiplier: i32) -> i32 {
+    let product = ((acc << shift) as i64) * multiplier as i64;
+    ((product + (1 << 31)) >> 32) as i32
+}
+
+/// `code` limited to 0..=2^a − 1.
+pub const fn saturate(code: i32, bits: BitWidth) -> u8 {
+    let max = bits.max_code();
+    if code < 0 {
+        0
+    } else if code > max as i32 {
+        max
+    } else {
+        code as u8
+    }
+}
+
+/// How a residual add brings two scales to one: `(a·multipliers[0] + b·multipliers[1] + constant) >> shift`, clamped.
+///
+/// The constant holds both zero points, the output's, and one half for rounding. One SMLAD on DSP cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddScale {
+    /// Ratios of input to output scale, times 2^shift.
+    pub multipliers: [i16; 2],
+    /// Zero points and rounding, at 2^shift; magnitude at most 2^30.
+    pub constant: i32,
+    /// 0..=30.
+    pub shift: u8,
+}
+
+impl AddScale {
+    /// The sum of two codes, as a code of `bits`.
+    pub const fn apply(&self, left: u8, right: u8, bits: BitWidth) -> u8 {
+        let [first, second] = self.multipliers;
+        let sum = left as i32 * first as i32 + right as i32 * second as i32 + self.constant;
+        saturate(sum >> self.shift, bits)
+    }
+
+    /// Whether [`AddScale::apply`] cannot overflow: 2 · 255 · 2^15 + 2^30 < 2^31.
+    pub const fn is_valid(&self) -> bool {
+        self.shift <= 30 && self.constant.unsigned_abs() <= 1 << 30
+    }
+}
+
+/// The largest magnitude an accumulator can reach before the bias: terms × weight magnitude × largest activation code.
+///
+/// Computed from (w, a, K) on host and device alike; an image never states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound(u64);
+
+impl Bound {
+    /// The bound of a sum of `terms` products.
+    pub const fn new(weight_magnitude: u32, activations: BitWidth, terms: u32) -> Self {
+        // 2^7 · 2^8 · 2^32 < 2^64.
+        Self(weight_magnitude as u64 * activations.max_code() as u64 * terms as u64)
+    }
+
+    /// Whether an accumulator that starts at `bias` stays exact through `<< shift`.
+    pub const fn fits(self, bias: i32, shift: u8) -> bool {
+        shift <= MAX_SHIFT && (self.0 + bias.unsigned_abs() as u64) << shift < 1 << 31
+    }
+
+    /// The largest shift that fits `bias`, or `None` if not even 0 does.
+    pub fn largest_shift(self, bias: i32) -> Option<u8> {
+        (0..=MAX_SHIFT).rev().find(|&shift| self.fits(bias, shift))
+    }
+}
+
+/// How many products of a `field`-bit code with an activation one 16-bit lane can sum without overflow.
+///
+/// 4-bit fields on 8-bit activations give 17, 2-bit 85, 1-bit 257.
+pub const fn lane_terms(field: u8, activations: BitWidth) -> usize {
+    (u16::MAX as u32 / (((1u32 << field) - 1) * activations.max_code() as u32)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn width(bits: u8) -> BitWidth {
+        BitWidth::new(bits).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn requantize_is_the_rounded_ratio(acc in -(1i64 << 30)..(1i64 << 30), shift in 0u8..=19, m in 0i32..=i32::MAX, zp: u8, bits in 1u8..=8) {
+            let acc = (acc >> shift) as i32;
+            let exact = (i128::from(acc) << shift) * i128::from(m) + (1i128 << 39);
+            let expected = (i128::from(zp) + exact.div_euclid(1 << 40)).clamp(0, i128::from(width(bits).max_code()));
+            prop_assert_eq!(i128::from(requantize(acc, shift, m, zp, width(bits))), expected);
+        }
+
+        #[test]
+        fn dsp_sequence_gives_the_same_code(acc in -(1i64 << 30)..(1i64 << 30), shift in 0u8..=19, m in 0i32..=i32::MAX, zp: u8) {
+            // lsl acc, #k; smmla acc, acc, m, (zp << 8 | 128); usat #8, acc, asr #8
+            let acc = (acc >> shift) as i32;
+            let high = ((i64::from(acc << shift) * i64::from(m)) >> 32) as i32;
+            let code = (high.wrapping_add(i32::from(zp) << 8 | 128) >> 8).clamp(0, 255);
+            prop_assert_eq!(i32::from(requantize(acc, shift, m, zp, BitWidth::EIGHT)), code);
+        }
+
+        #[test]
+        fn the_largest_shift_is_exact_and_maximal(magnitude in 1u32..=128, a in 1u8..=8, terms in 1u32..100_000, bias in -(1i32 << 24)..(1i32 << 24)) {
+            let bound = Bound::new(magnitude, width(a), terms);
+            if let Some(shift) = bound.largest_shift(bias) {
+                let largest = i64::from(magnitude) * i64::from(width(a).max_code()) * i64::from(terms) + i64::from(bias.unsigned_abs());
+                prop_assert!(largest << shift <= i64::from(i32::MAX));
+                prop_assert!(shift == MAX_SHIFT || !bound.fits(bias, shift + 1));
+            }
+        }
+    }
+
+    #[test]
+    fn ties_round_up_and_ends_saturate() {
+        let half = 1 << 30; // acc << 9 times 2^30 is acc / 2 in units of 2^40
+        assert_eq!(requantize(1, 9, half, 0, width(8)), 1);
+        assert_eq!(requantize(-1, 9, half, 10, width(8)), 10);
+        assert_eq!(requantize(-3, 9, half, 10, width(8)), 9);
+        assert_eq!(requantize(i32::MAX, 0, i32::MAX, 255, width(8)), 255);
+        assert_eq!(requantize(i32::MIN, 0, i32::MAX, 0, width(8)), 0);
+        assert_eq!(requantize(i32::MAX, 0, i32::MAX, 3, width(2)), 3);
+    }
+
+    #[test]
+    fn lanes_hold_what_they_promise() {
+        assert_eq!([4, 2, 1].map(|field| lane_terms(field, BitWidth::EIGHT)), [17, 85, 257]);
+        for field in [1, 2, 4] {
+            for a in 1..=8 {
+                let product = ((1u32 << field) - 1) * u32::from(width(a).max_code());
+                let terms = lane_terms(field, width(a)) as u32;
+                assert!(terms * product <= 65_535 && (terms + 1) * product > 65_535);
+            }
+        }
+    }
+
+    #[test]
+    fn a_valid_add_never_overflows() {
+        let scale = AddScale { multipliers: [i16::MIN, i16::MIN], constant: -(1 << 30), shift: 0 };
+        assert!(scale.is_valid());
+        assert_eq!(scale.apply(255, 255, width(8)), 0);
+        let half = AddScale { multipliers: [1 << 13, 1 << 13], constant: 1 << 13, shift: 14 };
+        assert_eq!(half.apply(3, 4, width(8)), 4);
+    }
+}
