@@ -28,7 +28,9 @@ pub struct BitPlan(Vec<LayerBits>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A number is missing or is no number.
-    #[error("`{0}` is not a bit-width; a plan is one number a layer, like 2,2,3,2 (weights) or 2:8,2:4 (weights:activations)")]
+    #[error(
+        "`{0}` is not a bit-width; a plan is one number a layer, like 2,2,3,2 (weights) or 2:8,2:4 (weights:activations)"
+    )]
     NotANumber(String),
     /// A width outside 1..=8.
     #[error("{0} bits are outside 1..=8; write widths from 1 to 8")]

@@ -70,6 +70,13 @@ pub fn family(hint: KernelHint) -> impl Iterator<Item = &'static Kernel> {
     ALL.iter().copied().filter(move |kernel| kernel.family == hint)
 }
 
+/// Scratch that lets any kernel of [`ALL`] run `op`, in bytes, a multiple of 4. The host's planner reserves this.
+pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
+    let suited = ALL.iter().filter(|kernel| (kernel.supports)(op));
+    let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    most.checked_next_multiple_of(4).unwrap_or(u32::MAX)
+}
+
 /// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.
 #[macro_export]
 macro_rules! kernels {

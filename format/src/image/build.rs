@@ -47,7 +47,7 @@ impl ImageBuilder {
     ///
     /// # Errors
     /// The first reason why [`Image::open`] would refuse it.
-    pub fn finish(&self, header: Header<'_>, arena_bytes: u32) -> Result<Vec<u8>, ImageError> {
+    pub fn finish(&self, header: Header<'_>, arena_bytes: u32) -> Result<ImageBuffer, ImageError> {
         let header = Header { layers: self.layers, ..header };
         let mut bytes = alloc::vec![0; CONTAINER_BYTES];
         bytes.extend(postcard::to_allocvec(&header).map_err(|_| ImageError::Header)?);
@@ -67,15 +67,37 @@ impl ImageBuilder {
         debug_assert_eq!(at::SIGNATURE.end, CONTAINER_BYTES);
         let crc = checksum(&bytes);
         bytes[at::CRC].copy_from_slice(&crc.to_le_bytes());
-        check(&bytes)?;
-        Ok(bytes)
+        let buffer = ImageBuffer::from(&bytes[..]);
+        Image::open(&buffer)?;
+        Ok(buffer)
     }
 }
 
-/// Opens a copy at an aligned address, since a `Vec<u8>` promises none.
-fn check(bytes: &[u8]) -> Result<(), ImageError> {
-    let mut words = alloc::vec![0u64; bytes.len().div_ceil(8)];
-    let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
-    aligned.copy_from_slice(bytes);
-    Image::open(aligned).map(|_| ())
+/// Owned bytes at the alignment that [`Image::open`] needs, which a `Vec<u8>` does not promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageBuffer {
+    words: Vec<u64>,
+    length: usize,
+}
+
+impl From<&[u8]> for ImageBuffer {
+    fn from(bytes: &[u8]) -> Self {
+        let mut words = alloc::vec![0u64; bytes.len().div_ceil(ALIGNMENT)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self { words, length: bytes.len() }
+    }
+}
+
+impl core::ops::Deref for ImageBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.length]
+    }
+}
+
+impl core::ops::DerefMut for ImageBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.length]
+    }
 }

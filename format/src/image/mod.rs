@@ -13,7 +13,7 @@ mod verify;
 mod view;
 
 #[cfg(feature = "alloc")]
-pub use build::ImageBuilder;
+pub use build::{ImageBuffer, ImageBuilder};
 pub use verify::Fault;
 pub use view::{Image, Layers};
 

@@ -1,0 +1,70 @@
+//! Every kernel family against the naive interpreter, natively: random networks, then every width with extremes.
+
+mod suite;
+
+use releq_device::{Engine, Observer, kernels};
+use releq_format::graph::KernelHint;
+use releq_format::image::Image;
+use suite::{Fill, TestNet, expected_bytes, store};
+
+struct Outputs(Vec<Vec<u8>>);
+
+impl Observer for Outputs {
+    fn begin(&mut self, _: usize) {}
+    fn end(&mut self, _: usize, output: &[u8]) {
+        self.0.push(output.to_vec());
+    }
+}
+
+fn run(net: &TestNet, codes: &[u8], hint: KernelHint) -> Vec<Vec<u8>> {
+    let bytes = net.image(hint);
+    let image = Image::open(&bytes).expect("the builder checked it");
+    let mut arena = vec![0xA5A5_A5A5_A5A5_A5A5u64; image.arena_bytes().div_ceil(8)];
+    let arena: &mut [u8] = bytemuck::cast_slice_mut(&mut arena);
+    let mut engine = Engine::<16>::new(&image, arena, kernels::ALL).expect("all kernels are there");
+    let family = if hint == KernelHint::PACKED { "packed::" } else { "reference::" };
+    for layer in 0..engine.layer_count() {
+        assert!(engine.kernel_name(layer).unwrap().starts_with(family));
+    }
+    engine.input_mut().copy_from_slice(&store(&net.input, codes));
+    let mut outputs = Outputs(Vec::new());
+    engine.run(&mut outputs);
+    outputs.0
+}
+
+fn check(mut net: TestNet, what: &str) {
+    let codes = net.input_codes();
+    let naive = net.naive(&codes);
+    for hint in [KernelHint::REFERENCE, KernelHint::PACKED] {
+        let outputs = run(&net, &codes, hint);
+        for (index, ((output, values), layer)) in outputs.iter().zip(&naive).zip(&net.layers).enumerate() {
+            assert_eq!(output, &expected_bytes(&layer.output, values), "{what}: layer {index} {:?}", layer.op);
+        }
+    }
+}
+
+#[test]
+fn random_networks_are_exact() {
+    for seed in 0..1500 {
+        check(TestNet::random(seed), &format!("seed {seed}"));
+    }
+}
+
+/// All weight widths × all activation widths × {random, all largest, all smallest} on K that fills, overfills and
+/// underfills words: 1 pixel, 1 channel, odd, and large.
+#[test]
+fn every_width_is_exact_at_its_extremes() {
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for weights in 1..=8 {
+            for activations in 1..=8 {
+                for (seed, shape) in [[1, 1, 1], [3, 5, 7], [1, 1, 999], [6, 6, 16]].into_iter().enumerate() {
+                    let what = format!("{fill:?} w{weights} a{activations} {shape:?}");
+                    let mut net = TestNet::new(seed as u64, fill, shape, activations);
+                    net.conv(5, weights, activations);
+                    net.depthwise(weights, activations);
+                    check(net.dense(3, weights, None), &what);
+                }
+            }
+        }
+    }
+}
