@@ -4,4 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod encode;
+pub mod lower;
 pub mod network;
+pub mod quantized;
+pub mod target;

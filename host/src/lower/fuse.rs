@@ -1,0 +1,125 @@
+//! Fusing a float graph into the blocks an image has layers for: a weighted node, pool or add with its ReLU.
+
+use crate::network::{Graph, Op, Source};
+
+use super::LowerError;
+
+/// One layer of the image to be: a node, and the ReLU that disappears into its rounding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Index of the node that computes.
+    pub node: usize,
+    /// Whether negative values become zero.
+    pub relu: bool,
+    /// What it reads, flattening looked through.
+    pub inputs: Vec<Source>,
+    /// The source that holds its result: the node, or its ReLU.
+    pub output: Source,
+}
+
+/// The blocks of `graph` in execution order. The last one gives the logits.
+///
+/// # Errors
+/// A batch normalisation that was not folded, a ReLU that belongs to no block, or a graph without layers.
+pub fn blocks(graph: &Graph) -> Result<Vec<Block>, LowerError> {
+    let mut blocks: Vec<Block> = Vec::new();
+    // Where each node's value is to be found: its block's output, or what flattening passed through.
+    let mut holds: Vec<Source> = Vec::with_capacity(graph.nodes.len());
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let inputs: Vec<Source> = node.inputs.iter().map(|&source| resolve(source, &holds)).collect();
+        let own = Source::Node(index);
+        let held = match &node.op {
+            Op::BatchNorm { .. } => return Err(LowerError::Unfolded { layer: node.name.clone() }),
+            Op::Flatten => inputs[0],
+            Op::Relu => {
+                let lone = || LowerError::LoneRelu { layer: node.name.clone() };
+                let block = blocks.iter_mut().find(|block| block.output == inputs[0]).ok_or_else(lone)?;
+                let takes_relu = !matches!(graph.nodes[block.node].op, Op::MaxPool { .. });
+                if !takes_relu || readers(graph, inputs[0]) != 1 {
+                    return Err(lone());
+                }
+                block.relu = true;
+                block.output = own;
+                own
+            }
+            _ => {
+                blocks.push(Block { node: index, relu: false, inputs, output: own });
+                own
+            }
+        };
+        holds.push(held);
+    }
+    if blocks.is_empty() { Err(LowerError::Empty) } else { Ok(blocks) }
+}
+
+/// What holds the value of `source`, flattening looked through.
+fn resolve(source: Source, holds: &[Source]) -> Source {
+    match source {
+        Source::Input => Source::Input,
+        Source::Node(index) => holds[index],
+    }
+}
+
+/// How many nodes read `source` directly.
+fn readers(graph: &Graph, source: Source) -> usize {
+    graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == source).count()
+}
+
+/// Moves each ReLU that follows a max pool before it: the same function, and then it fuses.
+///
+/// Parameters are untouched, since neither node has any.
+pub fn hoist_relu(graph: &mut Graph) {
+    for index in 0..graph.nodes.len() {
+        let Op::Relu = graph.nodes[index].op else { continue };
+        let [Source::Node(pool)] = graph.nodes[index].inputs[..] else { continue };
+        let pooled = matches!(graph.nodes[pool].op, Op::MaxPool { .. });
+        if pooled && pool + 1 == index && readers(graph, Source::Node(pool)) == 1 {
+            // The two nodes trade places: the ReLU takes the pool's input, the pool reads the ReLU.
+            graph.nodes.swap(pool, index);
+            let before = std::mem::replace(&mut graph.nodes[index].inputs, vec![Source::Node(pool)]);
+            graph.nodes[pool].inputs = before;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{InputSpec, Node, Window};
+
+    fn chain(ops: &[Op]) -> Graph {
+        let source = |index: usize| if index == 0 { Source::Input } else { Source::Node(index - 1) };
+        let node =
+            |(index, op): (usize, &Op)| Node { name: format!("n{index}"), op: op.clone(), inputs: vec![source(index)] };
+        Graph {
+            name: "chain".into(),
+            input: InputSpec::unit([1, 8, 8]),
+            nodes: ops.iter().enumerate().map(node).collect(),
+        }
+    }
+
+    fn conv() -> Op {
+        Op::Conv { out: 2, window: Window::square(3, 1, 1), groups: 1, bias: true }
+    }
+
+    #[test]
+    fn relu_and_flatten_disappear() {
+        let graph = chain(&[conv(), Op::Relu, Op::Flatten, Op::Dense { out: 3, bias: true }]);
+        let blocks = blocks(&graph).unwrap();
+        assert_eq!(blocks.len(), 2);
+        assert_eq!(blocks[0], Block { node: 0, relu: true, inputs: vec![Source::Input], output: Source::Node(1) });
+        assert_eq!(blocks[1].inputs, [Source::Node(1)]);
+    }
+
+    #[test]
+    fn relu_after_a_pool_moves_before_it() {
+        let pool = Op::MaxPool { window: Window::square(2, 2, 0) };
+        let mut graph = chain(&[conv(), pool.clone(), Op::Relu, Op::Dense { out: 3, bias: true }]);
+        assert!(matches!(blocks(&graph), Err(LowerError::LoneRelu { .. })));
+        hoist_relu(&mut graph);
+        assert_eq!(graph.nodes.iter().map(|node| &node.op).collect::<Vec<_>>()[1..3], [&Op::Relu, &pool]);
+        assert_eq!(graph.nodes[2].inputs, [Source::Node(1)]);
+        assert_eq!(blocks(&graph).unwrap().len(), 3);
+        assert!(graph.shapes().is_ok());
+    }
+}
