@@ -9,6 +9,7 @@ pub(super) mod at {
     use core::ops::Range;
     pub(in super::super) const MAGIC: Range<usize> = 0..4;
     pub(in super::super) const VERSION: Range<usize> = 4..6;
+    pub(in super::super) const RESERVED: Range<usize> = 6..8;
     pub(in super::super) const LENGTH: Range<usize> = 8..12;
     pub(in super::super) const CRC: Range<usize> = 12..16;
     pub(in super::super) const FEATURES: Range<usize> = 16..20;
@@ -44,6 +45,9 @@ impl<'a> Image<'a> {
         let version = u16::from_le_bytes([container[at::VERSION.start], container[at::VERSION.start + 1]]);
         if version != VERSION {
             return Err(ImageError::Version(version));
+        }
+        if container.get(at::RESERVED) != Some(&[0, 0][..]) {
+            return Err(ImageError::Header);
         }
         check_length(bytes, word(container, at::LENGTH) as usize)?;
         if checksum(bytes) != word(container, at::CRC) {
