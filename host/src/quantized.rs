@@ -74,6 +74,13 @@ impl ActivationQuant {
         code.clamp(0.0, f32::from(self.bits.max_code())) as u8
     }
 
+    /// The real value of the code of `value`.
+    pub fn round(&self, value: f32) -> f32 {
+        let zero = f32::from(self.zero_point);
+        let steps = (value / self.scale + 0.5).floor();
+        steps.clamp(-zero, f32::from(self.bits.max_code()) - zero) * self.scale
+    }
+
     /// The real value a code stands for.
     pub fn real(&self, code: u8) -> f32 {
         (f32::from(code) - f32::from(self.zero_point)) * self.scale

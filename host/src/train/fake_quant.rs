@@ -1,0 +1,159 @@
+//! Fake quantization, fused: round to what the integer engine will hold, pass gradients straight through.
+//!
+//! Scales may learn (LSQ, arXiv 1902.08153): the gradient of the scale is Σ g · (q − w/s) inside the level set and
+//! Σ g · q outside, times 1 / √(n · q_max).
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+use releq_format::bits::{BitWidth, Levels};
+
+use super::storage::{floats, tensor_floats};
+use crate::quantized::{ActivationQuant, WeightQuant};
+
+/// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`.
+#[derive(Clone, Debug)]
+pub struct FakeQuantWeight {
+    /// Bits of each code.
+    pub bits: BitWidth,
+    /// The integers a code may stand for.
+    pub levels: Levels,
+    /// Whether the scales get a gradient.
+    pub learn: bool,
+}
+
+impl FakeQuantWeight {
+    /// The rounded weights.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or a device other than the CPU.
+    pub fn forward(self, weight: &Tensor, scales: &Tensor) -> Result<Tensor> {
+        weight.contiguous()?.apply_op2(&scales.contiguous()?, self)
+    }
+
+    fn quant(&self, scales: &[f32]) -> WeightQuant {
+        WeightQuant { bits: self.bits, levels: self.levels, scales: scales.to_vec() }
+    }
+}
+
+impl CustomOp2 for FakeQuantWeight {
+    fn name(&self) -> &'static str {
+        "releq-fake-quant-weight"
+    }
+
+    fn cpu_fwd(&self, w: &CpuStorage, layout: &Layout, s: &CpuStorage, s_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (weights, scales) = (floats(w, layout)?, floats(s, s_layout)?);
+        let quant = self.quant(scales);
+        let row = (weights.len() / scales.len().max(1)).max(1);
+        let mut rounded = vec![0f32; weights.len()];
+        rounded.par_chunks_mut(row).zip(weights.par_chunks(row)).enumerate().for_each(|(channel, (to, from))| {
+            to.iter_mut().zip(from).for_each(|(to, &w)| *to = f32::from(quant.integer(w, channel)) * scales[channel]);
+        });
+        Ok((CpuStorage::F32(rounded), layout.shape().clone()))
+    }
+
+    fn bwd(&self, w: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (weights, scales, mut dw) = (tensor_floats(w)?, tensor_floats(s)?, tensor_floats(gradient)?);
+        let quant = self.quant(&scales);
+        let (smallest, largest) = quant.limits();
+        let (smallest, largest) = (smallest as f32, largest as f32);
+        let row = (weights.len() / scales.len().max(1)).max(1);
+        let damping = 1.0 / ((row as f32) * largest.max(1.0)).sqrt();
+        let mut ds = vec![0f32; scales.len()];
+        let rows = dw.par_chunks_mut(row).zip(weights.par_chunks(row)).zip(ds.par_iter_mut()).enumerate();
+        rows.for_each(|(channel, ((dw, weights), ds))| {
+            let mut sum = 0f32;
+            for (dw, &weight) in dw.iter_mut().zip(weights) {
+                let ratio = weight / scales[channel];
+                let integer = f32::from(quant.integer(weight, channel));
+                if (smallest..=largest).contains(&ratio) {
+                    sum += *dw * (integer - ratio);
+                } else {
+                    sum += *dw * integer;
+                    *dw = 0.0;
+                }
+            }
+            *ds = sum * damping;
+        });
+        let dw = Tensor::from_vec(dw, w.shape(), w.device())?;
+        let ds = if self.learn { Some(Tensor::from_vec(ds, s.shape(), s.device())?) } else { None };
+        Ok((Some(dw), ds))
+    }
+}
+
+/// Rounds activations to codes and back, with the scale `[1]`; a ReLU is the clamp at code 0 of zero point 0.
+#[derive(Clone, Debug)]
+pub struct FakeQuantActivation {
+    /// Bits of each code.
+    pub bits: BitWidth,
+    /// The code of 0.0.
+    pub zero_point: u8,
+    /// Whether the scale gets a gradient.
+    pub learn: bool,
+}
+
+impl FakeQuantActivation {
+    /// The rounded activations.
+    ///
+    /// # Errors
+    /// A scale that is not one number, or a device other than the CPU.
+    pub fn forward(self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op2(scale, self)
+    }
+
+    fn quant(&self, scale: &[f32]) -> Result<ActivationQuant> {
+        match scale {
+            &[scale] => Ok(ActivationQuant { bits: self.bits, scale, zero_point: self.zero_point }),
+            _ => candle_core::bail!("an activation has one scale, not {}", scale.len()),
+        }
+    }
+}
+
+/// Elements that one task rounds.
+const CHUNK: usize = 1 << 14;
+
+impl CustomOp2 for FakeQuantActivation {
+    fn name(&self) -> &'static str {
+        "releq-fake-quant-activation"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout, s: &CpuStorage, s_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = floats(x, layout)?;
+        let quant = self.quant(floats(s, s_layout)?)?;
+        let mut y = vec![0f32; x.len()];
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = quant.round(x));
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (inputs, scale, mut dx) = (tensor_floats(x)?, tensor_floats(s)?, tensor_floats(gradient)?);
+        let quant = self.quant(&scale)?;
+        let (low, high) = (quant.real(0), quant.real(self.bits.max_code()));
+        let zero = f32::from(self.zero_point);
+        let partial: Vec<f32> = dx
+            .par_chunks_mut(CHUNK)
+            .zip(inputs.par_chunks(CHUNK))
+            .map(|(dx, inputs)| {
+                let mut sum = 0f32;
+                for (dx, &x) in dx.iter_mut().zip(inputs) {
+                    let steps = f32::from(quant.code(x)) - zero;
+                    if (low..=high).contains(&x) {
+                        sum += *dx * (steps - x / quant.scale);
+                    } else {
+                        sum += *dx * steps;
+                        *dx = 0.0;
+                    }
+                }
+                sum
+            })
+            .collect();
+        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+        if !self.learn {
+            return Ok((Some(dx), None));
+        }
+        let damping = 1.0 / (inputs.len() as f32 * f32::from(self.bits.max_code())).sqrt();
+        let ds = vec![partial.iter().sum::<f32>() * damping];
+        Ok((Some(dx), Some(Tensor::from_vec(ds, s.shape(), s.device())?)))
+    }
+}

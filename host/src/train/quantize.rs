@@ -1,0 +1,219 @@
+//! The front door of quantization: a float network and a plan become a quantized network, fine-tuned.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use candle_core::{Device, Var};
+use releq_format::bits::{BitWidth, Levels};
+use releq_search::plan::BitPlan;
+
+use super::calibrate::{self, Calibration};
+use super::fit::{FitError, Progress, Schedule, fit};
+use super::fold::{FoldError, fold};
+use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
+use crate::data::Dataset;
+use crate::lower::LowerError;
+use crate::lower::fuse::{self, Block};
+use crate::network::{Network, Op, Source};
+use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
+
+/// How weights become integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A scale per output channel, started at the least mean square error and learned (LSQ).
+    Learned,
+    /// WRPN (arXiv 1709.01134): clamp to ±1, mid-tread with one fixed scale 1 / (2^(b−1) − 1).
+    Wrpn,
+    /// DoReFa (arXiv 1606.06160): tanh, then mid-rise with one fixed scale 1 / (2^b − 1). At 8 bits, whose 256 odd
+    /// levels no 8-bit signed code holds, mid-tread with scale 1/127.
+    Dorefa,
+}
+
+/// How to quantize.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// How weights become integers.
+    pub method: Method,
+    /// How activation ranges are chosen.
+    pub calibration: Calibration,
+    /// Images that calibration looks at.
+    pub calibration_images: usize,
+    /// The fine-tuning; 0 epochs for none.
+    pub schedule: Schedule,
+    /// Whether the float network's logits guide the fine-tuning.
+    pub distill: bool,
+}
+
+/// Why a network cannot be quantized.
+#[derive(Debug, thiserror::Error)]
+pub enum QuantizeError {
+    /// The plan has another number of layers.
+    #[error(
+        "the plan has {given} widths, the network has {needed} weighted layers ({names}); \
+         give one width for each, or a single one for all"
+    )]
+    PlanLength {
+        /// Widths given.
+        given: usize,
+        /// Weighted layers.
+        needed: usize,
+        /// Their names.
+        names: String,
+    },
+    /// WRPN has no 1-bit levels.
+    #[error("WRPN has no levels at 1 bit for `{0}`: its formula divides by 2^0 − 1; use 2 bits or --quantizer learned")]
+    WrpnOneBit(String),
+    /// Batch normalisation cannot be folded.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The graph cannot become an image.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// Fine-tuning failed.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// Candle failed.
+    #[error("quantization failed: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Quantizes `network` by `plan` and fine-tunes it on `data`. `watch` sees every step of the fine-tuning.
+///
+/// # Errors
+/// [`QuantizeError`].
+pub fn quantize(
+    network: &Network,
+    plan: &BitPlan,
+    data: &Dataset,
+    recipe: &Recipe,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<QuantizedNetwork, QuantizeError> {
+    let mut network = fold(network)?;
+    fuse::hoist_relu(&mut network.graph);
+    let blocks = fuse::blocks(&network.graph)?;
+    let float = Model::new(&network)?;
+    let quantizers = Quantizers {
+        weights: weight_states(&network, plan, recipe.method)?,
+        activations: activation_states(&network, &float, &blocks, plan, data, recipe)?,
+    };
+    let model = Model::with_quantizers(&network, quantizers)?;
+    if recipe.schedule.epochs > 0.0 {
+        fit(&model, recipe.distill.then_some(&float), data, &recipe.schedule, watch)?;
+    }
+    Ok(model.quantized()?)
+}
+
+fn weight_states(
+    network: &Network,
+    plan: &BitPlan,
+    method: Method,
+) -> Result<BTreeMap<usize, WeightState>, QuantizeError> {
+    let weighted = network.graph.weighted();
+    let names = || weighted.iter().map(|&index| network.graph.nodes[index].name.as_str()).collect::<Vec<_>>().join(", ");
+    if plan.layers().len() != weighted.len() {
+        let (given, needed) = (plan.layers().len(), weighted.len());
+        return Err(QuantizeError::PlanLength { given, needed, names: names() });
+    }
+    let state = |(&node, bits): (&usize, BitWidth)| {
+        let name = &network.graph.nodes[node].name;
+        let weight = network.parameters.get(&format!("{name}.weight"));
+        let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let (quant, transform) = match method {
+            Method::Learned => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
+            Method::Wrpn if bits.get() == 1 => return Err(QuantizeError::WrpnOneBit(name.clone())),
+            Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
+            Method::Dorefa if bits == BitWidth::EIGHT => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Tanh),
+            Method::Dorefa => (fixed(bits, Levels::MidRise, weight.shape[0]), Transform::Tanh),
+        };
+        let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
+        let learn = method == Method::Learned;
+        Ok((node, WeightState { bits, levels: quant.levels, scales, learn, transform }))
+    };
+    let widths = plan.layers().iter().map(|layer| width(layer.weights));
+    weighted.iter().zip(widths).map(state).collect()
+}
+
+fn width(bits: u8) -> BitWidth {
+    BitWidth::new(bits).expect("a plan holds 1..=8")
+}
+
+/// One fixed scale under which the largest level is 1.
+fn fixed(bits: BitWidth, levels: Levels, out: usize) -> WeightQuant {
+    let unit = WeightQuant { bits, levels, scales: Vec::new() };
+    let scale = 1.0 / unit.limits().1 as f32;
+    WeightQuant { scales: vec![scale; out], ..unit }
+}
+
+/// The level set and per-channel scales with the least mean square error over `weights`.
+///
+/// Mid-tread and mid-rise compete; two's complement wastes a level on one side and never wins below 3 bits. One bit
+/// has mid-rise only, eight bits mid-tread only.
+pub fn least_square(weights: &[f32], out: usize, bits: BitWidth) -> WeightQuant {
+    let candidates: &[Levels] = match bits.get() {
+        1 => &[Levels::MidRise],
+        8 => &[Levels::MidTread],
+        _ => &[Levels::MidTread, Levels::MidRise],
+    };
+    let quantized = candidates.iter().map(|&levels| {
+        let rows = weights.chunks((weights.len() / out.max(1)).max(1));
+        let fits: Vec<(f32, f64)> = rows.map(|row| best_scale(row, bits, levels)).collect();
+        let error: f64 = fits.iter().map(|(_, error)| error).sum();
+        (error, WeightQuant { bits, levels, scales: fits.into_iter().map(|(scale, _)| scale).collect() })
+    });
+    quantized.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, quant)| quant).expect("there is a level set")
+}
+
+/// The scale with the least square error on `row`, and that error.
+fn best_scale(row: &[f32], bits: BitWidth, levels: Levels) -> (f32, f64) {
+    let largest = row.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
+    let unit = WeightQuant { bits, levels, scales: vec![1.0] };
+    let top = unit.limits().1.max(1) as f32;
+    if largest == 0.0 {
+        return (f32::MIN_POSITIVE.sqrt(), 0.0);
+    }
+    let error = |scale: f32| {
+        let quant = WeightQuant { scales: vec![scale], ..unit.clone() };
+        row.iter().map(|&w| f64::from(f32::from(quant.integer(w, 0)) * scale - w).powi(2)).sum::<f64>()
+    };
+    // From a tenth of the full range to a little beyond it: outliers are worth clipping at few bits.
+    let grid = (1..=64).map(|part| largest / top * (part as f32 / 60.0));
+    let grid = grid.filter(|scale| scale * 10.0 * top >= largest);
+    grid.map(|scale| (scale, error(scale))).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((largest / top, error(largest / top)))
+}
+
+fn activation_states(
+    network: &Network,
+    float: &Model,
+    blocks: &[Block],
+    plan: &BitPlan,
+    data: &Dataset,
+    recipe: &Recipe,
+) -> Result<BTreeMap<Source, ActivationState>, QuantizeError> {
+    let seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
+    let bits = activation_bits(network, blocks, plan);
+    let mut states = BTreeMap::new();
+    states.insert(Source::Input, ActivationState::fixed(calibrate::input_quantizer(&network.graph.input))?);
+    for (source, values) in seen {
+        let bits = bits.get(&source).copied().unwrap_or(BitWidth::EIGHT);
+        // Few codes are worth placing well; eight bits lose nothing to outliers.
+        let few = bits.get() <= 4;
+        let how = if few { Calibration::MeanSquare } else { recipe.calibration };
+        let quant: ActivationQuant = calibrate::quantizer(&values, bits, how);
+        let learn = few && recipe.method == Method::Learned;
+        states.insert(source, ActivationState { learn, ..ActivationState::fixed(quant)? });
+    }
+    Ok(states)
+}
+
+/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have.
+fn activation_bits(network: &Network, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
+    let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
+    let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
+    for block in blocks {
+        let weighted = matches!(network.graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
+        let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
+        let own = if weighted { planned.next() } else { inherited };
+        bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));
+    }
+    bits
+}

@@ -1,0 +1,16 @@
+//! Candle tensors as float slices.
+
+use candle_core::{CpuStorage, Layout, Result, Tensor};
+
+/// The elements of a contiguous f32 storage.
+pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let (Some((start, end)), CpuStorage::F32(data)) = (layout.contiguous_offsets(), storage) else {
+        candle_core::bail!("the training ops take contiguous f32 tensors")
+    };
+    Ok(&data[start..end])
+}
+
+/// The elements of a tensor, copied.
+pub(super) fn tensor_floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_vec1()
+}
