@@ -4,5 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod data;
+pub mod import;
 pub mod network;
