@@ -9,6 +9,9 @@ use super::DataError;
 /// No file of a dataset decodes to more; larger ones are cut here, so that a damaged stream cannot fill the memory.
 const LIMIT: u64 = 4 << 30;
 
+/// An `.xz` file names the memory its decoder needs; those of CIFAR-10 ask for 65 MiB, and a damaged one may ask for more.
+const XZ_MEMORY_KIB: u32 = 256 << 10;
+
 /// What could be decoded of a file, and what stopped the decoder.
 pub(super) struct Decoded {
     pub(super) bytes: Vec<u8>,
@@ -27,7 +30,7 @@ pub(super) fn decode(path: &Path) -> Result<Decoded, DataError> {
     let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
     let mut reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        Some("xz") => Box::new(lzma_rust2::XzReader::new(file, true)),
+        Some("xz") => Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB)),
         _ => Box::new(file),
     };
     let mut bytes = Vec::new();

@@ -93,9 +93,14 @@ fn no_sizes(call: Call<'_>) -> ImportError {
 }
 
 pub(super) fn shape<'a>(walk: &Walk<'a>, call: Call<'a>) -> Translated<'a> {
-    call.only(&[])?;
+    call.only(&["end", "start"])?;
     let input = walk.activation(call, 0)?;
-    Ok(Value::Sizes(sizes_of(input, walk.shape(input))))
+    let sizes = sizes_of(input, walk.shape(input));
+    let rank = sizes.len() as i64;
+    // Negative ends count from the last axis, and ends beyond it mean it.
+    let axis = |at: i64| (if at < 0 { at + rank } else { at }).clamp(0, rank) as usize;
+    let [start, end] = [axis(call.int("start", 0)), axis(call.int("end", rank))];
+    Ok(Value::Sizes(sizes.get(start..end).unwrap_or_default().to_vec()))
 }
 
 pub(super) fn gather<'a>(walk: &Walk<'a>, call: Call<'a>) -> Translated<'a> {

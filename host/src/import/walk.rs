@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
             "Reshape" => shaping::reshape(self, call),
             "Shape" => shaping::shape(self, call),
             "Gather" => shaping::gather(self, call),
-            "Unsqueeze" | "Cast" => shaping::same_sizes(self, call),
+            "Cast" | "Squeeze" | "Unsqueeze" => shaping::same_sizes(self, call),
             "Concat" => shaping::concat(self, call),
             "Constant" => shaping::constant(call),
             "Identity" => self.alias(call),
