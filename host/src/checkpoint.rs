@@ -204,7 +204,9 @@ fn check_sizes(graph: &Graph) -> Result<(), String> {
     if channels > LARGEST_CHANNELS || height.max(width) > LARGEST_SIDE || input.shape.contains(&0) {
         return Err(format!("its input has sizes {:?}", input.shape));
     }
-    if input.mean.len() != channels || input.std.len() != channels || input.std.contains(&0.0) {
+    let usable =
+        input.mean.iter().all(|mean| mean.is_finite()) && input.std.iter().all(|std| std.is_finite() && *std > 0.0);
+    if input.mean.len() != channels || input.std.len() != channels || !usable {
         return Err("its input's normalisation does not have one mean and one std above 0 a channel".to_owned());
     }
     let mut names = BTreeSet::new();
@@ -230,7 +232,8 @@ fn sizes_are_usual(op: &Op) -> bool {
         }
         Op::Dense { out, .. } => *out <= LARGEST_CHANNELS,
         Op::MaxPool { window } | Op::AvgPool { window } => window_is_usual(window),
-        Op::BatchNorm { .. } | Op::Relu | Op::GlobalAvgPool | Op::Add | Op::Flatten => true,
+        Op::BatchNorm { eps } => eps.is_finite() && *eps >= 0.0,
+        Op::Relu | Op::GlobalAvgPool | Op::Add | Op::Flatten => true,
     }
 }
 
@@ -394,5 +397,9 @@ mod tests {
             "`conv1` reads a later layer"
         );
         assert_eq!(unfit(|network| network.graph.nodes.clear()), "it has no layers");
+        assert_eq!(
+            unfit(|network| network.graph.input.std[1] = -1.0),
+            "its input's normalisation does not have one mean and one std above 0 a channel"
+        );
     }
 }
