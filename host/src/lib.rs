@@ -1,11 +1,21 @@
 //! releq's workbench: a trained network and a dataset enter, one checked image and its measurements leave.
 //!
-//! Modules in the order data flows through them.
+//! In the order data flows:
+//! * [`data`]: images and labels; [`import`] and [`checkpoint`]: trained networks from files; [`zoo`]: untrained ones;
+//! * [`network`]: the float network that all of them speak;
+//! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
+//! * [`lower`]: from there to one checked image;
+//! * [`encode`]: pixels to input codes; [`target`]: where images run.
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
+pub mod data;
 pub mod encode;
+pub mod import;
 pub mod lower;
 pub mod network;
 pub mod quantized;
 pub mod target;
+pub mod train;
+pub mod zoo;

@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod evaluate;
 pub mod plan;
 pub mod seed;

@@ -64,7 +64,8 @@ pub fn rounded<'a>(model: &'a Model, blocks: &'a [Block]) -> impl Iterator<Item 
 
 /// The quantizer for sorted values.
 pub fn quantizer(sorted: &[f32], bits: BitWidth, how: Calibration) -> ActivationQuant {
-    let at = |share: f64| sorted.get(((sorted.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(0.0);
+    let at =
+        |share: f64| sorted.get(((sorted.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(0.0);
     match how {
         Calibration::MinMax => affine(at(0.0), at(1.0), bits),
         Calibration::Percentile => affine(at(1.0 - KEPT), at(KEPT), bits),
@@ -75,10 +76,10 @@ pub fn quantizer(sorted: &[f32], bits: BitWidth, how: Calibration) -> Activation
                 let step = (sorted.len() / 8192).max(1);
                 sorted.iter().step_by(step).map(|&x| f64::from(quant.round(x) - x).powi(2)).sum::<f64>()
             };
-            quants.map(|quant| (error(&quant), quant)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(
-                || affine(0.0, 1.0, bits),
-                |(_, quant)| quant,
-            )
+            quants
+                .map(|quant| (error(&quant), quant))
+                .min_by(|a, b| a.0.total_cmp(&b.0))
+                .map_or_else(|| affine(0.0, 1.0, bits), |(_, quant)| quant)
         }
     }
 }

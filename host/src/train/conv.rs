@@ -94,7 +94,13 @@ impl Sizes {
 }
 
 /// The overlap of one kernel position with the input: output rows/columns it touches, and the input it starts at.
-fn overlap(offset: usize, before: usize, stride: usize, input: usize, output: usize) -> (std::ops::Range<usize>, usize) {
+fn overlap(
+    offset: usize,
+    before: usize,
+    stride: usize,
+    input: usize,
+    output: usize,
+) -> (std::ops::Range<usize>, usize) {
     let first = before.saturating_sub(offset).div_ceil(stride);
     let end = (input + before).saturating_sub(offset).div_ceil(stride).min(output);
     (first..end.max(first), (first * stride + offset).saturating_sub(before))
@@ -164,8 +170,7 @@ impl CustomOp3 for Conv2d {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = self.sizes(x_layout.dims(), weight_layout.dims())?;
-        let (x, weight, bias) =
-            (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
+        let (x, weight, bias) = (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
         let mut y = vec![0f32; sizes.images * sizes.result()];
         y.par_chunks_exact_mut(sizes.result()).zip(x.par_chunks_exact(sizes.image())).for_each_init(
             || vec![0f32; sizes.columns()],

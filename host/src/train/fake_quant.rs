@@ -40,7 +40,13 @@ impl CustomOp2 for FakeQuantWeight {
         "releq-fake-quant-weight"
     }
 
-    fn cpu_fwd(&self, w: &CpuStorage, layout: &Layout, s: &CpuStorage, s_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        w: &CpuStorage,
+        layout: &Layout,
+        s: &CpuStorage,
+        s_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (weights, scales) = (floats(w, layout)?, floats(s, s_layout)?);
         let quant = self.quant(scales);
         let row = (weights.len() / scales.len().max(1)).max(1);
@@ -116,7 +122,13 @@ impl CustomOp2 for FakeQuantActivation {
         "releq-fake-quant-activation"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout, s: &CpuStorage, s_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        s: &CpuStorage,
+        s_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let x = floats(x, layout)?;
         let quant = self.quant(floats(s, s_layout)?)?;
         let mut y = vec![0f32; x.len()];

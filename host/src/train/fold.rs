@@ -55,7 +55,8 @@ fn scale_parameters(network: &mut Network, name: &str, norm: &Node, eps: f32) ->
     };
     let (gamma, beta) = (take("weight")?, take("bias")?);
     let (mean, variance) = (take("running_mean")?, take("running_var")?);
-    let factors: Vec<f32> = gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + eps).sqrt()).collect();
+    let factors: Vec<f32> =
+        gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + eps).sqrt()).collect();
     let weight_name = format!("{name}.weight");
     let weight = network.parameters.get_mut(&weight_name).ok_or(FoldError::Missing(weight_name))?;
     let row = (weight.data.len() / factors.len().max(1)).max(1);

@@ -140,7 +140,8 @@ impl Model {
     /// The variables that learn, with the factor on the learning rate of each.
     pub fn variables(&self) -> Vec<(Var, f32)> {
         let parameters = self.parameters.values().map(|var| (var.clone(), 1.0));
-        let weights = self.quantizers.weights.values().filter(|state| state.learn).map(|state| (state.scales.clone(), 0.1));
+        let weights =
+            self.quantizers.weights.values().filter(|state| state.learn).map(|state| (state.scales.clone(), 0.1));
         let activations = self.quantizers.activations.values().filter(|state| state.learn);
         parameters.chain(weights).chain(activations.map(|state| (state.scale.clone(), 0.1))).collect()
     }
@@ -270,7 +271,9 @@ impl Model {
     }
 
     fn parameter(&self, name: &str) -> Result<&Tensor> {
-        self.parameters.get(name).map_or_else(|| candle_core::bail!("the network has no `{name}`"), |var| Ok(var))
+        self.parameters
+            .get(name)
+            .map_or_else(|| candle_core::bail!("the network has no `{name}`"), |var| Ok(var.as_tensor()))
     }
 
     fn weight(&self, index: usize) -> Result<Tensor> {

@@ -5,7 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 /// Which operand lies transposed in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// `left` is `[m, k]`, `right` is `[k, n]`.
     Plain,
     /// `left` is `[k, m]`.
@@ -15,7 +15,7 @@ pub enum Form {
 }
 
 /// `sum += left · right`, with extents `[m, k, n]`; all row-major.
-pub fn product(form: Form, left: &[f32], right: &[f32], sum: &mut [f32], [m, k, n]: [usize; 3]) {
+pub(super) fn product(form: Form, left: &[f32], right: &[f32], sum: &mut [f32], [m, k, n]: [usize; 3]) {
     let left = match form {
         Form::LeftTransposed => MatRef::from_row_major_slice(left, k, m).transpose(),
         _ => MatRef::from_row_major_slice(left, m, k),

@@ -109,7 +109,8 @@ fn weight_states(
     method: Method,
 ) -> Result<BTreeMap<usize, WeightState>, QuantizeError> {
     let weighted = network.graph.weighted();
-    let names = || weighted.iter().map(|&index| network.graph.nodes[index].name.as_str()).collect::<Vec<_>>().join(", ");
+    let names =
+        || weighted.iter().map(|&index| network.graph.nodes[index].name.as_str()).collect::<Vec<_>>().join(", ");
     if plan.layers().len() != weighted.len() {
         let (given, needed) = (plan.layers().len(), weighted.len());
         return Err(QuantizeError::PlanLength { given, needed, names: names() });
@@ -122,7 +123,9 @@ fn weight_states(
             Method::Learned => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
             Method::Wrpn if bits.get() == 1 => return Err(QuantizeError::WrpnOneBit(name.clone())),
             Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
-            Method::Dorefa if bits == BitWidth::EIGHT => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Tanh),
+            Method::Dorefa if bits == BitWidth::EIGHT => {
+                (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Tanh)
+            }
             Method::Dorefa => (fixed(bits, Levels::MidRise, weight.shape[0]), Transform::Tanh),
         };
         let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
@@ -178,7 +181,9 @@ fn best_scale(row: &[f32], bits: BitWidth, levels: Levels) -> (f32, f64) {
     // From a tenth of the full range to a little beyond it: outliers are worth clipping at few bits.
     let grid = (1..=64).map(|part| largest / top * (part as f32 / 60.0));
     let grid = grid.filter(|scale| scale * 10.0 * top >= largest);
-    grid.map(|scale| (scale, error(scale))).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((largest / top, error(largest / top)))
+    grid.map(|scale| (scale, error(scale)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap_or((largest / top, error(largest / top)))
 }
 
 fn activation_states(

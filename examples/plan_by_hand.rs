@@ -1,0 +1,61 @@
+//! A bit-width per layer chosen by hand: quantize, fine-tune, lower, and compare the integer engine with floats.
+//!
+//! `cargo run --example plan_by_hand -- lenet.onnx 2,2,3,2 mnist`
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use releq::data::{self, Which};
+use releq::encode::Encoder;
+use releq::target::native;
+use releq::train::calibrate::Calibration;
+use releq::train::fit::{self, Schedule};
+use releq::train::model::Model;
+use releq::train::quantize::{Method, Recipe, quantize};
+use releq::{checkpoint, lower};
+use releq_format::image::Image;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let model = PathBuf::from(arguments.next().ok_or("usage: plan_by_hand MODEL [PLAN] [DATA] [EPOCHS]")?);
+    let plan = arguments.next().unwrap_or_else(|| "2,2,3,2".into()).parse()?;
+    let source = data::locate(arguments.next().as_deref(), None)?;
+    let epochs = arguments.next().map_or(Ok(1.0), |epochs| epochs.parse())?;
+
+    let network = checkpoint::load(&model)?;
+    let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+    println!("float      {:.2} %", 100.0 * fit::accuracy(&Model::new(&network)?, &test)?);
+
+    let recipe = Recipe {
+        method: Method::Learned,
+        calibration: Calibration::Percentile,
+        calibration_images: 512,
+        schedule: Schedule { epochs, batch: 64, rate: 1e-3, seed: 1 },
+        distill: true,
+    };
+    let started = std::time::Instant::now();
+    let quantized = quantize(&network, &plan, &train, &recipe, &mut |_| ControlFlow::Continue(()))?;
+    println!("quantized  in {:.1} s", started.elapsed().as_secs_f64());
+
+    let lowered = lower::lower(&quantized)?;
+    let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
+    println!("fake-quant {:.2} %", 100.0 * fit::correct(&fake, &test) as f64 / test.len() as f64);
+
+    let image = Image::open(&lowered.image)?;
+    let encoder = Encoder::new(image.header());
+    let inputs: Vec<Vec<u8>> = (0..test.len()).map(|index| encoder.encode(test.image(index))).collect();
+    let started = std::time::Instant::now();
+    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice));
+    let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
+    println!(
+        "integer    {:.2} %, agrees on {agree} of {}, {} bytes, arena {}, {:.1} s",
+        100.0 * fit::correct(&integer, &test) as f64 / test.len() as f64,
+        test.len(),
+        image.len(),
+        image.arena_bytes(),
+        started.elapsed().as_secs_f64(),
+    );
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What can be wrong with a model to import: each message is a fact, its cause, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a model could not be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file system refused.
+    #[error("cannot read {}: {source}; check that the file is there and readable", file.display())]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are no ONNX model.
+    #[error(
+        "cannot read {} as ONNX: {reason}; the file was cut short or is something else; export it again or fetch it again",
+        file.display()
+    )]
+    NotOnnx {
+        /// Which file.
+        file: PathBuf,
+        /// Where decoding stopped.
+        reason: String,
+    },
+    /// A model whose outline (inputs, outputs, versions, wiring) releq cannot take.
+    #[error("cannot import {}: {cause}; {remedy}", file.display())]
+    Model {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// What makes it work.
+        remedy: String,
+    },
+    /// A node that no layer of releq computes.
+    #[error("cannot import {op} `{node}`: {cause}; {remedy}")]
+    Unsupported {
+        /// Its ONNX operator.
+        op: String,
+        /// Its name in the file, or that of its output where it has none.
+        node: String,
+        /// Why releq cannot take it.
+        cause: String,
+        /// What makes it work.
+        remedy: String,
+    },
+    /// A constant whose elements cannot be read.
+    #[error("cannot read tensor `{tensor}`: {cause}; {remedy}")]
+    Tensor {
+        /// Its name in the file.
+        tensor: String,
+        /// What is wrong.
+        cause: String,
+        /// What makes it work.
+        remedy: String,
+    },
+    /// A normalisation that does not fit the network's input.
+    #[error("cannot set the input's normalisation: {0}; pass one mean and one std a channel, every std above 0")]
+    Normalisation(String),
+}

@@ -1,0 +1,67 @@
+//! The layer table: what each layer of a network is, gives and costs.
+
+use crate::network::{Network, Op};
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerRow {
+    /// Its name.
+    pub name: String,
+    /// What it computes, in one word: `conv`, `depthwise`, `dense`, `batchnorm`, `relu`, `maxpool`, `avgpool`,
+    /// `globalavgpool`, `add`, `flatten`.
+    pub op: &'static str,
+    /// Channels, height and width of its output; `[out, 1, 1]` for flat ones.
+    pub output: [usize; 3],
+    /// How many numbers it learned, biases and batch-norm statistics included.
+    pub parameters: usize,
+    /// Multiply-accumulates for one image; 0 for layers without weights.
+    pub macs: u64,
+}
+
+/// The rows of `network`, in order.
+///
+/// # Errors
+/// The first layer whose input is missing or does not fit, in one sentence.
+pub fn layer_table(network: &Network) -> Result<Vec<LayerRow>, String> {
+    let graph = &network.graph;
+    let shapes = graph.shapes()?;
+    let rows = graph.nodes.iter().zip(&shapes).map(|(node, &output)| LayerRow {
+        name: node.name.clone(),
+        op: op_name(&node.op),
+        output,
+        parameters: parameters(network, &node.name),
+        macs: macs(&node.op, graph.shape_of(node.inputs[0], &shapes), output),
+    });
+    Ok(rows.collect())
+}
+
+fn op_name(op: &Op) -> &'static str {
+    match op {
+        Op::Conv { groups: 1, .. } => "conv",
+        Op::Conv { .. } => "depthwise",
+        Op::Dense { .. } => "dense",
+        Op::BatchNorm { .. } => "batchnorm",
+        Op::Relu => "relu",
+        Op::MaxPool { .. } => "maxpool",
+        Op::AvgPool { .. } => "avgpool",
+        Op::GlobalAvgPool => "globalavgpool",
+        Op::Add => "add",
+        Op::Flatten => "flatten",
+    }
+}
+
+/// Parameters are `<name>.<part>`, and layer names may have dots themselves.
+fn parameters(network: &Network, layer: &str) -> usize {
+    let own =
+        network.parameters.iter().filter(|(name, _)| name.rsplit_once('.').is_some_and(|(owner, _)| owner == layer));
+    own.map(|(_, tensor)| tensor.data.len()).sum()
+}
+
+fn macs(op: &Op, input: [usize; 3], output: [usize; 3]) -> u64 {
+    let product = |sizes: &[usize]| sizes.iter().map(|&size| size as u64).product::<u64>();
+    match op {
+        Op::Conv { window, groups, .. } => product(&output) * product(&window.kernel) * (input[0] / groups) as u64,
+        Op::Dense { out, .. } => product(&input) * *out as u64,
+        _ => 0,
+    }
+}
