@@ -50,6 +50,7 @@ impl<'a> Input<'a> {
 }
 
 /// Copies as much as both hold.
+#[inline]
 pub fn copy(to: &mut [u8], from: &[u8]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
@@ -57,6 +58,7 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
 }
 
 /// The code in lane `index` of a packed pixel; 0 outside.
+#[inline]
 pub fn load(pixel: &[u8], storage: Storage, index: usize) -> u8 {
     let (shift, mask) = lanes(storage);
     let byte = pixel.get(index >> shift).copied().unwrap_or(0);
@@ -64,6 +66,7 @@ pub fn load(pixel: &[u8], storage: Storage, index: usize) -> u8 {
 }
 
 /// Puts `code` into lane `index` of a packed pixel whose lane is still 0.
+#[inline]
 pub fn store(pixel: &mut [u8], storage: Storage, index: usize, code: u8) {
     let (shift, mask) = lanes(storage);
     if let Some(byte) = pixel.get_mut(index >> shift) {
@@ -159,6 +162,7 @@ pub fn pixels_mut<'a>(
 }
 
 /// The channel constants of a section: `[bias, multiplier]` each.
+#[inline]
 pub fn channels(section: &[u8]) -> impl Iterator<Item = Channel> + Clone {
     let (words, _) = section.as_chunks::<4>();
     let (pairs, _) = words.as_chunks::<2>();

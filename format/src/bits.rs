@@ -17,11 +17,13 @@ impl BitWidth {
     }
 
     /// The number of bits, 1..=8.
+    #[inline]
     pub const fn get(self) -> u8 {
         self.0
     }
 
     /// The largest unsigned code, 2^b − 1.
+    #[inline]
     pub const fn max_code(self) -> u8 {
         ((1u16 << self.0) - 1) as u8
     }
@@ -77,12 +79,14 @@ pub enum Levels {
 
 impl Levels {
     /// The integer that `code` (0..2^b) stands for: `gain · code − offset`.
+    #[inline]
     pub const fn value(self, code: u8, bits: BitWidth) -> i32 {
         let (gain, offset) = self.affine(bits);
         gain * code as i32 - offset
     }
 
     /// `(gain, offset)` of [`Levels::value`]. Kernels sum codes and correct with them once per output.
+    #[inline]
     pub const fn affine(self, bits: BitWidth) -> (i32, i32) {
         match self {
             Self::TwosComplement | Self::MidTread => (1, 1 << (bits.get() - 1)),

@@ -32,6 +32,7 @@ impl From<[i32; 2]> for Channel {
 /// Exact if `acc << shift` fits 32 bits, which [`Bound::fits`] promises. On a core with the DSP extension this is
 /// `lsl; smmla; usat #8, asr #8` (Armv7-M ARM A7.7): the constant 2^39 and the zero point ride in the accumulator
 /// operand of SMMLA.
+#[inline]
 pub const fn requantize(acc: i32, shift: u8, multiplier: i32, zero_point: u8, bits: BitWidth) -> u8 {
     let product = ((acc << shift) as i64) * multiplier as i64;
     let code = zero_point as i32 + ((product + (1 << 39)) >> 40) as i32;
@@ -39,12 +40,14 @@ pub const fn requantize(acc: i32, shift: u8, multiplier: i32, zero_point: u8, bi
 }
 
 /// `floor(((acc << shift) · multiplier + 2^31) / 2^32)`: a logit at the image's one logit scale.
+#[inline]
 pub const fn logit(acc: i32, shift: u8, multiplier: i32) -> i32 {
     let product = ((acc << shift) as i64) * multiplier as i64;
     ((product + (1 << 31)) >> 32) as i32
 }
 
 /// `code` limited to 0..=2^a − 1.
+#[inline]
 pub const fn saturate(code: i32, bits: BitWidth) -> u8 {
     let max = bits.max_code();
     if code < 0 {
@@ -71,6 +74,7 @@ pub struct AddScale {
 
 impl AddScale {
     /// The sum of two codes, as a code of `bits`.
+    #[inline]
     pub const fn apply(&self, left: u8, right: u8, bits: BitWidth) -> u8 {
         let [first, second] = self.multipliers;
         let sum = left as i32 * first as i32 + right as i32 * second as i32 + self.constant;
@@ -110,6 +114,7 @@ impl Bound {
 /// How many products of a `field`-bit code with an activation one 16-bit lane can sum without overflow.
 ///
 /// 4-bit fields on 8-bit activations give 17, 2-bit 85, 1-bit 257.
+#[inline]
 pub const fn lane_terms(field: u8, activations: BitWidth) -> usize {
     (u16::MAX as u32 / (((1u32 << field) - 1) * activations.max_code() as u32)) as usize
 }

@@ -39,46 +39,64 @@ pub struct QuantizedNetwork {
     pub activations: BTreeMap<Source, ActivationQuant>,
 }
 
+/// The rounding rule of one level set, ready for many weights.
+///
+/// The single author of weight → integer: fake-quantization multiplies its result by the scale, lowering packs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rounder {
+    smallest: i32,
+    gain: i32,
+    steps: i32,
+}
+
+impl Rounder {
+    /// The level nearest to `ratio` = weight / scale; ties go up, a NaN to the smallest level.
+    #[inline]
+    pub fn integer(self, ratio: f32) -> i32 {
+        // Counted from the smallest level, so that truncation is rounding down and no libm call is needed.
+        let step = (ratio - self.smallest as f32) / self.gain as f32 + 0.5;
+        self.smallest + self.gain * step.clamp(0.0, self.steps as f32) as i32
+    }
+
+    /// Smallest and largest integer of the level set.
+    pub fn limits(self) -> (i32, i32) {
+        (self.smallest, self.smallest + self.gain * self.steps)
+    }
+}
+
 impl WeightQuant {
-    /// The integer nearest to `weight / scale` among the levels; ties go up. The single author of weight → integer:
-    /// fake-quantization multiplies it by the scale, lowering packs it.
-    pub fn integer(&self, weight: f32, channel: usize) -> i8 {
-        let ratio = weight / self.scales[channel];
-        let (smallest, largest) = self.limits();
-        let rounded = match self.levels {
-            // Odd integers: the nearest even number of a half-step grid, then one up.
-            Levels::MidRise => 2.0 * (ratio / 2.0).floor() + 1.0,
-            Levels::TwosComplement | Levels::MidTread => (ratio + 0.5).floor(),
-        };
-        // A NaN weight becomes 0 or the level nearest it, so that lowering meets only levels of the set.
-        if rounded.is_nan() { largest.min(1) as i8 } else { rounded.clamp(smallest as f32, largest as f32) as i8 }
+    /// The rounding rule.
+    pub fn rounder(&self) -> Rounder {
+        let smallest_code = u8::from(self.levels == Levels::MidTread);
+        let (gain, _) = self.levels.affine(self.bits);
+        let steps = i32::from(self.bits.max_code()) - i32::from(smallest_code);
+        Rounder { smallest: self.levels.value(smallest_code, self.bits), gain, steps }
     }
 
     /// The integers of a whole tensor `[out, …]`, row-major.
     pub fn integers(&self, weights: &[f32]) -> Vec<i8> {
         let per_channel = (weights.len() / self.scales.len().max(1)).max(1);
-        weights.iter().enumerate().map(|(index, &weight)| self.integer(weight, index / per_channel)).collect()
-    }
-
-    /// Smallest and largest integer of the level set.
-    pub fn limits(&self) -> (i32, i32) {
-        let smallest = if self.levels == Levels::MidTread { 1 } else { 0 };
-        (self.levels.value(smallest, self.bits), self.levels.value(self.bits.max_code(), self.bits))
+        let rounder = self.rounder();
+        let rows = weights.chunks(per_channel).zip(&self.scales);
+        rows.flat_map(|(row, scale)| row.iter().map(move |weight| rounder.integer(weight / scale) as i8)).collect()
     }
 }
 
 impl ActivationQuant {
     /// The code of a real value.
+    #[inline]
     pub fn code(&self, value: f32) -> u8 {
-        let code = (value / self.scale + 0.5).floor() + f32::from(self.zero_point);
-        code.clamp(0.0, f32::from(self.bits.max_code())) as u8
+        // Counted from code 0, so that truncation is rounding down and no libm call is needed.
+        let steps = value / self.scale + (0.5 + f32::from(self.zero_point));
+        steps.clamp(0.0, f32::from(self.bits.max_code())) as i32 as u8
     }
 
     /// The real value of the code of `value`.
+    #[inline]
     pub fn round(&self, value: f32) -> f32 {
-        let zero = f32::from(self.zero_point);
-        let steps = (value / self.scale + 0.5).floor();
-        steps.clamp(-zero, f32::from(self.bits.max_code()) - zero) * self.scale
+        let steps = value / self.scale + (0.5 + f32::from(self.zero_point));
+        let code = steps.clamp(0.0, f32::from(self.bits.max_code())) as i32;
+        (code - i32::from(self.zero_point)) as f32 * self.scale
     }
 
     /// The real value a code stands for.
@@ -113,7 +131,7 @@ mod tests {
                     continue;
                 }
                 for weight in [-1e30, -3.3, 0.0, 0.2, 7.7, 1e30, f32::NAN] {
-                    let value = i32::from(quant.integer(weight, 0));
+                    let value = quant.rounder().integer(weight / quant.scales[0]);
                     assert!(levels.code(value, quant.bits).is_some(), "{levels:?} {bits} {weight} → {value}");
                 }
             }

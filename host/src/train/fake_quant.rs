@@ -48,19 +48,20 @@ impl CustomOp2 for FakeQuantWeight {
         s_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (weights, scales) = (floats(w, layout)?, floats(s, s_layout)?);
-        let quant = self.quant(scales);
+        let rounder = self.quant(scales).rounder();
         let row = (weights.len() / scales.len().max(1)).max(1);
         let mut rounded = vec![0f32; weights.len()];
         rounded.par_chunks_mut(row).zip(weights.par_chunks(row)).enumerate().for_each(|(channel, (to, from))| {
-            to.iter_mut().zip(from).for_each(|(to, &w)| *to = f32::from(quant.integer(w, channel)) * scales[channel]);
+            let scale = scales[channel];
+            to.iter_mut().zip(from).for_each(|(to, w)| *to = rounder.integer(w / scale) as f32 * scale);
         });
         Ok((CpuStorage::F32(rounded), layout.shape().clone()))
     }
 
     fn bwd(&self, w: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (weights, scales, mut dw) = (tensor_floats(w)?, tensor_floats(s)?, tensor_floats(gradient)?);
-        let quant = self.quant(&scales);
-        let (smallest, largest) = quant.limits();
+        let rounder = self.quant(&scales).rounder();
+        let (smallest, largest) = rounder.limits();
         let (smallest, largest) = (smallest as f32, largest as f32);
         let row = (weights.len() / scales.len().max(1)).max(1);
         let damping = 1.0 / ((row as f32) * largest.max(1.0)).sqrt();
@@ -70,7 +71,7 @@ impl CustomOp2 for FakeQuantWeight {
             let mut sum = 0f32;
             for (dw, &weight) in dw.iter_mut().zip(weights) {
                 let ratio = weight / scales[channel];
-                let integer = f32::from(quant.integer(weight, channel));
+                let integer = rounder.integer(ratio) as f32;
                 if (smallest..=largest).contains(&ratio) {
                     sum += *dw * (integer - ratio);
                 } else {

@@ -3,6 +3,8 @@
 //! Candle 0.11's max-pool gradient is wrong (it multiplies by the mean of the mask where it should divide by the
 //! count of ties, and a tie of four gets four times the gradient); here the first maximum takes all of it.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -50,16 +52,25 @@ impl Pool {
         }
     }
 
-    /// Indices into a plane under the window at output (y, x), padding left out.
-    fn under(&self, [height, width]: [usize; 2], y: usize, x: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    /// Calls `visit(output index, rows, columns)` for every window of a plane, with the input rows and columns under
+    /// it, padding left out.
+    fn windows(
+        &self,
+        [height, width]: [usize; 2],
+        [rows, columns]: [usize; 2],
+        mut visit: impl FnMut(usize, Range<usize>, Range<usize>),
+    ) {
         let span = |at: usize, stride: usize, before: usize, kernel: usize, size: usize| {
             let start = at * stride;
             start.saturating_sub(before)..(start + kernel).saturating_sub(before).min(size)
         };
         let Window { kernel, stride, padding } = self.window;
-        let rows = span(y, stride[0], padding[0], kernel[0], height);
-        let columns = span(x, stride[1], padding[1], kernel[1], width);
-        rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
+        for y in 0..rows {
+            let under = span(y, stride[0], padding[0], kernel[0], height);
+            for x in 0..columns {
+                visit(y * columns + x, under.clone(), span(x, stride[1], padding[1], kernel[1], width));
+            }
+        }
     }
 
     /// The share of each output's gradient that every tap of its window gets, for means.
@@ -68,10 +79,17 @@ impl Pool {
     }
 }
 
-/// Index of the first largest element under a window.
-fn first_largest(plane: &[f32], under: impl Iterator<Item = usize>) -> usize {
-    let better = |best: usize, index: usize| if plane[index] > plane[best] { index } else { best };
-    under.reduce(better).expect("every window meets the input, since padding is smaller than the kernel")
+/// Index of the first largest element under a window, which meets the input since padding is less than the kernel.
+fn first_largest(plane: &[f32], width: usize, rows: Range<usize>, columns: Range<usize>) -> usize {
+    let mut best = rows.start * width + columns.start;
+    for y in rows {
+        for index in y * width + columns.start..y * width + columns.end {
+            if plane[index] > plane[best] {
+                best = index;
+            }
+        }
+    }
+    best
 }
 
 impl CustomOp1 for Pool {
@@ -84,13 +102,15 @@ impl CustomOp1 for Pool {
         let x = floats(x, layout)?;
         let mut y = vec![0f32; n * c * rows * columns];
         y.par_chunks_exact_mut(rows * columns).zip(x.par_chunks_exact(h * w)).for_each(|(y, plane)| {
-            for (index, y) in y.iter_mut().enumerate() {
-                let under = self.under([h, w], index / columns, index % columns);
-                *y = match self.reduce {
-                    Reduce::Max => plane[first_largest(plane, under)],
-                    Reduce::Mean => under.map(|index| plane[index]).sum::<f32>() * self.share(),
+            self.windows([h, w], [rows, columns], |index, under, across| {
+                y[index] = match self.reduce {
+                    Reduce::Max => plane[first_largest(plane, w, under, across)],
+                    Reduce::Mean => {
+                        let row = |y: usize| plane[y * w + across.start..y * w + across.end].iter().sum::<f32>();
+                        under.map(row).sum::<f32>() * self.share()
+                    }
                 };
-            }
+            });
         });
         Ok((CpuStorage::F32(y), Shape::from((n, c, rows, columns))))
     }
@@ -101,13 +121,13 @@ impl CustomOp1 for Pool {
         let mut dx = vec![0f32; inputs.len()];
         let planes = dx.par_chunks_exact_mut(h * w).zip(inputs.par_chunks_exact(h * w));
         planes.zip(gradients.par_chunks_exact(rows * columns)).for_each(|((dx, plane), gradient)| {
-            for (index, gradient) in gradient.iter().enumerate() {
-                let under = self.under([h, w], index / columns, index % columns);
-                match self.reduce {
-                    Reduce::Max => dx[first_largest(plane, under)] += gradient,
-                    Reduce::Mean => under.for_each(|index| dx[index] += gradient * self.share()),
-                }
-            }
+            self.windows([h, w], [rows, columns], |index, under, across| match self.reduce {
+                Reduce::Max => dx[first_largest(plane, w, under, across)] += gradient[index],
+                Reduce::Mean => under.for_each(|y| {
+                    let row = &mut dx[y * w + across.start..y * w + across.end];
+                    row.iter_mut().for_each(|dx| *dx += gradient[index] * self.share());
+                }),
+            });
         });
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }

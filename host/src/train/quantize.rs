@@ -143,7 +143,7 @@ fn width(bits: u8) -> BitWidth {
 /// One fixed scale under which the largest level is 1.
 fn fixed(bits: BitWidth, levels: Levels, out: usize) -> WeightQuant {
     let unit = WeightQuant { bits, levels, scales: Vec::new() };
-    let scale = 1.0 / unit.limits().1 as f32;
+    let scale = 1.0 / unit.rounder().limits().1 as f32;
     WeightQuant { scales: vec![scale; out], ..unit }
 }
 
@@ -170,14 +170,13 @@ pub fn least_square(weights: &[f32], out: usize, bits: BitWidth) -> WeightQuant 
 fn best_scale(row: &[f32], bits: BitWidth, levels: Levels) -> (f32, f64) {
     let largest = row.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
     let unit = WeightQuant { bits, levels, scales: vec![1.0] };
-    let top = unit.limits().1.max(1) as f32;
+    let top = unit.rounder().limits().1.max(1) as f32;
     if largest == 0.0 {
         return (f32::MIN_POSITIVE.sqrt(), 0.0);
     }
-    let error = |scale: f32| {
-        let quant = WeightQuant { scales: vec![scale], ..unit.clone() };
-        row.iter().map(|&w| f64::from(f32::from(quant.integer(w, 0)) * scale - w).powi(2)).sum::<f64>()
-    };
+    let rounder = unit.rounder();
+    let error =
+        |scale: f32| row.iter().map(|&w| f64::from(rounder.integer(w / scale) as f32 * scale - w).powi(2)).sum::<f64>();
     // From a tenth of the full range to a little beyond it: outliers are worth clipping at few bits.
     let grid = (1..=64).map(|part| largest / top * (part as f32 / 60.0));
     let grid = grid.filter(|scale| scale * 10.0 * top >= largest);
