@@ -69,48 +69,55 @@ const VIRTUAL: Board = Board {
 };
 
 /// Every board.
-pub const ALL: &[Board] = &[
-    Board {
-        name: "virt-m3",
-        core: "Cortex-M3",
-        about: "emulated MPS2 AN385: no DSP instructions, no FPU",
-        target: "thumbv7m-none-eabi",
-        qemu_machine: "mps2-an385",
-        ..VIRTUAL
-    },
-    Board {
-        name: "virt-m4",
-        core: "Cortex-M4F",
-        about: "emulated MPS2 AN386: DSP instructions, single-precision FPU",
-        target: "thumbv7em-none-eabihf",
-        qemu_machine: "mps2-an386",
-        ..VIRTUAL
-    },
-    Board {
-        name: "virt-m7",
-        core: "Cortex-M7",
-        about: "emulated MPS2 AN500: DSP instructions, FPU; instruction counts say nothing of its dual issue",
-        target: "thumbv7em-none-eabihf",
-        qemu_machine: "mps2-an500",
-        // The AN500 map has its PSRAM here (QEMU hw/arm/mps2.c, `psram_base`).
-        model: Memory { origin: 0x6000_0000, length: 4 * MIB },
-        ..VIRTUAL
-    },
-    Board {
-        name: "virt-m33",
-        core: "Cortex-M33",
-        about: "emulated MPS2 AN505, secure world: Armv8-M with DSP instructions and FPU",
-        target: "thumbv8m.main-none-eabihf",
-        qemu_machine: "mps2-an505",
-        // Secure aliases (QEMU hw/arm/mps2-tz.c, `an505_raminfo`; hw/arm/armsse.c for the timer). 20 MHz system clock.
-        code: Memory { origin: 0x1000_0000, length: 4 * MIB },
-        data: Memory { origin: 0x3800_0000, length: 4 * MIB },
-        model: Memory { origin: 0x8000_0000, length: 4 * MIB },
-        timer: 0x5000_0000,
-        tick_ns: 50,
-        ..VIRTUAL
-    },
-];
+pub const ALL: &[Board] = &[VIRT_M3, VIRT_M4, VIRT_M7, VIRT_M33];
+
+/// A Cortex-M3: what the portable kernels cost without DSP instructions.
+pub const VIRT_M3: Board = Board {
+    name: "virt-m3",
+    core: "Cortex-M3",
+    about: "emulated MPS2 AN385: no DSP instructions, no FPU",
+    target: "thumbv7m-none-eabi",
+    qemu_machine: "mps2-an385",
+    ..VIRTUAL
+};
+
+/// A Cortex-M4F, the usual target.
+pub const VIRT_M4: Board = Board {
+    name: "virt-m4",
+    core: "Cortex-M4F",
+    about: "emulated MPS2 AN386: DSP instructions, single-precision FPU",
+    target: "thumbv7em-none-eabihf",
+    qemu_machine: "mps2-an386",
+    ..VIRTUAL
+};
+
+/// A Cortex-M7.
+pub const VIRT_M7: Board = Board {
+    name: "virt-m7",
+    core: "Cortex-M7",
+    about: "emulated MPS2 AN500: DSP instructions, FPU; instruction counts say nothing of its dual issue",
+    target: "thumbv7em-none-eabihf",
+    qemu_machine: "mps2-an500",
+    // The AN500 map has its PSRAM here (QEMU hw/arm/mps2.c, `psram_base`).
+    model: Memory { origin: 0x6000_0000, length: 4 * MIB },
+    ..VIRTUAL
+};
+
+/// A Cortex-M33.
+pub const VIRT_M33: Board = Board {
+    name: "virt-m33",
+    core: "Cortex-M33",
+    about: "emulated MPS2 AN505, secure world: Armv8-M with DSP instructions and FPU",
+    target: "thumbv8m.main-none-eabihf",
+    qemu_machine: "mps2-an505",
+    // Secure aliases (QEMU hw/arm/mps2-tz.c, `an505_raminfo`; hw/arm/armsse.c for the timer). 20 MHz system clock.
+    code: Memory { origin: 0x1000_0000, length: 4 * MIB },
+    data: Memory { origin: 0x3800_0000, length: 4 * MIB },
+    model: Memory { origin: 0x8000_0000, length: 4 * MIB },
+    timer: 0x5000_0000,
+    tick_ns: 50,
+    ..VIRTUAL
+};
 
 impl Board {
     /// The board of this name.
