@@ -14,7 +14,8 @@ pub(super) fn row_pair(words: &[u8], columns: usize, bits: BitWidth, activations
     let (mut words, _) = words.as_chunks::<4>();
     let mut sums = [0i32; 2];
     for plane in bits.planes() {
-        let count = columns.div_ceil(16usize >> plane.width.trailing_zeros());
+        // 16 bits a row, written so that the compiler sees a divisor that is never 0.
+        let count = columns.div_ceil(1 << (4u32.wrapping_sub(plane.width.trailing_zeros()) & 7));
         let Some((head, tail)) = words.split_at_checked(count) else { return sums };
         words = tail;
         let [low, high] = plane_sums(plane, head, activations, patch);
