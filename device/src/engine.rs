@@ -82,7 +82,9 @@ impl<'a, const N: usize> Engine<'a, N> {
         if !(arena.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
             return Err(OpenError::ArenaMisaligned);
         }
-        let arena = arena.get_mut(..needed).ok_or(OpenError::ArenaTooSmall { needed, given })?;
+        if given < needed {
+            return Err(OpenError::ArenaTooSmall { needed, given });
+        }
         let mut engine = Self { image: *image, layers: heapless::Vec::new(), arena };
         for (index, record) in image.layers().enumerate() {
             let layer = engine.prepare(&record, kernels).ok_or(OpenError::MissingKernel { layer: index as u16 })?;
@@ -110,6 +112,11 @@ impl<'a, const N: usize> Engine<'a, N> {
     /// The image being run.
     pub const fn image(&self) -> &Image<'a> {
         &self.image
+    }
+
+    /// Gives the whole arena back, so that another image can be opened in it.
+    pub fn into_arena(self) -> &'a mut [u8] {
+        self.arena
     }
 
     /// Number of layers.

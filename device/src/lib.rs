@@ -7,7 +7,9 @@
 //! * [`engine`]: the layer table and the walk over it;
 //! * [`observe`]: what a caller may watch between layers (time, digests);
 //! * [`kernels`]: the loops, in families: `reference` (the oracle) and `packed` (portable, any core);
-//! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels.
+//! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels;
+//! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with;
+//! * [`board`]: the boards there are, one table for firmware, emulator and fit check.
 //!
 //! ```no_run
 //! use releq_device::{Engine, include_image, kernels};
@@ -33,13 +35,18 @@
 #[cfg(test)]
 extern crate alloc;
 
+pub mod board;
+pub mod clock;
 pub mod engine;
 pub mod kernels;
 pub mod observe;
+pub mod server;
 pub mod tensor;
 
+pub use board::Board;
 pub use engine::{Engine, OpenError};
 pub use observe::Observer;
+pub use server::Server;
 
 /// Embeds an image file in the program at the alignment the engine needs.
 ///

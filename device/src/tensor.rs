@@ -154,7 +154,7 @@ pub fn pixels_mut<'a>(
     let width = usize::from(record.width).max(1);
     let stride = (record.pixel_bytes() as usize).max(1);
     bytes.chunks_exact_mut(width.saturating_mul(stride).max(1)).enumerate().flat_map(move |(y, row)| {
-        row.chunks_exact_mut(stride).enumerate().map(move |(x, pixel)| {
+        row.chunks_exact_mut(stride.max(1)).enumerate().map(move |(x, pixel)| {
             pixel.fill(0);
             (y, x, pixel)
         })

@@ -35,7 +35,7 @@ impl BitWidth {
             .into_iter()
             .scan(0, move |shift, width| {
                 let plane = Plane { width, shift: *shift };
-                let present = if width == 4 { bits / 4 } else { (bits / width) & 1 };
+                let present = if width == 4 { bits / 4 } else { u8::from(bits & width != 0) };
                 *shift += width * present;
                 Some((plane, present))
             })

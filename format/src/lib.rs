@@ -10,7 +10,8 @@
 //! * [`pack`]: weight layouts: where the fields of a b-bit weight lie in 32-bit words;
 //! * [`graph`]: layer and tensor records;
 //! * [`image`]: the `.rlq` container: check once, then infallible;
-//! * [`crc`]: the container's checksum.
+//! * [`crc`]: the checksum of containers and frames;
+//! * [`wire`]: the messages between a workstation and a board.
 //!
 //! ```
 //! use releq_format::bits::{BitWidth, Levels};
@@ -30,6 +31,7 @@ pub mod graph;
 pub mod image;
 pub mod pack;
 pub mod quant;
+pub mod wire;
 
 /// Whether this build of the crate may allocate; firmware asserts that it does not.
 pub const HAS_ALLOC: bool = cfg!(feature = "alloc");

@@ -56,8 +56,9 @@ impl Matrix {
 
     /// Fields of `plane` in one word, per row.
     pub fn fields_per_word(&self, plane: Plane) -> u32 {
-        let bits = if self.layout == Layout::RowPairs { 16 } else { 32 };
-        bits / u32::from(plane.width)
+        let log2_bits: u32 = if self.layout == Layout::RowPairs { 4 } else { 5 };
+        // A power of two that the compiler knows not to be 0, so that divisions by it have no panic path.
+        1 << (log2_bits.wrapping_sub(plane.width.trailing_zeros()) & 7)
     }
 
     /// Words that one row (or pair of rows) takes in `plane`.

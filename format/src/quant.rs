@@ -116,7 +116,10 @@ impl Bound {
 /// 4-bit fields on 8-bit activations give 17, 2-bit 85, 1-bit 257.
 #[inline]
 pub const fn lane_terms(field: u8, activations: BitWidth) -> usize {
-    (u16::MAX as u32 / (((1u32 << field) - 1) * activations.max_code() as u32)) as usize
+    let product = ((1u32 << field) - 1) * activations.max_code() as u32;
+    // Never 0, which the compiler cannot know; a division by it would be the engine's only panic.
+    let product = if product == 0 { 1 } else { product };
+    (u16::MAX as u32 / product) as usize
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ pub(super) fn row_pair(words: &[u8], columns: usize, bits: BitWidth, activations
     let (mut words, _) = words.as_chunks::<4>();
     let mut sums = [0i32; 2];
     for plane in bits.planes() {
-        let count = columns.div_ceil(16usize >> plane.width.trailing_zeros());
+        // 16 bits a row, written so that the compiler sees a divisor that is never 0.
+        let count = columns.div_ceil(1 << (4u32.wrapping_sub(plane.width.trailing_zeros()) & 7));
         let Some((head, tail)) = words.split_at_checked(count) else { return sums };
         words = tail;
         let [low, high] = plane_sums(plane, head, activations, patch);
@@ -37,12 +38,17 @@ fn plane_sums(plane: Plane, words: &[[u8; 4]], activations: BitWidth, patch: &[u
 #[inline]
 fn lanes<const WIDTH: u32, const FIELDS: usize>(words: &[[u8; 4]], terms: usize, patch: &[u8]) -> [u32; 2] {
     let mask = 0x0001_0001u32 * ((1 << WIDTH) - 1);
-    let (patch, _) = patch.as_chunks::<FIELDS>();
+    let (mut patch, _) = patch.as_chunks::<FIELDS>();
+    let mut words = words;
     let words_per_flush = (terms / FIELDS).max(1);
     let (mut low, mut high) = (0u32, 0u32);
-    for (words, patch) in words.chunks(words_per_flush).zip(patch.chunks(words_per_flush)) {
+    // Split by hand: `chunks` divides by its size, and the compiler cannot rule out that this is by 0.
+    while !words.is_empty() {
+        let (batch, rest) = words.split_at_checked(words_per_flush).unwrap_or((words, &[]));
+        let (codes, codes_rest) = patch.split_at_checked(words_per_flush).unwrap_or((patch, &[]));
+        (words, patch) = (rest, codes_rest);
         let mut lanes = 0u32;
-        for (word, codes) in words.iter().zip(patch) {
+        for (word, codes) in batch.iter().zip(codes) {
             let word = u32::from_le_bytes(*word);
             for (field, &code) in codes.iter().enumerate() {
                 let pair = (word >> (field as u32 * WIDTH)) & mask;

@@ -1,0 +1,41 @@
+//! A proof by linking: opening an image and running it contain no reachable panic, for every kernel.
+//!
+//! The panic handler calls a function that exists nowhere. As long as the optimiser can show that no panic is
+//! reachable, the handler is dropped and the program links; one panic path left in the engine and it does not.
+//! It is never run.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use releq_device::{Engine, board, kernels};
+use releq_format::image::Image;
+
+unsafe extern "C" {
+    /// Defined nowhere, on purpose: an undefined symbol of this name means that something can panic.
+    fn releq_engine_can_panic() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: never linked, hence never called.
+    unsafe { releq_engine_can_panic() }
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    static BOARD: board::Board = board::ALL[0];
+    let arena = releq_firmware::memory::arena().unwrap_or(&mut []);
+    // What the compiler could work out about these bytes would prove nothing about others.
+    let bytes = black_box(releq_firmware::memory::model(&BOARD));
+    if let Ok(image) = Image::open(bytes)
+        && let Ok(mut engine) = Engine::<{ board::MAX_LAYERS }>::new(&image, arena, kernels::ALL)
+    {
+        engine.input_mut().fill(black_box(0));
+        engine.run(&mut ());
+        black_box(engine.top1());
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,5 @@
+//! Runner of the emulated Cortex-M3 board.
+#![no_std]
+#![no_main]
+
+releq_firmware::runner!(VIRT_M3);
