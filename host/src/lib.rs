@@ -5,17 +5,21 @@
 //! * [`network`]: the float network that all of them speak;
 //! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
 //! * [`lower`]: from there to one checked image;
-//! * [`encode`]: pixels to input codes; [`target`]: where images run.
+//! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
+//! * [`cli`]: the `releq` command over all of these.
 
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod cli;
 pub mod data;
 pub mod encode;
 pub mod import;
 pub mod lower;
 pub mod network;
 pub mod quantized;
+pub mod summary;
 pub mod target;
+mod terminal;
 pub mod train;
 pub mod zoo;

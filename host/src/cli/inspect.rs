@@ -1,0 +1,146 @@
+//! `releq inspect`: what an image or a model holds.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Failure, Outcome, is_model, load_model, open_image, print_json, read_image};
+use crate::import::layer_table;
+use crate::summary::{ImageSummary, LayerSummary};
+use crate::target::fit;
+use crate::terminal::{self, grouped, table};
+
+/// Example: releq inspect lenet.rlq --board virt-m4
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  releq inspect lenet.rlq --board virt-m4")]
+pub(super) struct Arguments {
+    /// An image (.rlq) or a model (.onnx, .safetensors)
+    file: PathBuf,
+    /// Also say whether the image fits this board; exit code 1 if it does not
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
+    /// Print the kernels the image needs, as the `kernels!` macro takes them
+    #[arg(long, conflicts_with = "json")]
+    kernels: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    file: String,
+    #[serde(flatten)]
+    image: &'a ImageSummary,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    if is_model(&arguments.file) {
+        return model(arguments);
+    }
+    let bytes = read_image(&arguments.file)?;
+    let image = open_image(&arguments.file, &bytes)?;
+    let summary = ImageSummary::of(&image);
+    if let Some(name) = &arguments.board {
+        let board = super::run::board(name)?;
+        if let Err(error) = fit::check_fit(board, &image) {
+            return Err(Failure::with_code(1, error));
+        }
+    }
+    if arguments.json {
+        let file = arguments.file.display().to_string();
+        print_json(&Report { schema: 1, file, image: &summary })?;
+    } else if arguments.kernels {
+        terminal::answer(&kernels(&summary))?;
+    } else {
+        terminal::answer(&text(&summary))?;
+    }
+    Ok(true)
+}
+
+fn kernels(summary: &ImageSummary) -> String {
+    let mut names: Vec<&str> = summary.layers.iter().map(|layer| layer.kernel.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    format!("kernels![{}]\n", names.join(", "))
+}
+
+fn text(summary: &ImageSummary) -> String {
+    let bits = |bits: Option<u8>| bits.map_or("-".to_owned(), |bits| bits.to_string());
+    let row = |layer: &LayerSummary| {
+        vec![
+            layer.name.clone(),
+            layer.op.to_owned(),
+            layer.output.map(|size| size.to_string()).join("×"),
+            bits(layer.w),
+            bits(layer.a),
+            grouped(layer.constant_bytes()),
+            grouped(layer.output_bytes),
+            grouped(layer.scratch_bytes),
+            grouped(layer.macs),
+        ]
+    };
+    let header = ["layer", "op", "output", "w", "a", "bytes", "output B", "scratch B", "MACs"];
+    let rows: Vec<Vec<String>> = summary.layers.iter().map(row).collect();
+    format!(
+        "{} image, format {}, crc {}\n\n{}\nflash {} bytes (constants {}, records {}; the format allows {})\nRAM   {} bytes\n",
+        summary.name,
+        summary.format_version,
+        summary.crc,
+        table(&header, &rows),
+        grouped(summary.bytes),
+        grouped(summary.bytes - summary.record_bytes),
+        grouped(summary.record_bytes),
+        grouped(summary.budget_bytes),
+        grouped(summary.arena_bytes),
+    )
+}
+
+#[derive(Serialize)]
+struct ModelReport {
+    schema: u32,
+    name: String,
+    layers: Vec<ModelLayer>,
+}
+
+#[derive(Serialize)]
+struct ModelLayer {
+    name: String,
+    op: &'static str,
+    output: [usize; 3],
+    parameters: usize,
+    macs: u64,
+}
+
+/// The layer table of a float model, as `import` prints it too.
+fn model(arguments: &Arguments) -> Outcome {
+    let network = load_model(&arguments.file)?;
+    print_model(&network, arguments.json)?;
+    Ok(true)
+}
+
+pub(super) fn print_model(network: &crate::network::Network, json: bool) -> Result<(), Failure> {
+    let rows = layer_table(network).map_err(crate::lower::LowerError::Shape)?;
+    if json {
+        let layers = rows.into_iter().map(|row| ModelLayer {
+            name: row.name,
+            op: row.op,
+            output: row.output,
+            parameters: row.parameters,
+            macs: row.macs,
+        });
+        return print_json(&ModelReport { schema: 1, name: network.graph.name.clone(), layers: layers.collect() });
+    }
+    let (parameters, macs) =
+        (rows.iter().map(|row| row.parameters as u64).sum::<u64>(), rows.iter().map(|row| row.macs).sum::<u64>());
+    let mut cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let output = row.output.map(|size| size.to_string()).join("×");
+            vec![row.name.clone(), row.op.to_owned(), output, grouped(row.parameters as u64), grouped(row.macs)]
+        })
+        .collect();
+    cells.push(vec!["total".into(), String::new(), String::new(), grouped(parameters), grouped(macs)]);
+    Ok(terminal::answer(&table(&["layer", "op", "output", "parameters", "MACs"], &cells))?)
+}

@@ -1,0 +1,162 @@
+//! The `releq` command: what was typed becomes one verb's call, and its outcome an exit code.
+//!
+//! Exit codes: 0 done; 1 the answer is no; 2 it could not be done; 3 no such board or emulator; 4 the target
+//! misbehaved; 130 interrupted.
+
+mod import;
+mod inspect;
+mod quantize;
+mod run;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use releq_format::image::{Image, ImageBuffer};
+
+use crate::data::{self, DataError, Source};
+use crate::train::fit::FitError;
+use crate::{checkpoint, terminal};
+
+/// Mixed-precision networks for Cortex-M: train, import, quantize, run, inspect.
+#[derive(Debug, Parser)]
+#[command(name = "releq", version, about, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train a network of the zoo from nothing.
+    Train(train::Arguments),
+    /// Read a trained network from ONNX and print its layers.
+    Import(import::Arguments),
+    /// Give each layer its bits, fine-tune, and write the image.
+    Quantize(quantize::Arguments),
+    /// Run an image over test images, here or on a board.
+    Run(run::Arguments),
+    /// Print what an image or a model holds.
+    Inspect(inspect::Arguments),
+}
+
+/// Which images to use.
+#[derive(Debug, clap::Args)]
+struct DataOption {
+    /// mnist, cifar10, glyphs (drawn here, synthetic) or a directory; by default the first found
+    #[arg(long, value_name = "SET")]
+    data: Option<String>,
+}
+
+impl DataOption {
+    fn locate(&self) -> Result<Source, DataError> {
+        let source = data::locate(self.data.as_deref(), None)?;
+        if source.synthetic() {
+            terminal::say("note: using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
+        }
+        Ok(source)
+    }
+}
+
+/// What ended a verb early, with the exit code it means.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// The outcome of a verb: whether the answer is yes.
+type Outcome = Result<bool, Failure>;
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { code: 2, error: error.into() }
+    }
+}
+
+impl Failure {
+    fn with_code(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let outcome = match Command::parse().verb {
+        Verb::Train(arguments) => train::run(&arguments),
+        Verb::Import(arguments) => import::run(&arguments),
+        Verb::Quantize(arguments) => quantize::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Inspect(arguments) => inspect::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Failure { code, error }) => {
+            terminal::say(&format!("error: {error:#}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A file that could not be used.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("cannot read {path}: {error}; check the path")]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("cannot write {path}: {error}; nothing was changed; choose another -o or free some space")]
+    Unwritable { path: PathBuf, error: std::io::Error },
+    #[error("cannot use {path} as an image: {error}; make it again with `releq quantize`")]
+    Image { path: PathBuf, error: releq_format::image::ImageError },
+    #[error("{path} is a model, not an image: it has no bit-widths yet; give it some with `releq quantize {path}`")]
+    Model { path: PathBuf },
+}
+
+/// Reads an image file.
+fn read_image(path: &Path) -> Result<ImageBuffer, FileError> {
+    let unreadable = |error| FileError::Unreadable { path: path.to_owned(), error };
+    if is_model(path) && path.exists() {
+        return Err(FileError::Model { path: path.to_owned() });
+    }
+    Ok(ImageBuffer::from(&std::fs::read(path).map_err(unreadable)?[..]))
+}
+
+/// Checks an image's bytes; `path` is for the message.
+fn open_image<'a>(path: &Path, bytes: &'a [u8]) -> Result<Image<'a>, FileError> {
+    Image::open(bytes).map_err(|error| FileError::Image { path: path.to_owned(), error })
+}
+
+/// Whether the name is that of a float model.
+fn is_model(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx" || extension == "safetensors")
+}
+
+/// Loads a float model and says what import noted.
+fn load_model(path: &Path) -> Result<crate::network::Network, checkpoint::CheckpointError> {
+    let (network, notes) = checkpoint::load_noted(path)?;
+    notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
+    Ok(network)
+}
+
+/// Writes a file whole or not at all: into a neighbour first, which then takes its place.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    use std::io::Write;
+    let unwritable = |error| FileError::Unwritable { path: path.to_owned(), error };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(unwritable)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(unwritable)?;
+    file.persist(path).map(|_| ()).map_err(|error| unwritable(error.error))
+}
+
+/// An interruption has its own exit code.
+fn fit_failure(error: FitError) -> Failure {
+    let code = if matches!(error, FitError::Interrupted) { 130 } else { 2 };
+    Failure::with_code(code, error)
+}
+
+/// Prints one JSON document.
+fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    Ok(terminal::answer(&text)?)
+}

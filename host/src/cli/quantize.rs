@@ -1,0 +1,233 @@
+//! `releq quantize`: bits for each layer, fine-tuning, and the image.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use releq_search::plan::{BitPlan, LayerBits};
+use serde::Serialize;
+
+use super::{DataOption, Failure, Outcome, load_model, open_image, print_json, write_whole};
+use crate::data::{Dataset, Which};
+use crate::encode::Encoder;
+use crate::lower;
+use crate::network::Network;
+use crate::target::native;
+use crate::terminal::{self, Progress, grouped};
+use crate::train::calibrate::Calibration;
+use crate::train::fit::{self, Schedule};
+use crate::train::interrupt::Interrupt;
+use crate::train::model::Model;
+use crate::train::quantize::{Method, QuantizeError, Recipe, quantize};
+
+/// Example: releq quantize lenet.onnx --bits 2,2,3,2 --data mnist -o lenet.rlq
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  releq quantize lenet.onnx --bits 2,2,3,2 --data mnist -o lenet.rlq")]
+pub(super) struct Arguments {
+    /// A model: .onnx, or .safetensors from `releq train` or `releq import`
+    model: PathBuf,
+    /// Weight bits of each layer, 1 to 8, or one number for all; with activation bits after a colon: 2:8,2:4
+    #[arg(long, value_name = "B,B,...")]
+    bits: BitPlan,
+    #[command(flatten)]
+    data: DataOption,
+    /// Passes over the training images; may be a fraction, 0 for none
+    #[arg(long, default_value_t = 1.0)]
+    epochs: f64,
+    /// Learning rate at the start, falling to zero along a half cosine
+    #[arg(long, default_value_t = 1e-3)]
+    rate: f64,
+    /// How weights become integers
+    #[arg(long, value_enum, default_value_t = Quantizer::Learned)]
+    quantizer: Quantizer,
+    /// How activation ranges are chosen
+    #[arg(long, value_enum, default_value_t = Range::Percentile)]
+    calibrate: Range,
+    /// Fine-tune on labels alone, not guided by the float network's logits
+    #[arg(long)]
+    no_distill: bool,
+    /// The one seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the image here
+    #[arg(short, long, value_name = "FILE.rlq")]
+    output: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Quantizer {
+    /// A scale per channel, started at the least square error and learned
+    Learned,
+    /// WRPN: clamp to ±1, one fixed scale
+    Wrpn,
+    /// DoReFa: tanh, one fixed scale
+    Dorefa,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Range {
+    /// From the smallest to the largest value seen
+    MinMax,
+    /// Without the outermost ten-thousandth at each end
+    Percentile,
+    /// The clipping with the least square error
+    Mse,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    model: String,
+    plan: String,
+    mean_weight_bits: f64,
+    data: String,
+    synthetic: bool,
+    images: usize,
+    float_top1: f64,
+    quantized_top1: f64,
+    integer_top1: f64,
+    agreement: f64,
+    bytes: usize,
+    arena_bytes: usize,
+    seconds: f64,
+    seed: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let network = load_model(&arguments.model)?;
+    let plan = widened(&arguments.bits, &network)?;
+    let source = arguments.data.locate()?;
+    let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+    check_images(&network, &test, source.name())?;
+    let started = Instant::now();
+    let quantized = fine_tuned(arguments, &network, &plan, &train)?;
+    let lowered = lower::lower(&quantized)?;
+    write_whole(&arguments.output, &lowered.image)?;
+
+    let image = open_image(&arguments.output, &lowered.image)?;
+    let float = fit::accuracy(&Model::new(&network)?, &test)?;
+    let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
+    let integer = classify(&image, &test);
+    let share = |count: usize| 100.0 * count as f64 / test.len().max(1) as f64;
+    let report = Report {
+        schema: 1,
+        model: network.graph.name.clone(),
+        plan: plan.to_string(),
+        mean_weight_bits: plan.mean_weight_bits(),
+        data: source.name().to_owned(),
+        synthetic: source.synthetic(),
+        images: test.len(),
+        float_top1: 100.0 * float,
+        quantized_top1: share(fit::correct(&fake, &test)),
+        integer_top1: share(fit::correct(&integer, &test)),
+        agreement: share(fake.iter().zip(&integer).filter(|(one, other)| one == other).count()),
+        bytes: image.len(),
+        arena_bytes: image.arena_bytes(),
+        seconds: started.elapsed().as_secs_f64(),
+        seed: arguments.seed,
+    };
+    if arguments.json {
+        print_json(&report)?
+    } else {
+        terminal::answer(&text(&report, arguments))?
+    }
+    Ok(true)
+}
+
+/// One width stands for all layers.
+fn widened(plan: &BitPlan, network: &Network) -> Result<BitPlan, Failure> {
+    let layers = network.graph.weighted().len();
+    match plan.layers() {
+        &[LayerBits { weights, activations }] if layers > 1 => {
+            Ok(BitPlan::new(vec![LayerBits { weights, activations }; layers])?)
+        }
+        _ => Ok(plan.clone()),
+    }
+}
+
+fn check_images(network: &Network, data: &Dataset, name: &str) -> Result<(), Failure> {
+    if network.graph.input.shape == data.shape {
+        return Ok(());
+    }
+    let shape = |shape: [usize; 3]| shape.map(|size| size.to_string()).join("×");
+    Err(Failure::with_code(
+        2,
+        anyhow::anyhow!(
+            "{} takes {} images, {name} has {}; give the set it was trained on with --data",
+            network.graph.name,
+            shape(network.graph.input.shape),
+            shape(data.shape)
+        ),
+    ))
+}
+
+fn fine_tuned(
+    arguments: &Arguments,
+    network: &Network,
+    plan: &BitPlan,
+    train: &Dataset,
+) -> Result<crate::quantized::QuantizedNetwork, Failure> {
+    let recipe = Recipe {
+        method: match arguments.quantizer {
+            Quantizer::Learned => Method::Learned,
+            Quantizer::Wrpn => Method::Wrpn,
+            Quantizer::Dorefa => Method::Dorefa,
+        },
+        calibration: match arguments.calibrate {
+            Range::MinMax => Calibration::MinMax,
+            Range::Percentile => Calibration::Percentile,
+            Range::Mse => Calibration::MeanSquare,
+        },
+        calibration_images: 512,
+        schedule: Schedule { epochs: arguments.epochs, batch: 64, rate: arguments.rate, seed: arguments.seed },
+        distill: !arguments.no_distill,
+    };
+    let interrupt = Interrupt::watch();
+    let mut progress = Progress::new("fine-tuning");
+    let mut watch = |step: fit::Progress| {
+        progress.update(step.step, step.steps, &format!("loss {:.4}", step.loss));
+        if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let quantized = quantize(network, plan, train, &recipe, &mut watch);
+    progress.finish();
+    quantized.map_err(|error| match error {
+        QuantizeError::Fit(error) => super::fit_failure(error),
+        other => other.into(),
+    })
+}
+
+/// The integer engine's class of every image.
+pub(super) fn classify(image: &releq_format::image::Image<'_>, data: &Dataset) -> Vec<usize> {
+    let encoder = Encoder::new(image.header());
+    let inputs: Vec<Vec<u8>> = (0..data.len()).into_par_iter().map(|index| encoder.encode(data.image(index))).collect();
+    native::classify(image, inputs.par_iter().map(Vec::as_slice))
+}
+
+fn text(report: &Report, arguments: &Arguments) -> String {
+    let synthetic = if report.synthetic { " (synthetic)" } else { "" };
+    let loss = report.float_top1 - report.integer_top1;
+    format!(
+        "{} at {} bits (mean {:.2})\n\
+         float       top-1 {:.2} %   {} {}{synthetic} test images\n\
+         quantized   top-1 {:.2} %   fake-quantized network\n\
+         integer     top-1 {:.2} %   engine on this machine, agrees on {:.2} % of answers, loss {loss:.2} points\n\
+         flash {} bytes   RAM {} bytes   {:.1} s   → {}\n",
+        report.model,
+        report.plan,
+        report.mean_weight_bits,
+        report.float_top1,
+        report.images,
+        report.data,
+        report.quantized_top1,
+        report.integer_top1,
+        report.agreement,
+        grouped(report.bytes as u64),
+        grouped(report.arena_bytes as u64),
+        report.seconds,
+        arguments.output.display(),
+    )
+}

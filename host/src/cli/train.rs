@@ -1,0 +1,125 @@
+//! `releq train`: a network of the zoo, from nothing.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{DataOption, Failure, Outcome, print_json};
+use crate::data::Which;
+use crate::terminal::{self, Progress};
+use crate::train::fit::{self, Schedule};
+use crate::train::interrupt::Interrupt;
+use crate::train::model::Model;
+use crate::{checkpoint, zoo};
+
+/// Example: releq train --model lenet --data mnist -o lenet.safetensors
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  releq train --model lenet --data mnist -o lenet.safetensors")]
+pub(super) struct Arguments {
+    /// Which network
+    #[arg(long, value_parser = zoo::NAMES)]
+    model: String,
+    #[command(flatten)]
+    data: DataOption,
+    /// Passes over the training images; may be a fraction
+    #[arg(long, default_value_t = 4.0)]
+    epochs: f64,
+    /// Images a step
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Learning rate at the start, falling to zero along a half cosine
+    #[arg(long, default_value_t = 1.5e-3)]
+    rate: f64,
+    /// The one seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the trained network here
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    output: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    model: String,
+    data: String,
+    synthetic: bool,
+    train_images: usize,
+    test_images: usize,
+    top1: f64,
+    images_per_second: f64,
+    seconds: f64,
+    seed: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let source = arguments.data.locate()?;
+    let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+    let network = zoo::build(&arguments.model, train.shape, train.classes, arguments.seed).ok_or_else(|| {
+        let [_, height, width] = train.shape;
+        Failure::with_code(
+            2,
+            anyhow::anyhow!(
+                "{} cannot take {height}×{width} images: they are smaller than its kernels; use a set of larger images",
+                arguments.model
+            ),
+        )
+    })?;
+    // Written once at the end; a path that cannot be written should not cost the training.
+    let writable = checkpoint::save(&network, &probe(&arguments.output));
+    let _ = std::fs::remove_file(probe(&arguments.output));
+    writable?;
+    let model = Model::new(&network)?;
+    let schedule =
+        Schedule { epochs: arguments.epochs, batch: arguments.batch, rate: arguments.rate, seed: arguments.seed };
+    let started = Instant::now();
+    let interrupt = Interrupt::watch();
+    let mut progress = Progress::new("training");
+    let mut watch = |step: fit::Progress| {
+        progress.update(step.step, step.steps, &format!("loss {:.4}", step.loss));
+        if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let fitted = fit::fit(&model, None, &train, &schedule, &mut watch);
+    progress.finish();
+    fitted.map_err(super::fit_failure)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let top1 = 100.0 * fit::accuracy(&model, &test)?;
+    checkpoint::save(&model.network()?, &arguments.output)?;
+    let report = Report {
+        schema: 1,
+        model: arguments.model.clone(),
+        data: source.name().to_owned(),
+        synthetic: source.synthetic(),
+        train_images: train.len(),
+        test_images: test.len(),
+        top1,
+        images_per_second: arguments.epochs * train.len() as f64 / seconds,
+        seconds,
+        seed: arguments.seed,
+    };
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        let synthetic = if report.synthetic { " (synthetic)" } else { "" };
+        terminal::answer(&format!(
+            "{}  top-1 {top1:.2} % on {} {}{synthetic} test images  {seconds:.1} s  → {}\n",
+            report.model,
+            report.test_images,
+            report.data,
+            arguments.output.display()
+        ))?;
+    }
+    Ok(true)
+}
+
+/// A neighbour of the output, written to find out whether the output can be.
+fn probe(output: &std::path::Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".probe");
+    PathBuf::from(name)
+}

@@ -1,0 +1,113 @@
+//! The only place that touches the terminal: answers to stdout, the conversation to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Writes an answer to stdout. A reader that hung up is no error: it has what it wanted.
+///
+/// # Errors
+/// Any other failure to write.
+pub fn answer(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Says something to the user on stderr. Nothing depends on it being heard.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A table with aligned columns; the first column to the left, numbers to the right.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let columns = header.len();
+    let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
+    let width = |column: usize| {
+        let widest = rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+        widest.max(header[column].chars().count())
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut text = line(&mut header.iter().copied());
+    for row in rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// A number with thin groups of three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let start = digits.len() % 3;
+    let mut text = digits[..start].to_owned();
+    for group in digits.as_bytes()[start..].chunks(3) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(std::str::from_utf8(group).unwrap_or_default());
+    }
+    text
+}
+
+/// How often progress is said where no bar can be drawn.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// Progress of something with a known number of steps: a bar on a terminal, a line now and then elsewhere.
+pub struct Progress {
+    bar: indicatif::ProgressBar,
+    what: &'static str,
+    terminal: bool,
+    said: Instant,
+}
+
+impl Progress {
+    /// Nothing done yet.
+    pub fn new(what: &'static str) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let bar = if terminal { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
+        let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
+        bar.set_prefix(what);
+        Self { bar, what, terminal, said: Instant::now() }
+    }
+
+    /// `done` of `all` steps are done.
+    pub fn update(&mut self, done: usize, all: usize, note: &str) {
+        self.bar.set_length(all as u64);
+        self.bar.set_message(note.to_owned());
+        self.bar.set_position(done as u64);
+        if !self.terminal && self.said.elapsed() > SAID_EVERY {
+            say(&format!("{} {done}/{all}  {note}", self.what));
+            self.said = Instant::now();
+        }
+    }
+
+    /// Clears the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [vec!["conv1".to_owned(), "2".to_owned()], vec!["fc".to_owned(), "1 250".to_owned()]];
+        assert_eq!(table(&["layer", "bytes"], &rows), "layer  bytes\nconv1      2\nfc     1 250\n");
+    }
+
+    #[test]
+    fn groups_of_three() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+}
