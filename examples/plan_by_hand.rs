@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoder = Encoder::new(image.header());
     let inputs: Vec<Vec<u8>> = (0..test.len()).map(|index| encoder.encode(test.image(index))).collect();
     let started = std::time::Instant::now();
-    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice));
+    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice))?;
     let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
     println!(
         "integer    {:.2} %, agrees on {agree} of {}, {} bytes, arena {}, {:.1} s",

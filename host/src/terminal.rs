@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// Any other failure to write.
-pub fn answer(text: &str) -> io::Result<()> {
+pub(crate) fn answer(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -16,12 +16,12 @@ pub fn answer(text: &str) -> io::Result<()> {
 }
 
 /// Says something to the user on stderr. Nothing depends on it being heard.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A table with aligned columns; the first column to the left, numbers to the right.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let columns = header.len();
     let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let width = |column: usize| {
@@ -44,7 +44,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A number with thin groups of three digits.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let start = digits.len() % 3;
     let mut text = digits[..start].to_owned();
@@ -61,7 +61,7 @@ pub fn grouped(number: u64) -> String {
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of something with a known number of steps: a bar on a terminal, a line now and then elsewhere.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: indicatif::ProgressBar,
     what: &'static str,
     terminal: bool,
@@ -70,7 +70,7 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing done yet.
-    pub fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         let terminal = io::stderr().is_terminal();
         let bar = if terminal { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
         let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
@@ -80,7 +80,7 @@ impl Progress {
     }
 
     /// `done` of `all` steps are done.
-    pub fn update(&mut self, done: usize, all: usize, note: &str) {
+    pub(crate) fn update(&mut self, done: usize, all: usize, note: &str) {
         self.bar.set_length(all as u64);
         self.bar.set_message(note.to_owned());
         self.bar.set_position(done as u64);
@@ -91,7 +91,7 @@ impl Progress {
     }
 
     /// Clears the bar.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

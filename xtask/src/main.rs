@@ -1,2 +1,45 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: sets the machine up, builds the runner firmware, shows the demo, runs every check.
+//!
+//! No dependencies, so that it starts in seconds on a machine that has nothing yet.
+
+mod demo;
+mod firmware;
+mod process;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use process::Failed;
+
+const USAGE: &str = "\
+cargo xtask <verb>
+
+  demo               set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
+  test [STAGE...]    set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
+  setup              find or install what firmware and emulator need, and say what was done
+  firmware           build the runner firmware of every board into target/runners
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["demo"] => demo::run(),
+        ["test", stages @ ..] => test::run(stages),
+        ["setup"] => setup::run().map(|_| ()),
+        ["firmware"] => setup::run().and_then(|found| firmware::build(&found)),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => Err(Failed::usage(format!("xtask has no such verb: `{}`\n\n{USAGE}", words.join(" ")))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("error: {failed}");
+            ExitCode::from(failed.code())
+        }
+    }
+}

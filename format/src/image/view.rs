@@ -16,6 +16,7 @@ pub(super) mod at {
     pub(in super::super) const ARENA: Range<usize> = 20..24;
     pub(in super::super) const BODY: Range<usize> = 24..28;
     pub(in super::super) const SECTIONS: Range<usize> = 28..32;
+    #[cfg(feature = "alloc")]
     pub(in super::super) const SIGNATURE: Range<usize> = 32..96;
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use rayon::prelude::*;
+use releq_device::OpenError;
 use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
@@ -111,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let image = open_image(&arguments.output, &lowered.image)?;
     let float = fit::accuracy(&Model::new(&network)?, &test)?;
     let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
-    let integer = classify(&image, &test);
+    let integer = classify(&image, &test)?;
     let share = |count: usize| 100.0 * count as f64 / test.len().max(1) as f64;
     let report = Report {
         schema: 1,
@@ -201,7 +202,7 @@ fn fine_tuned(
 }
 
 /// The integer engine's class of every image.
-pub(super) fn classify(image: &releq_format::image::Image<'_>, data: &Dataset) -> Vec<usize> {
+pub(super) fn classify(image: &releq_format::image::Image<'_>, data: &Dataset) -> Result<Vec<usize>, OpenError> {
     let encoder = Encoder::new(image.header());
     let inputs: Vec<Vec<u8>> = (0..data.len()).into_par_iter().map(|index| encoder.encode(data.image(index))).collect();
     native::classify(image, inputs.par_iter().map(Vec::as_slice))

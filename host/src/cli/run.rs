@@ -12,7 +12,7 @@ use crate::data::{Dataset, Which};
 use crate::encode::Encoder;
 use crate::summary::{ImageSummary, LayerSummary};
 use crate::target::qemu::{Launch, Qemu};
-use crate::target::session::{Measured, Session};
+use crate::target::session::{Measured, Patience, Session};
 use crate::target::{self, TargetError, fit, native};
 use crate::terminal::{self, Progress, grouped, table};
 use crate::train::fit::correct;
@@ -109,7 +109,7 @@ struct NativeReport {
 
 fn here(image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     let started = Instant::now();
-    let correct = correct(&classify(image, test), test);
+    let correct = correct(&classify(image, test)?, test);
     let report = NativeReport {
         schema: 1,
         file: context.file.clone(),
@@ -188,14 +188,14 @@ struct LayerReport {
 fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     let started = Instant::now();
     let qemu = Qemu::start(board, image, &Launch::from_env()).map_err(failure)?;
-    let mut session = Session::open(qemu, image).map_err(failure)?;
+    let mut session = Session::open(board, qemu, image, Patience::default()).map_err(failure)?;
     let encoder = Encoder::new(image.header());
     let mut progress = Progress::new(board.name);
     let mut runs = Vec::with_capacity(test.len());
     for index in 0..test.len() {
         let input = encoder.encode(test.image(index));
         let measured = session.infer(&input).map_err(failure)?;
-        runs.push((measured, native::infer(image, &input)));
+        runs.push((measured, native::infer(image, &input)?));
         progress.update(index + 1, test.len(), "");
     }
     progress.finish();

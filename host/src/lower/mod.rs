@@ -9,7 +9,7 @@ pub mod rescale;
 
 use std::collections::BTreeMap;
 
-use releq_device::kernels;
+use releq_device::{OpenError, kernels};
 use releq_format::bits::BitWidth;
 use releq_format::graph::{KernelHint, LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
 use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, ImageError, SelfTest};
@@ -83,6 +83,9 @@ pub enum LowerError {
     /// The image was refused by the reader's own rules.
     #[error("the image of this network is refused: {0}; this is a defect of releq, please report it")]
     Refused(#[from] ImageError),
+    /// More layers than the engine on this machine holds.
+    #[error("the image of this network does not run: {0}; split the network")]
+    Unrunnable(#[from] OpenError),
 }
 
 /// A lowered network: the image, and the scales that near-dead channels were raised to.
@@ -115,11 +118,11 @@ pub fn lower(quantized: &QuantizedNetwork) -> Result<Lowered, LowerError> {
 const SELF_TEST_SEED: u32 = 0x5EED_0001;
 
 /// Runs the image's own engine on the self-test input.
-fn self_test(bytes: &[u8]) -> Result<SelfTest, ImageError> {
+fn self_test(bytes: &[u8]) -> Result<SelfTest, LowerError> {
     let image = Image::open(bytes)?;
     let logits = crate::target::native::run_once(&image, |input| {
         SelfTest::fill(SELF_TEST_SEED, &image.header().input, input);
-    });
+    })?;
     let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
     Ok(SelfTest { seed: SELF_TEST_SEED, digest: releq_format::crc::crc32(&bytes) })
 }

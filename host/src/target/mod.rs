@@ -1,0 +1,178 @@
+//! Where images run: this machine ([`native`]) and boards, over one conversation ([`session`]) on any byte pipe.
+//!
+//! [`qemu`] is the pipe to an emulated board; [`fit`] says beforehand whether an image has room there. Nothing here
+//! knows how inference is done: the engine of `releq-device` runs on both sides.
+
+pub mod fit;
+pub mod native;
+pub mod qemu;
+pub mod session;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use releq_device::board::{self, Board};
+use releq_format::wire::FaultCode;
+
+/// A byte pipe to something that runs the server.
+pub trait Transport {
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// Where the other side is gone.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), TargetError>;
+
+    /// Waits at most `patience` for bytes; `None` if none came.
+    ///
+    /// # Errors
+    /// Where the other side is gone.
+    fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, TargetError>;
+}
+
+/// Why a target could not be used, or what it did wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No board of that name.
+    #[error("there is no board `{name}`; the boards are {known}; name one of them with --board")]
+    UnknownBoard {
+        /// What was asked for.
+        name: String,
+        /// Every board there is.
+        known: String,
+    },
+    /// The emulator is not installed.
+    #[error(
+        "cannot emulate {board}: {program} is not installed; \
+         run `apt-get install qemu-system-arm`, or name the program in RELEQ_QEMU"
+    )]
+    NoEmulator {
+        /// The board.
+        board: &'static str,
+        /// The program looked for.
+        program: PathBuf,
+    },
+    /// The runner firmware was not found.
+    #[error(
+        "there is no runner firmware for {board}: {file} is in none of {looked}; \
+         build it with `cargo xtask firmware`, or name its directory in RELEQ_RUNNERS"
+    )]
+    NoRunner {
+        /// The board.
+        board: &'static str,
+        /// The file's name.
+        file: String,
+        /// Where it was looked for.
+        looked: String,
+    },
+    /// The emulator could not be started.
+    #[error("cannot start {program}: {error}; check that it runs by itself")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The target ended by itself.
+    #[error(
+        "{board} ended in the middle of a conversation ({status}): {said}; run it again, and report it if it repeats"
+    )]
+    Ended {
+        /// The board.
+        board: &'static str,
+        /// How it ended.
+        status: String,
+        /// What it said on its standard error.
+        said: String,
+    },
+    /// No answer.
+    #[error("{board} did not answer within {seconds} s; it may be stuck: reset it and run again")]
+    Silent {
+        /// The board.
+        board: &'static str,
+        /// How long was waited, retries included.
+        seconds: u64,
+    },
+    /// The firmware speaks another version.
+    #[error(
+        "the firmware of {board} speaks protocol {theirs}, this program {ours}; \
+         build and flash the runner of this version"
+    )]
+    Protocol {
+        /// The board.
+        board: &'static str,
+        /// The firmware's version.
+        theirs: u16,
+        /// This program's.
+        ours: u16,
+    },
+    /// Another board than asked for.
+    #[error("the firmware says it runs on {found}, not on {board}; give the board that is there with --board")]
+    WrongBoard {
+        /// The board asked for.
+        board: &'static str,
+        /// What the firmware says.
+        found: String,
+    },
+    /// The board refused a request.
+    #[error("{board} refused: {code} (detail {detail}); load the image again, and report it if it repeats")]
+    Refused {
+        /// The board.
+        board: &'static str,
+        /// Why.
+        code: FaultCode,
+        /// Where.
+        detail: u32,
+    },
+    /// A sound answer to another question.
+    #[error("{board} gave an answer that does not fit the question ({question}); flash the runner of this version")]
+    Confused {
+        /// The board.
+        board: &'static str,
+        /// What was asked.
+        question: &'static str,
+    },
+    /// The image's known answer came out wrong.
+    #[error(
+        "{board} computes the image's self-test wrong: its arithmetic or memory cannot be trusted; \
+         flash the runner of this version, and report it if it repeats"
+    )]
+    SelfTest {
+        /// The board.
+        board: &'static str,
+    },
+    /// The clock does not count what it says.
+    #[error(
+        "the clock of {board} counts {counted} for a loop of {expected} instructions, so no count of it can be trusted; \
+         use QEMU 7.2 or later"
+    )]
+    Clock {
+        /// The board.
+        board: &'static str,
+        /// What the clock said.
+        counted: u32,
+        /// What the loop has.
+        expected: u32,
+    },
+}
+
+impl TargetError {
+    /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::UnknownBoard { .. } | Self::NoEmulator { .. } | Self::NoRunner { .. } | Self::Start { .. } => 3,
+            _ => 4,
+        }
+    }
+}
+
+/// The board of that name.
+///
+/// # Errors
+/// [`TargetError::UnknownBoard`], with the names there are.
+pub fn board(name: &str) -> Result<&'static Board, TargetError> {
+    Board::by_name(name).ok_or_else(|| {
+        let known = board::ALL.iter().map(|board| board.name).collect::<Vec<_>>().join(", ");
+        TargetError::UnknownBoard { name: name.to_owned(), known }
+    })
+}

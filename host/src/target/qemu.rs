@@ -1,0 +1,167 @@
+//! The pipe to an emulated board: QEMU as a child process, the runner's semihosting on its standard streams.
+//!
+//! The image is put into the model region by QEMU's own loader before the core starts. Instructions are counted by the
+//! runner under `-icount`, where virtual time passes per instruction, so equal runs give equal counts.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use releq_device::board::{Board, ICOUNT_SHIFT};
+use releq_format::image::Image;
+use tempfile::NamedTempFile;
+
+use super::{TargetError, Transport};
+
+/// Where the emulator and the runner firmware are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// QEMU, a path or a name to be found on PATH.
+    pub qemu: PathBuf,
+    /// Directories that may hold `<board>.elf`, the first that does wins.
+    pub runners: Vec<PathBuf>,
+}
+
+impl Launch {
+    /// `RELEQ_QEMU` or `qemu-system-arm`; `RELEQ_RUNNERS`, or `runners/` beside the program or up to two levels above.
+    pub fn from_env() -> Self {
+        let qemu = env::var_os("RELEQ_QEMU").map_or_else(|| "qemu-system-arm".into(), PathBuf::from);
+        let runners = match env::var_os("RELEQ_RUNNERS") {
+            Some(directory) => vec![directory.into()],
+            None => env::current_exe().map_or_else(|_| Vec::new(), |program| beside(&program)),
+        };
+        Self { qemu, runners }
+    }
+
+    /// The runner of `board`.
+    ///
+    /// # Errors
+    /// [`TargetError::NoRunner`], with every place looked at.
+    pub fn runner(&self, board: &Board) -> Result<PathBuf, TargetError> {
+        let file = format!("{}.elf", board.name);
+        let found = self.runners.iter().map(|directory| directory.join(&file)).find(|path| path.is_file());
+        found.ok_or_else(|| {
+            let looked = self.runners.iter().map(|directory| directory.display().to_string());
+            TargetError::NoRunner { board: board.name, file, looked: looked.collect::<Vec<_>>().join(", ") }
+        })
+    }
+}
+
+/// `target/debug/releq` and `target/debug/deps/some_test` both find `target/runners`.
+fn beside(program: &Path) -> Vec<PathBuf> {
+    program.ancestors().skip(1).take(3).map(|directory| directory.join("runners")).collect()
+}
+
+/// A running emulator; ended when dropped.
+#[derive(Debug)]
+pub struct Qemu {
+    board: &'static Board,
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    complaint: Option<JoinHandle<String>>,
+    /// Read by QEMU when it starts; removed with the emulator.
+    _model: NamedTempFile,
+}
+
+impl Qemu {
+    /// Starts `board` with `image` in its model region.
+    ///
+    /// # Errors
+    /// [`TargetError`] where the emulator or the runner is missing or does not start.
+    pub fn start(board: &'static Board, image: &Image<'_>, launch: &Launch) -> Result<Self, TargetError> {
+        let runner = launch.runner(board)?;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => TargetError::NoEmulator { board: board.name, program: launch.qemu.clone() },
+            _ => TargetError::Start { program: launch.qemu.clone(), error },
+        };
+        let model = model_file(image).map_err(|error| TargetError::Start { program: launch.qemu.clone(), error })?;
+        let mut child = command(board, &launch.qemu, &runner, model.path()).spawn().map_err(failed)?;
+        let output = forward(child.stdout.take());
+        let complaint = child.stderr.take().map(|stderr| thread::spawn(|| listen(stderr)));
+        Ok(Self { board, child, output, complaint, _model: model })
+    }
+
+    /// How it ended, with what it said.
+    fn ended(&mut self) -> TargetError {
+        // Its output is closed, so it is ending or beyond use.
+        let _ = self.child.kill();
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let said = self.complaint.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let said = if said.trim().is_empty() { "it said nothing".to_owned() } else { said.trim().replace('\n', "; ") };
+        TargetError::Ended { board: self.board.name, status, said }
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // SIGKILL: a QEMU that waits in a semihosting read does not hear SIGTERM.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Transport for Qemu {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
+        let sent = match self.child.stdin.as_mut() {
+            Some(stdin) => stdin.write_all(bytes).and_then(|()| stdin.flush()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        sent.map_err(|_| self.ended())
+    }
+
+    fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, TargetError> {
+        match self.output.recv_timeout(patience) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
+        }
+    }
+}
+
+fn model_file(image: &Image<'_>) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::with_suffix(".rlq")?;
+    file.write_all(image.bytes())?;
+    file.flush()?;
+    Ok(file)
+}
+
+fn command(board: &Board, qemu: &Path, runner: &Path, model: &Path) -> Command {
+    let mut command = Command::new(qemu);
+    // No chardev at all: semihosting then uses the process's own streams, a thousand times faster than the UART.
+    command.args(["-machine", board.qemu_machine, "-display", "none", "-monitor", "none", "-serial", "none"]);
+    command.args(["-semihosting-config", "enable=on,target=native"]);
+    command.args(["-icount", &format!("shift={ICOUNT_SHIFT}")]);
+    command.arg("-kernel").arg(runner);
+    // QEMU reads a doubled comma as one of the path's own.
+    let path = model.display().to_string().replace(',', ",,");
+    command.args(["-device", &format!("loader,file={path},addr={:#x},force-raw=on", board.model.origin)]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Reads a stream in a thread of its own, so that waiting for it can end.
+fn forward(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    let Some(mut stream) = stream else { return receiver };
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            if sender.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Everything a stream says, as text.
+fn listen(mut stream: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What came before a failure to read is still worth telling.
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

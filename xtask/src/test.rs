@@ -1,0 +1,74 @@
+//! Every check there is, in the order in which they are cheap; what CI runs.
+
+use std::time::Instant;
+
+use crate::firmware;
+use crate::process::{self, Failed, cargo};
+use crate::setup::{self, Found};
+
+type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
+
+const STAGES: [Stage; 8] = [
+    ("fmt", fmt),
+    ("lint", lint),
+    ("docs", docs),
+    ("host", host),
+    ("thumb", firmware::check_no_std),
+    ("firmware", firmware_builds),
+    ("qemu", qemu),
+    ("slow", slow),
+];
+
+/// Sets up, then runs the stages named, or all.
+pub(crate) fn run(names: &[&str]) -> Result<(), Failed> {
+    let known = STAGES.map(|(name, _)| name);
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        return Err(Failed::usage(format!("there is no stage `{unknown}`; the stages are {}", known.join(" "))));
+    }
+    let found = setup::run()?;
+    for (name, stage) in STAGES.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+        let started = Instant::now();
+        eprintln!("\n== {name}");
+        stage(&found).map_err(|failed| Failed::check(format!("stage {name}: {failed}")))?;
+        eprintln!("== {name}: passed in {:.0} s", started.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn fmt(_: &Found) -> Result<(), Failed> {
+    process::run(cargo().args(["fmt", "--all", "--check"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))
+}
+
+fn lint(_: &Found) -> Result<(), Failed> {
+    process::run(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn docs(_: &Found) -> Result<(), Failed> {
+    let mut doc = cargo();
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(doc.args(["doc", "--locked", "--no-deps", "--workspace", "--exclude", "xtask"]))
+}
+
+fn host(_: &Found) -> Result<(), Failed> {
+    process::run(cargo().args(["test", "--locked", "--workspace"]))
+}
+
+/// The tests that take minutes: accuracy on real data.
+fn slow(_: &Found) -> Result<(), Failed> {
+    process::run(cargo().args(["test", "--locked", "--workspace", "--tests", "--", "--ignored", "--test-threads=1"]))
+}
+
+fn firmware_builds(found: &Found) -> Result<(), Failed> {
+    firmware::build(found)?;
+    firmware::prove_no_panic(found)
+}
+
+/// Runs after the runners are built; `host` ran the same tests, which then said that they were skipped.
+fn qemu(found: &Found) -> Result<(), Failed> {
+    if !found.qemu {
+        eprintln!("skipped: no qemu-system-arm");
+        return Ok(());
+    }
+    process::run(cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu"]))
+}
