@@ -3,15 +3,14 @@
 //! Any safetensors reader gets the parameters by name; only releq needs the graph. Equal networks give equal bytes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
-use tempfile::NamedTempFile;
 
 use crate::import::{self, ImportError};
 use crate::network::{Graph, Network, Node, Op, Source, Tensor, Window};
+use crate::whole;
 
 const GRAPH_KEY: &str = "releq.graph";
 /// Beyond these a graph is damaged; sums and products of three such sizes cannot overflow.
@@ -140,7 +139,7 @@ pub fn save(network: &Network, path: &Path) -> Result<(), CheckpointError> {
     let unsavable = |reason| CheckpointError::Unsavable { file: path.to_owned(), reason };
     check(network).map_err(unsavable)?;
     let bytes = encode(network).map_err(unsavable)?;
-    replace(path, &bytes).map_err(|source| CheckpointError::Unwritable { file: path.to_owned(), source })
+    whole::write(path, &bytes).map_err(|source| CheckpointError::Unwritable { file: path.to_owned(), source })
 }
 
 fn encode(network: &Network) -> Result<Vec<u8>, String> {
@@ -158,27 +157,6 @@ fn encode(network: &Network) -> Result<Vec<u8>, String> {
     let views = views.collect::<Result<Vec<_>, SafeTensorError>>().map_err(|error| error.to_string())?;
     let metadata = HashMap::from([(GRAPH_KEY.to_owned(), graph)]);
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
-}
-
-/// Writes a neighbour and renames it, so that an interruption leaves the old file or the new one and never half of one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = neighbour(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(|_: File| ()).map_err(|error| error.error)
-}
-
-#[cfg(unix)]
-fn neighbour(directory: &Path) -> io::Result<NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    // Scratch files are private by default; a checkpoint gets what the user's umask allows.
-    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o666)).tempfile_in(directory)
-}
-
-#[cfg(not(unix))]
-fn neighbour(directory: &Path) -> io::Result<NamedTempFile> {
-    NamedTempFile::new_in(directory)
 }
 
 /// The first thing in `network` that does not fit, in words.

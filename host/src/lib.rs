@@ -6,7 +6,7 @@
 //! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
 //! * [`lower`]: from there to one checked image;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
-//! * [`cli`]: the `releq` command over all of these.
+//! * [`whole`]: files that appear whole or not at all; [`cli`]: the `releq` command over all of these.
 
 #![forbid(unsafe_code)]
 
@@ -22,4 +22,5 @@ pub mod summary;
 pub mod target;
 mod terminal;
 pub mod train;
+pub mod whole;
 pub mod zoo;

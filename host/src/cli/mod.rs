@@ -17,7 +17,7 @@ use releq_format::image::{Image, ImageBuffer};
 
 use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
-use crate::{checkpoint, terminal};
+use crate::{checkpoint, terminal, whole};
 
 /// Mixed-precision networks for Cortex-M: train, import, quantize, run, inspect.
 #[derive(Debug, Parser)]
@@ -139,14 +139,13 @@ fn load_model(path: &Path) -> Result<crate::network::Network, checkpoint::Checkp
     Ok(network)
 }
 
-/// Writes a file whole or not at all: into a neighbour first, which then takes its place.
+/// Output is written once at the end; a path that cannot be written should not cost the minutes before.
+fn check_writable(path: &Path) -> Result<(), FileError> {
+    whole::check_writable(path).map_err(|error| FileError::Unwritable { path: path.to_owned(), error })
+}
+
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    use std::io::Write;
-    let unwritable = |error| FileError::Unwritable { path: path.to_owned(), error };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(unwritable)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(unwritable)?;
-    file.persist(path).map(|_| ()).map_err(|error| unwritable(error.error))
+    whole::write(path, bytes).map_err(|error| FileError::Unwritable { path: path.to_owned(), error })
 }
 
 /// An interruption has its own exit code.

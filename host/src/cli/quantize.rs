@@ -9,7 +9,7 @@ use releq_device::OpenError;
 use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
-use super::{DataOption, Failure, Outcome, load_model, open_image, print_json, write_whole};
+use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole};
 use crate::data::{Dataset, Which};
 use crate::encode::Encoder;
 use crate::lower;
@@ -101,6 +101,7 @@ struct Report {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let network = load_model(&arguments.model)?;
     let plan = widened(&arguments.bits, &network)?;
+    check_writable(&arguments.output)?;
     let source = arguments.data.locate()?;
     let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
     check_images(&network, &test, source.name())?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DataOption, Failure, Outcome, print_json};
+use super::{DataOption, Failure, Outcome, check_writable, print_json};
 use crate::data::Which;
 use crate::terminal::{self, Progress};
 use crate::train::fit::{self, Schedule};
@@ -70,10 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             ),
         )
     })?;
-    // Written once at the end; a path that cannot be written should not cost the training.
-    let writable = checkpoint::save(&network, &probe(&arguments.output));
-    let _ = std::fs::remove_file(probe(&arguments.output));
-    writable?;
+    check_writable(&arguments.output)?;
     let model = Model::new(&network)?;
     let schedule =
         Schedule { epochs: arguments.epochs, batch: arguments.batch, rate: arguments.rate, seed: arguments.seed };
@@ -115,11 +112,4 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         ))?;
     }
     Ok(true)
-}
-
-/// A neighbour of the output, written to find out whether the output can be.
-fn probe(output: &std::path::Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".probe");
-    PathBuf::from(name)
 }

@@ -1,0 +1,66 @@
+//! Files that appear whole or not at all: written into a neighbour first, which then takes their name.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Writes `bytes` to `path`; an interruption leaves the old file or the new one and never half of one.
+///
+/// # Errors
+/// What the file system says; what was there before is then unchanged.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = neighbour(path)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(|_: File| ()).map_err(|error| error.error)
+}
+
+/// Whether [`write`] could write to `path` now. What takes minutes asks this first.
+///
+/// # Errors
+/// What the file system says against it.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    neighbour(path).map(drop)
+}
+
+fn neighbour(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    share(&mut builder);
+    // The scratch file's own random name would only puzzle whoever reads the message.
+    builder.tempfile_in(directory).map_err(|error| error.kind().into())
+}
+
+/// Scratch files are private by default; these get what the user's umask allows.
+#[cfg(unix)]
+fn share(builder: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(PermissionsExt::from_mode(0o666));
+}
+
+#[cfg(not(unix))]
+fn share(_: &mut tempfile::Builder<'_, '_>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        write(&path, b"old").unwrap();
+        assert!(check_writable(&path).is_ok());
+        assert!(write(&directory.path().join("absent/a"), b"new").is_err());
+        assert!(check_writable(directory.path()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no scratch is left");
+    }
+}

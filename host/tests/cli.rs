@@ -1,0 +1,201 @@
+//! The command as a user meets it when something is wrong: every message and exit code, in one snapshot.
+//!
+//! `cargo insta review`, or INSTA_UPDATE=always, takes a changed table.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use releq_format::bits::{BitWidth, Levels};
+use releq_format::graph::{KernelHint, LayerRecord, Op, Region, Storage, TensorRecord, Weights};
+use releq_format::image::{Header, ImageBuilder, SelfTest};
+use releq_format::pack::Layout;
+use releq_format::quant::Channel;
+
+fn releq(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_releq"));
+    command.current_dir(directory).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// What was typed, how it ended, and all it said; `dir` is where it ran.
+fn transcript(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = releq(directory).args(arguments).envs(environment.iter().copied()).output().unwrap();
+    let code = output.status.code().map_or("killed".to_owned(), |code| code.to_string());
+    let mut text = format!("$ releq {}\nexit {code}\n", arguments.join(" "));
+    for stream in [&output.stdout, &output.stderr] {
+        text += &String::from_utf8_lossy(stream);
+    }
+    let here = fs::canonicalize(directory).unwrap();
+    text.replace(&here.display().to_string(), "DIR").replace(&directory.display().to_string(), "DIR")
+}
+
+const TINY: &[u8] = include_bytes!("../../format/golden/v1/tiny.rlq");
+
+/// An image of one dense layer with more weights than the boards' model region holds.
+fn too_large() -> Vec<u8> {
+    let input = TensorRecord {
+        height: 1,
+        width: 1,
+        channels: 60_000,
+        bits: BitWidth::EIGHT,
+        zero_point: 0,
+        storage: Storage::Bits8,
+        offset: 0,
+    };
+    let output = TensorRecord { channels: 100, storage: Storage::Logits, offset: 60_000, ..input };
+    let mut builder = ImageBuilder::new();
+    let codes = builder.section(&vec![0; 100 * 60_000]);
+    let channels = builder.channels(&vec![Channel { bias: 0, multiplier: 1 }; 100]);
+    let bits = BitWidth::EIGHT;
+    let weights = Weights { bits, levels: Levels::TwosComplement, layout: Layout::Bytes, shift: 0, codes, channels };
+    let op = Op::Dense { weights };
+    let scratch = Region { offset: 60_400, bytes: 0 };
+    builder.layer(&LayerRecord { name: "fc1", op, inputs: [0, 0], output, scratch, kernel: KernelHint::REFERENCE });
+    let unit = 1f32.to_bits();
+    let header = Header {
+        name: "wide",
+        input,
+        input_scale: unit,
+        normalisation: &vec![0; 8 * 60_000],
+        logit_scale: unit,
+        self_test: SelfTest { seed: 0, digest: 0 },
+        layers: 0,
+    };
+    builder.finish(header, 60_400).unwrap().to_vec()
+}
+
+/// A length-delimited protobuf field.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 128, "one length byte");
+    [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat()
+}
+
+/// An ONNX model of one node, `Erf` called `gelu/erf`, on a 1×1×28×28 input.
+fn unsupported_onnx() -> Vec<u8> {
+    let sizes = [1u8, 1, 28, 28].map(|size| field(1, &[1 << 3, size])).concat();
+    let tensor = [vec![1 << 3, 1], field(2, &sizes)].concat();
+    let input = [field(1, b"x"), field(2, &field(1, &tensor))].concat();
+    let node = [field(1, b"x"), field(2, b"y"), field(3, b"gelu/erf"), field(4, b"Erf")].concat();
+    let graph = [field(1, &node), field(2, b"net"), field(11, &input), field(12, &field(1, b"y"))].concat();
+    [vec![1 << 3, 8], field(7, &graph), field(8, &[2 << 3, 17])].concat()
+}
+
+/// Four MNIST files, the training images cut short.
+fn truncated_idx(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    let images = |count: u32| [&[0, 0, 8, 3][..], &count.to_be_bytes(), &[0, 0, 0, 28, 0, 0, 0, 28]].concat();
+    let labels = |count: u32| [&[0, 0, 8, 1][..], &count.to_be_bytes(), &vec![0; count as usize]].concat();
+    for (name, bytes) in [
+        ("train-images-idx3-ubyte", [images(9), vec![7; 1000]].concat()),
+        ("train-labels-idx1-ubyte", labels(9)),
+        ("t10k-images-idx3-ubyte", [images(1), vec![7; 784]].concat()),
+        ("t10k-labels-idx1-ubyte", labels(1)),
+    ] {
+        fs::write(directory.join(name), bytes).unwrap();
+    }
+}
+
+fn fill(directory: &Path) {
+    fs::write(directory.join("tiny.rlq"), TINY).unwrap();
+    let mut flipped = TINY.to_vec();
+    flipped[TINY.len() / 2] ^= 4;
+    fs::write(directory.join("flipped.rlq"), flipped).unwrap();
+    let mut newer = TINY.to_vec();
+    newer[4] = 9;
+    fs::write(directory.join("newer.rlq"), newer).unwrap();
+    fs::write(directory.join("short.rlq"), &TINY[..60]).unwrap();
+    fs::write(directory.join("poem.rlq"), "Shall I compare thee to a summer's day? ".repeat(9)).unwrap();
+    fs::write(directory.join("wide.rlq"), too_large()).unwrap();
+    fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
+    fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
+    truncated_idx(&directory.join("cut"));
+    fs::create_dir(directory.join("runners")).unwrap();
+    fs::write(directory.join("runners/virt-m4.elf"), "no program").unwrap();
+}
+
+#[test]
+fn every_refusal_says_what_why_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fill(here);
+    let runners = here.join("runners").display().to_string();
+    let absent = here.join("qemu").display().to_string();
+    let emulator = [("RELEQ_RUNNERS", runners.as_str()), ("RELEQ_QEMU", absent.as_str())];
+    let nothing: &[(&str, &str)] = &[];
+    let cases: &[(&[&str], &[(&str, &str)])] = &[
+        (&["inspect", "missing.rlq"], nothing),
+        (&["inspect", "flipped.rlq"], nothing),
+        (&["inspect", "newer.rlq"], nothing),
+        (&["inspect", "short.rlq"], nothing),
+        (&["inspect", "poem.rlq"], nothing),
+        (&["inspect", "wide.rlq", "--board", "virt-m4"], nothing),
+        (&["run", "wide.rlq", "--board", "virt-m4"], nothing),
+        (&["run", "tiny.rlq", "--board", "virt-m9"], nothing),
+        (&["run", "tiny.rlq", "--data", "glyphs"], nothing),
+        (&["run", "erf.onnx"], nothing),
+        (&["run", "tiny.rlq", "--limit", "0"], nothing),
+        (&["import", "missing.onnx"], nothing),
+        (&["import", "erf.onnx"], nothing),
+        (&["import", "poem.onnx"], nothing),
+        (&["train", "--model", "lenet", "--data", "cut", "-o", "new.safetensors"], nothing),
+        (&["train", "--model", "lenet", "--data", "nowhere", "-o", "new.safetensors"], nothing),
+        (&["train", "--model", "lenet", "--data", "glyphs", "-o", "no/new.safetensors"], nothing),
+        (&["train", "--model", "alexnet", "-o", "new.safetensors"], nothing),
+        (&["quantize", "missing.onnx", "--bits", "2", "-o", "new.rlq"], nothing),
+        (&["quantize", "missing.onnx", "--bits", "2,9", "-o", "new.rlq"], nothing),
+        (&["quantize", "missing.onnx", "--bits", "two", "-o", "new.rlq"], nothing),
+    ];
+    let mut table = cases.iter().fold(String::new(), |mut table, (arguments, environment)| {
+        writeln!(table, "{}", transcript(here, arguments, environment)).unwrap();
+        table
+    });
+    // A set the network takes, so that the run reaches the emulator: the tiny golden network's inputs are 2×2.
+    two_by_two(&here.join("squares"));
+    for environment in [&emulator[..], &emulator[1..]] {
+        let environment: Vec<(&str, &str)> = match environment.len() {
+            2 => environment.to_vec(),
+            _ => vec![("RELEQ_RUNNERS", "empty"), environment[0]],
+        };
+        let run = ["run", "tiny.rlq", "--board", "virt-m4", "--data", "squares"];
+        writeln!(table, "{}", transcript(here, &run, &environment)).unwrap();
+    }
+    assert!(!here.join("new.rlq").exists() && !here.join("new.safetensors").exists());
+    insta::assert_snapshot!(table);
+}
+
+/// One test image as large as the tiny golden network takes.
+fn two_by_two(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    let images = [&[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2][..], &[1, 2, 3, 4]].concat();
+    let labels = [0, 0, 8, 1, 0, 0, 0, 1, 0];
+    for split in ["train", "t10k"] {
+        fs::write(directory.join(format!("{split}-images-idx3-ubyte")), &images).unwrap();
+        fs::write(directory.join(format!("{split}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+#[test]
+fn a_reader_that_hangs_up_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let mut child = releq(directory.path()).args(["inspect", "tiny.rlq"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn json_is_one_document_and_stdout_holds_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let output = releq(directory.path()).args(["inspect", "tiny.rlq", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], 1);
+    let [bytes, budget] = ["bytes", "budget_bytes"].map(|name| report[name].as_u64().unwrap());
+    assert_eq!(bytes, TINY.len() as u64);
+    assert!(bytes <= budget, "the format allows {budget}");
+    for name in ["arena_bytes", "scratch_bytes", "layers", "crc"] {
+        assert!(!report[name].is_null(), "{name}");
+    }
+}

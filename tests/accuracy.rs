@@ -1,0 +1,109 @@
+//! The promise between training and engine: what was fine-tuned is what the integers compute, and it costs what it may.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use releq::data::{self, Dataset, Which, glyphs};
+use releq::encode::Encoder;
+use releq::network::Network;
+use releq::summary::ImageSummary;
+use releq::target::native;
+use releq::train::calibrate::Calibration;
+use releq::train::fit::{self, Schedule};
+use releq::train::model::Model;
+use releq::train::quantize::{Method, Recipe, quantize};
+use releq::{checkpoint, lower, zoo};
+use releq_format::image::Image;
+
+fn recipe(method: Method, epochs: f64) -> Recipe {
+    Recipe {
+        method,
+        calibration: Calibration::Percentile,
+        calibration_images: 256,
+        schedule: Schedule { epochs, batch: 64, rate: 1e-3, seed: 1 },
+        distill: true,
+    }
+}
+
+/// Shares of the test images, in percent.
+#[derive(Debug)]
+struct Quantized {
+    integer: f64,
+    agreement: f64,
+}
+
+fn percent(count: usize, data: &Dataset) -> f64 {
+    100.0 * count as f64 / data.len() as f64
+}
+
+fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, test: &Dataset) -> Quantized {
+    let plan = plan.parse().unwrap();
+    let quantized = quantize(network, &plan, train, recipe, &mut |_| ControlFlow::Continue(())).unwrap();
+    let lowered = lower::lower(&quantized).unwrap();
+    let fake = fit::predict(&Model::from_quantized(&lowered.quantized).unwrap(), test).unwrap();
+    let image = Image::open(&lowered.image).unwrap();
+    let summary = ImageSummary::of(&image);
+    assert!(summary.bytes <= summary.budget_bytes, "{summary:#?}");
+    let encoder = Encoder::new(image.header());
+    let inputs: Vec<Vec<u8>> = (0..test.len()).map(|index| encoder.encode(test.image(index))).collect();
+    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice)).unwrap();
+    let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
+    Quantized { integer: percent(fit::correct(&integer, test), test), agreement: percent(agree, test) }
+}
+
+/// On drawn digits, with every quantizer and with narrow activations, which leave least room for a rounding apart.
+#[test]
+fn the_engine_computes_what_was_fine_tuned() {
+    let (train, test) = (glyphs::generate(1, 1500), glyphs::generate(2, 500));
+    let network = zoo::build("lenet", train.shape, train.classes, 1).unwrap();
+    let model = Model::new(&network).unwrap();
+    let schedule = Schedule { epochs: 2.0, batch: 32, rate: 1.5e-3, seed: 1 };
+    fit::fit(&model, None, &train, &schedule, &mut |_| ControlFlow::Continue(())).unwrap();
+    let float = 100.0 * fit::accuracy(&model, &test).unwrap();
+    assert!(float > 80.0, "the network learned: {float}");
+    let network = model.network().unwrap();
+    for (method, plan) in [
+        (Method::Learned, "1,2,3,4"),
+        (Method::Learned, "2:4,3:3,2:2,8:8"),
+        (Method::Learned, "5:7,6:6,7:5,8:1"),
+        (Method::Wrpn, "8,8,8,8"),
+        (Method::Dorefa, "3,3,3,3"),
+    ] {
+        let outcome = quantized(&network, plan, &recipe(method, 0.25), &train, &test);
+        assert!(outcome.agreement >= 99.8, "{method:?} {plan}: {outcome:?}");
+    }
+}
+
+fn mnist() -> Option<(Dataset, Dataset, Network)> {
+    let missing = |what: &str| {
+        // Not through the test harness, which swallows what a passing test prints.
+        writeln!(std::io::stderr(), "skipped: no data ({what})").unwrap();
+    };
+    let Ok(source) = data::locate(Some("mnist"), None) else {
+        missing("mnist");
+        return None;
+    };
+    let models = source.directory()?.parent()?.join("models");
+    let models = if models.is_dir() { models } else { PathBuf::from("../shared/data/models") };
+    let Ok(network) = checkpoint::load(&models.join("lenet-mnist.onnx")) else {
+        missing("lenet-mnist.onnx");
+        return None;
+    };
+    Some((source.load(Which::Train).unwrap(), source.load(Which::Test).unwrap(), network))
+}
+
+#[test]
+#[ignore = "slow: fine-tunes on all of MNIST; `cargo xtask test slow`"]
+fn lenet_on_mnist_keeps_its_accuracy() {
+    let Some((train, test, network)) = mnist() else { return };
+    let float = 100.0 * fit::accuracy(&Model::new(&network).unwrap(), &test).unwrap();
+    assert!(float >= 99.0, "{float}");
+    for (plan, epochs, loss) in [("8,8,8,8", 0.0, 0.1), ("2,2,3,2", 1.0, 0.3)] {
+        let outcome = quantized(&network, plan, &recipe(Method::Learned, epochs), &train, &test);
+        writeln!(std::io::stderr(), "{plan}: float {float:.2} %, {outcome:?}").unwrap();
+        assert!(float - outcome.integer <= loss + 1e-9, "{plan}: float {float}, {outcome:?}");
+        assert!(outcome.agreement >= 99.9, "{plan}: {outcome:?}");
+    }
+}

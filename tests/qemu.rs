@@ -1,0 +1,135 @@
+//! The virtual boards: every kernel family on every emulated core against the naive interpreter, and the counts.
+//!
+//! Needs `qemu-system-arm` and the runners of `cargo xtask firmware`; without them each test says that it was skipped,
+//! and fails under RELEQ_REQUIRE_QEMU=1.
+
+mod suite;
+
+use std::io::Write;
+
+use releq::target::TargetError;
+use releq::target::qemu::{Launch, Qemu};
+use releq::target::session::{Patience, Session};
+use releq_device::board::{self, Board};
+use releq_format::crc::crc32;
+use releq_format::graph::KernelHint;
+use releq_format::image::{Image, ImageBuffer, SelfTest};
+use suite::{Fill, TestNet, expected_bytes, store};
+
+/// Networks a board runs; each starts an emulator of its own.
+const RANDOM_NETWORKS: u64 = 24;
+
+/// A session with `image` on `board`; `None`, said aloud, where this machine cannot emulate it.
+fn session(board: &'static Board, image: &Image<'_>) -> Option<Session<Qemu>> {
+    let missing = match Qemu::start(board, image, &Launch::from_env()) {
+        Ok(qemu) => return Some(Session::open(board, qemu, image, Patience::default()).unwrap()),
+        Err(TargetError::NoEmulator { .. }) => "no qemu-system-arm",
+        Err(TargetError::NoRunner { .. }) => "no runner firmware",
+        Err(other) => panic!("{other}"),
+    };
+    assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
+    // Not through the test harness, which swallows what a passing test prints.
+    writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+    None
+}
+
+/// Whether the board could be tried.
+fn check(board: &'static Board, mut net: TestNet, hint: KernelHint, what: &str) -> bool {
+    let bytes = net.image(hint);
+    let image = Image::open(&bytes).unwrap();
+    let codes = net.input_codes();
+    let Some(mut session) = session(board, &image) else { return false };
+    let measured = session.infer(&store(&net.input, &codes)).unwrap();
+    let naive = net.naive(&codes);
+    let digest = |(layer, values): (&suite::TestLayer, &Vec<i64>)| crc32(&expected_bytes(&layer.output, values));
+    let expected: Vec<u32> = net.layers.iter().zip(&naive).map(digest).collect();
+    assert_eq!(measured.inference.digests, expected, "{} {what} {hint:?}", board.name);
+    let logits: Vec<i64> = measured.inference.logits.iter().copied().map(i64::from).collect();
+    assert_eq!(&logits, naive.last().unwrap(), "{} {what} {hint:?}", board.name);
+    true
+}
+
+fn run_suite(board: &'static Board) {
+    for seed in 0..RANDOM_NETWORKS {
+        for hint in [KernelHint::REFERENCE, KernelHint::PACKED] {
+            if !check(board, TestNet::random(seed), hint, &format!("seed {seed}")) {
+                return;
+            }
+        }
+    }
+    for fill in [Fill::Largest, Fill::Smallest] {
+        for bits in 1..=8 {
+            let mut net = TestNet::new(u64::from(bits), fill, [5, 5, 7], bits);
+            net.conv(5, bits, 8);
+            net.depthwise(bits, bits);
+            check(board, net.dense(3, bits, None), KernelHint::PACKED, &format!("{fill:?} {bits}"));
+        }
+    }
+}
+
+#[test]
+fn suite_on_virt_m3() {
+    run_suite(&board::VIRT_M3);
+}
+
+#[test]
+fn suite_on_virt_m4() {
+    run_suite(&board::VIRT_M4);
+}
+
+#[test]
+fn suite_on_virt_m7() {
+    run_suite(&board::VIRT_M7);
+}
+
+#[test]
+fn suite_on_virt_m33() {
+    run_suite(&board::VIRT_M33);
+}
+
+#[test]
+fn every_board_has_its_test_above() {
+    assert_eq!(board::ALL.len(), 4);
+}
+
+/// A thousand classes and inputs larger than a frame, so that pieces are joined in order.
+fn wide() -> (TestNet, ImageBuffer) {
+    let net = TestNet::new(3, Fill::Random, [9, 9, 19], 8).dense(300, 2, None);
+    let bytes = net.image(KernelHint::PACKED);
+    (net, bytes)
+}
+
+#[test]
+fn equal_runs_give_equal_counts() {
+    let (mut net, bytes) = wide();
+    let image = Image::open(&bytes).unwrap();
+    let input = store(&net.input, &net.input_codes());
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let Some(mut session) = session(&board::VIRT_M4, &image) else { return };
+        for _ in 0..3 {
+            counts.push(session.infer(&input).unwrap());
+        }
+    }
+    assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
+    assert!(counts[0].total() > 0);
+}
+
+#[test]
+fn a_wrong_known_answer_is_refused() {
+    let (net, _) = wide();
+    let bytes = net.image_with(KernelHint::PACKED, SelfTest { seed: 1, digest: 0xDEAD_BEEF });
+    let image = Image::open(&bytes).unwrap();
+    let Ok(qemu) = Qemu::start(&board::VIRT_M4, &image, &Launch::from_env()) else { return };
+    let refused = Session::open(&board::VIRT_M4, qemu, &image, Patience::default()).unwrap_err();
+    assert!(matches!(refused, TargetError::SelfTest { .. }), "{refused}");
+}
+
+#[test]
+fn another_board_is_noticed() {
+    let (_, bytes) = wide();
+    let image = Image::open(&bytes).unwrap();
+    let Ok(qemu) = Qemu::start(&board::VIRT_M4, &image, &Launch::from_env()) else { return };
+    let refused = Session::open(&board::VIRT_M3, qemu, &image, Patience::default()).unwrap_err();
+    assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "virt-m4"), "{refused}");
+}
