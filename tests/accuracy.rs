@@ -56,10 +56,10 @@ fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, te
 /// On drawn digits, with every quantizer and with narrow activations, which leave least room for a rounding apart.
 #[test]
 fn the_engine_computes_what_was_fine_tuned() {
-    let (train, test) = (glyphs::generate(1, 1500), glyphs::generate(2, 500));
+    let (train, test) = (glyphs::generate(1, 4000), glyphs::generate(2, 500));
     let network = zoo::build("lenet", train.shape, train.classes, 1).unwrap();
     let model = Model::new(&network).unwrap();
-    let schedule = Schedule { epochs: 2.0, batch: 32, rate: 1.5e-3, seed: 1 };
+    let schedule = Schedule { epochs: 3.0, batch: 32, rate: 1.5e-3, seed: 1 };
     fit::fit(&model, None, &train, &schedule, &mut |_| ControlFlow::Continue(())).unwrap();
     let float = 100.0 * fit::accuracy(&model, &test).unwrap();
     assert!(float > 80.0, "the network learned: {float}");

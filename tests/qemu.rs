@@ -103,7 +103,8 @@ fn wide() -> (TestNet, ImageBuffer) {
 fn equal_runs_give_equal_counts() {
     let (mut net, bytes) = wide();
     let image = Image::open(&bytes).unwrap();
-    let input = store(&net.input, &net.input_codes());
+    let codes = net.input_codes();
+    let input = store(&net.input, &codes);
     let mut counts = Vec::new();
     for _ in 0..2 {
         let Some(mut session) = session(&board::VIRT_M4, &image) else { return };

@@ -117,7 +117,8 @@ fn faults_never_change_an_answer() {
             }
         };
         for _ in 0..IMAGES {
-            let input = store(&net.input, &net.input_codes());
+            let codes = net.input_codes();
+            let input = store(&net.input, &codes);
             match session.infer(&input) {
                 Ok(measured) => assert_eq!(measured.inference, native::infer(&image, &input).unwrap(), "seed {seed}"),
                 Err(error) => {

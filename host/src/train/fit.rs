@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
@@ -60,13 +60,41 @@ pub enum FitError {
 const TEMPERATURE: f64 = 2.0;
 const DISTILLED: f64 = 0.7;
 
-/// Trains `model` on `data`, guided by the logits of `teacher` if there is one. `watch` sees every step and may stop.
+/// What distillation follows: softened answers of the float network to every image of one dataset, computed once.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// Probabilities at [`TEMPERATURE`], one row of classes an image.
+    answers: Vec<f32>,
+    classes: usize,
+}
+
+impl Teacher {
+    /// The answers of `model` to `data`.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn of(model: &Model, data: &Dataset) -> Result<Self> {
+        let logits = logits(model, data)?;
+        let classes = logits.first().map_or(0, Vec::len);
+        let softened = Tensor::from_vec(logits.concat(), (data.len(), classes), &Device::Cpu)?;
+        let answers = candle_nn::ops::softmax(&(softened / TEMPERATURE)?, D::Minus1)?.flatten_all()?.to_vec1()?;
+        Ok(Self { answers, classes })
+    }
+
+    fn rows(&self, indices: &[usize]) -> Result<Tensor> {
+        let row = |&index: &usize| &self.answers[index * self.classes..(index + 1) * self.classes];
+        let rows: Vec<f32> = indices.iter().flat_map(row).copied().collect();
+        Tensor::from_vec(rows, (indices.len(), self.classes), &Device::Cpu)
+    }
+}
+
+/// Trains `model` on `data`, guided by the answers of `teacher` to the same data if there is one. `watch` sees every step and may stop.
 ///
 /// # Errors
 /// [`FitError`]; the model then holds a half-trained state.
 pub fn fit(
     model: &Model,
-    teacher: Option<&Model>,
+    teacher: Option<&Teacher>,
     data: &Dataset,
     schedule: &Schedule,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -94,14 +122,13 @@ pub fn fit(
     Ok(())
 }
 
-fn loss(model: &Model, teacher: Option<&Model>, data: &Dataset, indices: &[usize]) -> Result<Tensor> {
+fn loss(model: &Model, teacher: Option<&Teacher>, data: &Dataset, indices: &[usize]) -> Result<Tensor> {
     let logits = model.forward(&model.input(data, indices)?, true)?;
     let labels: Vec<u32> = indices.iter().map(|&index| u32::from(data.labels[index])).collect();
     let labels = Tensor::from_vec(labels, indices.len(), logits.device())?;
     let hard = candle_nn::loss::cross_entropy(&logits, &labels)?;
     let Some(teacher) = teacher else { return Ok(hard) };
-    let target = teacher.forward(&teacher.input(data, indices)?, false)?.detach();
-    let target = candle_nn::ops::softmax(&(target / TEMPERATURE)?, D::Minus1)?;
+    let target = teacher.rows(indices)?;
     let student = candle_nn::ops::log_softmax(&(&logits / TEMPERATURE)?, D::Minus1)?;
     let soft = (target * student)?.sum(D::Minus1)?.mean_all()?.neg()?;
     (soft * (DISTILLED * TEMPERATURE * TEMPERATURE))? + (hard * (1.0 - DISTILLED))?
@@ -137,13 +164,20 @@ const EVALUATION_BATCH: usize = 200;
 /// # Errors
 /// Only Candle's own.
 pub fn predict(model: &Model, data: &Dataset) -> Result<Vec<usize>> {
-    let mut classes = Vec::with_capacity(data.len());
+    Ok(logits(model, data)?.iter().map(|row| largest(row)).collect())
+}
+
+/// The logits the model gives each image, one row an image.
+///
+/// # Errors
+/// Only Candle's own.
+pub fn logits(model: &Model, data: &Dataset) -> Result<Vec<Vec<f32>>> {
+    let mut rows = Vec::with_capacity(data.len());
     let indices: Vec<usize> = (0..data.len()).collect();
     for indices in indices.chunks(EVALUATION_BATCH) {
-        let logits = model.forward(&model.input(data, indices)?, false)?.to_vec2::<f32>()?;
-        classes.extend(logits.iter().map(|row| largest(row)));
+        rows.extend(model.forward(&model.input(data, indices)?, false)?.to_vec2::<f32>()?);
     }
-    Ok(classes)
+    Ok(rows)
 }
 
 fn largest(row: &[f32]) -> usize {

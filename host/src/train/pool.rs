@@ -79,6 +79,13 @@ impl Pool {
     }
 }
 
+/// The largest element under a window; a selection without branches, since which of them wins cannot be predicted.
+fn largest(plane: &[f32], width: usize, rows: Range<usize>, columns: Range<usize>) -> f32 {
+    let first = plane[rows.start * width + columns.start];
+    let row = |y: usize| &plane[y * width + columns.start..y * width + columns.end];
+    rows.flat_map(row).fold(first, |best, &x| if x > best { x } else { best })
+}
+
 /// Index of the first largest element under a window, which meets the input since padding is less than the kernel.
 fn first_largest(plane: &[f32], width: usize, rows: Range<usize>, columns: Range<usize>) -> usize {
     let mut best = rows.start * width + columns.start;
@@ -104,7 +111,7 @@ impl CustomOp1 for Pool {
         y.par_chunks_exact_mut(rows * columns).zip(x.par_chunks_exact(h * w)).for_each(|(y, plane)| {
             self.windows([h, w], [rows, columns], |index, under, across| {
                 y[index] = match self.reduce {
-                    Reduce::Max => plane[first_largest(plane, w, under, across)],
+                    Reduce::Max => largest(plane, w, under, across),
                     Reduce::Mean => {
                         let row = |y: usize| plane[y * w + across.start..y * w + across.end].iter().sum::<f32>();
                         under.map(row).sum::<f32>() * self.share()

@@ -8,7 +8,7 @@ use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::BitPlan;
 
 use super::calibrate::{self, Calibration};
-use super::fit::{FitError, Progress, Schedule, fit};
+use super::fit::{FitError, Progress, Schedule, Teacher, fit};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use crate::data::Dataset;
@@ -98,7 +98,8 @@ pub fn quantize(
     };
     let model = Model::with_quantizers(&network, quantizers)?;
     if recipe.schedule.epochs > 0.0 {
-        fit(&model, recipe.distill.then_some(&float), data, &recipe.schedule, watch)?;
+        let teacher = recipe.distill.then(|| Teacher::of(&float, data)).transpose()?;
+        fit(&model, teacher.as_ref(), data, &recipe.schedule, watch)?;
     }
     Ok(model.quantized()?)
 }
