@@ -60,17 +60,22 @@ impl PpoConfig {
 }
 
 impl Default for PpoConfig {
-    /// The one that converges: no discount, ten times the paper's step size, returns standardised, the entropy bonus
-    /// annealed to nothing. Set `anneal` to the number of updates planned.
+    /// The one that converges: no discount, twenty times the paper's step size, returns standardised, and an entropy
+    /// bonus that starts large and is annealed to nothing. Set `anneal` to the number of updates planned.
+    ///
+    /// With 32 terminal rewards an update and 200 updates, on the recorded LeNet table, in five seeds: its greedy plan
+    /// is the optimum (2,2,3,2) of the paper's reward in all, and the first or second of its authors' reward in all.
+    /// Fewest bits within half a point, where the optimum (2,3,3,4) stands among cliffs, it misses in all: it ends at
+    /// least two bits above, mostly at (3,4,3,4).
     fn default() -> Self {
         Self {
             gamma: 1.0,
             lambda: 0.95,
             clip: 0.2,
             epochs: 3,
-            rate: 1e-3,
+            rate: 2e-3,
             epsilon: 1e-5,
-            entropy: 0.02,
+            entropy: 0.2,
             anneal: Some(200),
             value: 0.5,
             largest_gradient: Some(0.5),

@@ -222,12 +222,12 @@ fn the_value_loss_is_one_number_a_step() {
 /// Published bug 1: one step after each copy of the policy, so that the ratio was always 1.
 #[test]
 fn the_ratio_departs_and_is_clipped() {
-    let config = PpoConfig { epochs: 6, rate: 3e-3, clip: 0.1, ..PpoConfig::default() };
+    let config = PpoConfig { epochs: 6, clip: 0.1, ..PpoConfig::default() };
     let mut agent = Agent::new(config, FEATURES, 7, 1).unwrap();
     let episodes = agent.sample_batch(&mut locks(16)).unwrap();
     let epochs = agent.update(&episodes).unwrap().epochs;
     assert!(epochs[0].largest_departure < 1e-5 && epochs[0].clipped == 0.0, "{epochs:?}");
-    assert!(epochs[1].largest_departure > 1e-3, "{epochs:?}");
+    assert!(epochs[1].largest_departure > 1e-4, "{epochs:?}");
     assert!(epochs.iter().any(|epoch| epoch.clipped > 0.0), "{epochs:?}");
 }
 
