@@ -1,6 +1,6 @@
 //! The floating-point types the network is generic over: f32 to learn in, f64 to check gradients in.
 //!
-//! Exponentials and products are our own or on one thread, so that one seed gives one result on every machine alike.
+//! Products run on one thread: one seed gives one result however many threads there are.
 
 use candle_core::WithDType;
 use faer::linalg::matmul::matmul;
