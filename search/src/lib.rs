@@ -1,10 +1,23 @@
 //! Proposes plans: which bit-width each layer gets.
 //!
-//! So far the nouns that cross the room's door ([`plan`], [`seed`]) and the question a searcher asks ([`evaluate`]);
-//! it is not the place where networks are trained or run.
+//! The nouns that cross the room's door come first ([`plan`], [`space`], [`network`]). What is asked of a plan is an
+//! [`objective`], from a [`reward`] or an accuracy floor; how good one is, an [`evaluate::Evaluator`] answers, such as a
+//! recorded [`table`]. A [`searcher::Searcher`] looks plans up in a [`ledger`], which charges it; the [`rivals`] are
+//! those without a policy. Everything random comes from one [`seed`].
+//!
+//! It is not the place where networks are trained or run.
 
 #![forbid(unsafe_code)]
 
 pub mod evaluate;
+pub mod ledger;
+pub mod network;
+pub mod objective;
 pub mod plan;
+pub mod reward;
+pub mod rivals;
+pub mod searcher;
 pub mod seed;
+pub mod space;
+pub mod state;
+pub mod table;

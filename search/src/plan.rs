@@ -58,15 +58,29 @@ impl BitPlan {
         Self::new(vec![LayerBits { weights, activations: 8 }; layers])
     }
 
+    /// A plan whose widths a room of this crate has already checked, such as one put together from a space's.
+    pub(crate) fn from_checked(layers: Vec<LayerBits>) -> Self {
+        Self(layers)
+    }
+
     /// The layers in forward order.
     pub fn layers(&self) -> &[LayerBits] {
         &self.0
     }
 
+    /// Weight bits of every layer, in forward order.
+    pub fn weights(&self) -> impl ExactSizeIterator<Item = u8> + '_ {
+        self.0.iter().map(|layer| layer.weights)
+    }
+
+    /// Sum of the layers' weight bits: the mean without its division, so it compares exactly.
+    pub fn total_weight_bits(&self) -> u32 {
+        self.weights().map(u32::from).sum()
+    }
+
     /// Unweighted mean of the weight bits.
     pub fn mean_weight_bits(&self) -> f64 {
-        let total: f64 = self.0.iter().map(|layer| f64::from(layer.weights)).sum();
-        total / self.0.len().max(1) as f64
+        f64::from(self.total_weight_bits()) / self.0.len().max(1) as f64
     }
 }
 
