@@ -21,7 +21,10 @@ pub struct LayerBits {
 ///
 /// Written as weight bits `2,2,3,2`, or with activation bits after a colon: `2:8,2:4,3:4,2:8`.
 /// The output layer's activation bits say nothing, since logits stay 32-bit; they are kept at what was written.
+///
+/// Records hold it as that text, so that a log reads as one types and a width outside 1..=8 is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BitPlan(Vec<LayerBits>);
 
 /// Why a text is no plan.
@@ -99,6 +102,20 @@ impl fmt::Display for BitPlan {
     }
 }
 
+impl From<BitPlan> for String {
+    fn from(plan: BitPlan) -> Self {
+        plan.to_string()
+    }
+}
+
+impl TryFrom<String> for BitPlan {
+    type Error = PlanError;
+
+    fn try_from(text: String) -> Result<Self, PlanError> {
+        text.parse()
+    }
+}
+
 impl FromStr for BitPlan {
     type Err = PlanError;
 
@@ -122,6 +139,14 @@ mod tests {
             assert_eq!(text.parse::<BitPlan>().unwrap().to_string(), text);
         }
         assert_eq!("2,2,3,2".parse::<BitPlan>().unwrap().mean_weight_bits(), 2.25);
+    }
+
+    #[test]
+    fn records_hold_the_text() {
+        let plan: BitPlan = "2:8,2:4".parse().unwrap();
+        assert_eq!(serde_json::to_string(&plan).unwrap(), "\"2:8,2:4\"");
+        assert_eq!(serde_json::from_str::<BitPlan>("\"2:8,2:4\"").unwrap(), plan);
+        assert!(serde_json::from_str::<BitPlan>("\"2,9\"").unwrap_err().to_string().contains("outside 1..=8"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::ledger::{Ledger, Stop};
 use crate::plan::BitPlan;
 use crate::searcher::Problem;
 
-/// Looks all of `around` up and gives the best if it beats `value`; the first among equals.
+/// Looks all of `around` up and gives the best if it beats `value`; among equals the last, which spares early layers.
 pub(super) fn steepest(
     around: &[BitPlan],
     value: f64,
@@ -16,7 +16,7 @@ pub(super) fn steepest(
     let mut bar = value;
     for plan in around {
         let found = ledger.look_up(plan)?.value;
-        if found > bar {
+        if found > value && found >= bar {
             bar = found;
             best = Some((plan.clone(), found));
         }
