@@ -15,6 +15,7 @@ pub mod network;
 pub mod objective;
 pub mod plan;
 pub mod race;
+pub mod record;
 pub mod reward;
 pub mod rivals;
 pub mod searcher;

@@ -186,22 +186,27 @@ impl Surrogate {
         self.settings.link.backward(mean, self.float)
     }
 
-    /// How much evaluating a plan of State of Quantization `quantization` is expected to raise the value above `best`.
-    ///
-    /// Integrates over what one evaluation may say, its noise included, on either side of the objective's cliff apart.
+    /// The value that evaluating `plan` is expected to show, its own noise included.
+    pub fn expected_value(&self, objective: &Objective, plan: &BitPlan) -> f64 {
+        self.expected(objective, plan, |value| value)
+    }
+
+    /// How much evaluating `plan` is expected to raise the value above `best`: what to evaluate next is where it is largest.
     pub fn expected_improvement(&self, objective: &Objective, plan: &BitPlan, best: f64) -> f64 {
+        self.expected(objective, plan, |value| (value - best).max(0.0))
+    }
+
+    /// Mean of `of` the value over what one evaluation may say, on either side of the objective's cliff apart.
+    fn expected(&self, objective: &Objective, plan: &BitPlan, of: impl Fn(f64) -> f64) -> f64 {
         let belief = self.belief(plan);
         let deviation = belief.deviation.hypot(self.settings.noise);
         let quantization = objective.quantization(plan);
-        let gain = |z: f64| {
-            let accuracy = self.as_accuracy(belief.mean + deviation * z);
-            (objective.value_at(quantization, accuracy) - best).max(0.0)
-        };
+        let at = |z: f64| of(objective.value_at(quantization, self.as_accuracy(belief.mean + deviation * z)));
         let cliff = objective
             .cliff()
             .map_or(-TAIL, |accuracy| (self.settings.link.forward(accuracy, self.float) - belief.mean) / deviation);
         let cliff = cliff.clamp(-TAIL, TAIL);
-        normal_mean(gain, -TAIL, cliff) + normal_mean(gain, cliff, TAIL)
+        normal_mean(at, -TAIL, cliff) + normal_mean(at, cliff, TAIL)
     }
 
     /// A value on the link's scale as accuracy, 0 to 1.
@@ -345,4 +350,149 @@ fn solve_lower(factor: &[Vec<f64>], right: &mut [f64]) {
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::tests::lenet;
+    use crate::objective::Contest;
+    use crate::seed;
+    use crate::space::Space;
+    use proptest::prelude::*;
+
+    const SEEN: [(&str, f64); 5] =
+        [("8,8,8,8", 0.9953), ("2,2,3,2", 0.9392), ("2,2,2,2", 0.1143), ("5,4,3,3", 0.992), ("2,3,4,4", 0.9958)];
+
+    fn plan(text: &str) -> BitPlan {
+        text.parse().unwrap()
+    }
+
+    fn taught(settings: Settings) -> Surrogate {
+        let mut model = Surrogate::new(settings, 0.998);
+        SEEN.iter().for_each(|(text, accuracy)| model.observe(&plan(text), *accuracy));
+        model
+    }
+
+    #[test]
+    fn the_grown_factor_is_that_of_the_whole_covariance() {
+        let model = taught(Settings::DEFAULT);
+        for (row, one) in model.inputs.iter().enumerate() {
+            for (column, other) in model.inputs.iter().enumerate().take(row + 1) {
+                let noise = if row == column { model.settings.noise.powi(2) } else { 0.0 };
+                let product = dot(&model.factor[row][..=column], &model.factor[column][..=column]);
+                assert!((product - model.kernel(one, other) - noise).abs() < 1e-9);
+            }
+        }
+        let back = |row: usize| {
+            (0..5)
+                .map(|column| {
+                    let noise = if row == column { model.settings.noise.powi(2) } else { 0.0 };
+                    (model.kernel(&model.inputs[row], &model.inputs[column]) + noise) * model.weights[column]
+                })
+                .sum::<f64>()
+        };
+        (0..5).for_each(|row| assert!((back(row) - model.residuals[row]).abs() < 1e-9));
+    }
+
+    #[test]
+    fn one_slope_is_textbook_regression() {
+        // One layer, prior N(-slope, deviation^2) on its slope: the posterior has a closed form.
+        let settings = Settings { constant_deviation: 0.0, slope: 2.0, slope_deviation: 3.0, ..Settings::ADDITIVE };
+        let mut model = Surrogate::new(settings, 0.9);
+        let (x, y) = (coarseness(3), settings.link.forward(0.5, 0.9) - settings.link.forward(0.9, 0.9));
+        model.observe(&plan("3"), 0.5);
+        let precision = 1.0 / 9.0 + x * x / settings.noise.powi(2);
+        let slope = (-2.0 / 9.0 + x * y / settings.noise.powi(2)) / precision;
+        let belief = model.belief(&plan("2"));
+        assert!((belief.mean - settings.link.forward(0.9, 0.9) - slope).abs() < 1e-9);
+        assert!((belief.deviation - (1.0 / precision).sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn before_any_evaluation_narrow_layers_cost_accuracy() {
+        let model = Surrogate::new(Settings::DEFAULT, 0.998);
+        let foretold = ["8,8,8,8", "4,4,4,4", "3,3,3,3", "2,2,2,2"].map(|text| model.accuracy(&plan(text)));
+        assert!(foretold.is_sorted_by(|wide, narrow| wide > narrow), "{foretold:?}");
+        assert!((foretold[0] - 0.998).abs() < 1e-3);
+    }
+
+    #[test]
+    fn draws_are_the_belief() {
+        for settings in [Settings::DEFAULT, Settings::ADDITIVE, Settings::SMOOTH] {
+            let model = taught(settings);
+            let mut rng = seed::stream(3, "test");
+            let draws: Vec<Draw> = (0..4000).map(|_| model.draw(4, &mut rng)).collect();
+            for text in ["2,2,3,2", "2,3,3,4", "3,3,3,3", "8,5,8,4"] {
+                let belief = model.belief(&plan(text));
+                let values: Vec<f64> = draws.iter().map(|draw| draw.smooth(&features(&plan(text)))).collect();
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+                assert!((mean - belief.mean).abs() < 0.08 * belief.deviation + 0.01, "{text}: {mean} {belief:?}");
+                assert!(
+                    (variance.sqrt() / belief.deviation - 1.0).abs() < 0.08,
+                    "{text}: {} {belief:?}",
+                    variance.sqrt()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_draw_answers_the_same_each_time_and_lists_are_draws() {
+        let model = taught(Settings::DEFAULT);
+        let plans = ["2,2,3,2", "2,3,3,4"].map(plan);
+        let draw = model.draw(4, &mut seed::stream(1, "test"));
+        let answers: Vec<f64> = plans.iter().map(|plan| draw.accuracy(plan)).collect();
+        assert_eq!(answers, plans.iter().map(|plan| draw.accuracy(plan)).collect::<Vec<_>>());
+        assert_eq!(answers, model.draw_at(&plans, &mut seed::stream(1, "test")));
+        assert_ne!(draw.accuracy(&plans[0]), draw.expected(&plans[0]));
+    }
+
+    #[test]
+    fn expectations_are_those_of_draws() {
+        let model = taught(Settings::DEFAULT);
+        let space = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
+        let mut rng = seed::stream(4, "test");
+        let draws: Vec<Draw> = (0..8000).map(|_| model.draw(4, &mut rng)).collect();
+        for contest in Contest::ALL {
+            let objective = contest.objective(&space, lenet(), 0.998);
+            let best = SEEN
+                .map(|(text, accuracy)| objective.value(&plan(text), accuracy))
+                .into_iter()
+                .fold(f64::MIN, f64::max);
+            for candidate in ["2,3,3,4", "2,2,3,3", "3,3,3,3"].map(plan) {
+                let values = draws.iter().map(|draw| objective.value(&candidate, draw.accuracy(&candidate)));
+                let (value, gain) =
+                    values.fold((0.0, 0.0), |(value, gain), one| (value + one, gain + (one - best).max(0.0)));
+                let (value, gain) = (value / 8000.0, gain / 8000.0);
+                assert!((value - model.expected_value(&objective, &candidate)).abs() < 0.02, "{contest} {candidate}");
+                let found = model.expected_improvement(&objective, &candidate, best);
+                assert!((gain - found).abs() < 0.003, "{contest} {candidate}: {gain} {found}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn links_come_back(accuracy in 0.01..0.9f64) {
+            for link in [Link::Relative, Link::LogOdds, Link::LogLoss(0.002)] {
+                prop_assert!((link.backward(link.forward(accuracy, 0.95), 0.95) - accuracy).abs() < 1e-9);
+            }
+        }
+
+        #[test]
+        fn nothing_seen_breaks_it(accuracies in proptest::collection::vec(0.0..1.0f64, 1..30), seed in any::<u64>()) {
+            let space = Space::same(&[1, 2, 3, 4, 5, 8], 5).unwrap();
+            let mut rng = seed::stream(seed, "test");
+            for settings in [Settings::DEFAULT, Settings::ADDITIVE, Settings::SMOOTH] {
+                let mut model = Surrogate::new(settings, 0.7);
+                for &accuracy in &accuracies {
+                    model.observe(&space.sample(&mut rng), accuracy);
+                    let found = model.accuracy(&space.sample(&mut rng));
+                    prop_assert!((0.0..=1.0).contains(&found), "{}", found);
+                }
+            }
+        }
+    }
 }
