@@ -166,3 +166,110 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let (below, above) = (position.floor() as usize, position.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * position.fract()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::tests::lenet;
+    use crate::rivals;
+    use crate::space::Space;
+    use crate::table::tests::recorded;
+
+    /// A table of a formula: each bit halves what a layer loses.
+    fn halving() -> Table {
+        let space = Space::same(&[2, 3, 4, 8], 4).unwrap();
+        let row = |plan: BitPlan| {
+            let lost: f64 = plan.weights().map(|bits| 0.5_f64.powi(bits.into())).sum();
+            format!("{plan},{}\n", 100.0 - 2.0 * lost)
+        };
+        Table::parse(&format!("b1,b2,b3,b4,top1\n{}", space.plans().map(row).collect::<String>())).unwrap()
+    }
+
+    #[test]
+    fn every_rival_finds_the_optimum_or_says_it_did_not() {
+        let table = halving();
+        for contest in Contest::ALL {
+            let course = Course::new(contest, &table, lenet(), 1.0);
+            for make in rivals::ALL {
+                let outcome = course.run(make, &[1, 2]).unwrap();
+                let found = outcome.runs.iter().filter(|run| run.evaluations_to_optimum.is_some()).count();
+                let may_miss = outcome.agent == "uniform";
+                assert!(found == 2 || may_miss, "{contest} {}: {found} of 2", outcome.agent);
+                for run in outcome.runs {
+                    let mut distinct = run.lookups.clone();
+                    distinct.sort();
+                    distinct.dedup();
+                    assert_eq!(distinct.len(), run.distinct_evaluations);
+                    let first = run.lookups.iter().position(|plan| *plan == outcome.optimum);
+                    let until =
+                        first.map(|first| run.lookups[..=first].iter().collect::<std::collections::BTreeSet<_>>());
+                    assert_eq!(until.map(|until| until.len()), run.evaluations_to_optimum);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_budget_binds_and_a_miss_counts_one_more() {
+        let table = halving();
+        let mut course = Course::new(Contest::Floor, &table, lenet(), 1.0);
+        course.budget = 3;
+        let outcome = course.run(|| Box::new(rivals::Descent), &[0]).unwrap();
+        assert_eq!((outcome.runs[0].distinct_evaluations, outcome.median_evaluations), (3, 4.0));
+        assert_eq!(outcome.mean_regret, [None; 3]);
+    }
+
+    #[test]
+    fn seeds_and_only_seeds_decide() {
+        let table = halving();
+        let course = Course::new(Contest::Paper, &table, lenet(), 1.0);
+        for make in rivals::ALL {
+            let twice = [course.run(make, &[5, 6]).unwrap(), course.run(make, &[5, 6]).unwrap()];
+            assert_eq!(twice[0], twice[1]);
+        }
+        let random = course.run(|| Box::new(rivals::Random), &[5, 6]).unwrap();
+        assert_ne!(random.runs[0].lookups, random.runs[1].lookups);
+    }
+
+    #[test]
+    fn an_outcome_survives_json() {
+        let table = halving();
+        let course = Course::new(Contest::Authors, &table, lenet(), 1.0);
+        let outcome = course.run(|| Box::new(rivals::Enumeration), &[0]).unwrap();
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert!(text.starts_with(r#"{"agent":"enumeration","contest":"authors","optimum":"#), "{text}");
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+    }
+
+    #[test]
+    fn quantiles_lie_between_neighbours() {
+        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0], 0.9), 1.9);
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+
+    /// The published table of medians; what it guards is the order of things, so the bounds are wide.
+    #[test]
+    fn rivals_on_the_authors_table() {
+        let Some((table, sidecar)) = recorded("lenet") else { return };
+        let seeds: Vec<u64> = (0..16).collect();
+        let bounds: [(&str, [(f64, f64); 3]); 8] = [
+            ("random", [(180.0, 450.0); 3]),
+            ("enumeration", [(2.0, 5.0), (40.0, 65.0), (5.0, 16.0)]),
+            ("descent", [(51.0, 51.0), (80.0, 260.0), (70.0, 150.0)]),
+            ("local", [(15.0, 50.0), (80.0, 220.0), (40.0, 110.0)]),
+            ("evolution", [(25.0, 65.0), (60.0, 130.0), (25.0, 75.0)]),
+            ("gp-thompson", [(3.0, 15.0), (10.0, 40.0), (5.0, 25.0)]),
+            ("sensitivity", [(19.0, 19.0), (40.0, 40.0), (30.0, 30.0)]),
+            ("surrogate", [(3.0, 15.0), (8.0, 40.0), (5.0, 20.0)]),
+        ];
+        for (name, medians) in bounds {
+            for (contest, (low, high)) in Contest::ALL.into_iter().zip(medians) {
+                let course = Course::new(contest, &table, sidecar.layers.clone(), sidecar.float_accuracy);
+                let outcome = course.run(|| rivals::named(name).unwrap(), &seeds).unwrap();
+                let median = outcome.median_evaluations;
+                assert!((low..=high).contains(&median), "{contest} {name}: median {median}, not {low} to {high}");
+            }
+        }
+    }
+}
