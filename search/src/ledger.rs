@@ -12,6 +12,9 @@ use crate::plan::BitPlan;
 /// Any failure of an evaluator.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
+/// The evaluator below a ledger, whatever its type and its errors'.
+type Ask<'a> = dyn FnMut(&BitPlan) -> Result<Score, Failure> + 'a;
+
 /// Why a search gets no more answers.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
@@ -47,7 +50,7 @@ pub struct Entry {
 /// Plans count whatever they are for: the all-8 start, single-layer probes and an episode's prefixes included. They count
 /// even if the evaluator below already knew them, so several ledgers over one [`crate::evaluate::Cached`] race on equal terms.
 pub struct Ledger<'a> {
-    ask: Box<dyn FnMut(&BitPlan) -> Result<Score, Failure> + 'a>,
+    ask: Box<Ask<'a>>,
     objective: &'a Objective,
     budget: usize,
     awaited: Option<BitPlan>,

@@ -167,7 +167,7 @@ mod tests {
         for cut in 0..=torn.len() {
             fs::write(&path, format!("{whole}{}", &torn[..cut])).unwrap();
             let (mut log, records) = Log::open::<Evaluation>(&path).unwrap();
-            assert_eq!(records, [first.clone()]);
+            assert_eq!(records, std::slice::from_ref(&first));
             log.append(&second).unwrap();
             assert_eq!(Log::open::<Evaluation>(&path).unwrap().1, [first.clone(), second.clone()]);
         }
