@@ -30,9 +30,10 @@ pub fn check_writable(path: &Path) -> io::Result<()> {
 
 fn neighbour(path: &Path) -> io::Result<NamedTempFile> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Asked first, since the scratch file's own random name would only puzzle whoever reads its message.
+    std::fs::metadata(directory)?;
     let mut builder = tempfile::Builder::new();
     share(&mut builder);
-    // The scratch file's own random name would only puzzle whoever reads the message.
     builder.tempfile_in(directory).map_err(|error| error.kind().into())
 }
 

@@ -1,13 +1,29 @@
 //! Proposes plans: which bit-width each layer gets.
 //!
-//! So far the nouns that cross the room's door ([`plan`], [`seed`]) and the question a searcher asks ([`evaluate`]),
-//! and the paper's learning agent, which knows of neither yet (`agent`, with the feature of that name);
-//! it is not the place where networks are trained or run.
+//! The nouns that cross the room's door come first ([`plan`], [`space`], [`network`]). What is asked of a plan is an
+//! [`objective`], from a [`reward`] or an accuracy floor; how good one is, an [`evaluate::Evaluator`] answers, such as a
+//! recorded [`table`]. A [`searcher::Searcher`] looks plans up in a [`ledger`], which charges it; the [`rivals`] are
+//! those without a policy, `agent` (with the feature of that name) is the paper's learner, and a [`race`] compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
+//! sees [`state`]s, and a [`record`] keeps what happened. Everything random comes from one [`seed`].
+//!
+//! It is not the place where networks are trained or run.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod evaluate;
+pub mod ledger;
+pub mod network;
+pub mod objective;
 pub mod plan;
+pub mod race;
+pub mod record;
+pub mod reward;
+pub mod rivals;
+pub mod searcher;
 pub mod seed;
+pub mod space;
+pub mod state;
+pub mod surrogate;
+pub mod table;

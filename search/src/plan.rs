@@ -21,7 +21,10 @@ pub struct LayerBits {
 ///
 /// Written as weight bits `2,2,3,2`, or with activation bits after a colon: `2:8,2:4,3:4,2:8`.
 /// The output layer's activation bits say nothing, since logits stay 32-bit; they are kept at what was written.
+///
+/// Records hold it as that text, so that a log reads as one types and a width outside 1..=8 is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BitPlan(Vec<LayerBits>);
 
 /// Why a text is no plan.
@@ -58,15 +61,29 @@ impl BitPlan {
         Self::new(vec![LayerBits { weights, activations: 8 }; layers])
     }
 
+    /// A plan whose widths a room of this crate has already checked, such as one put together from a space's.
+    pub(crate) fn from_checked(layers: Vec<LayerBits>) -> Self {
+        Self(layers)
+    }
+
     /// The layers in forward order.
     pub fn layers(&self) -> &[LayerBits] {
         &self.0
     }
 
+    /// Weight bits of every layer, in forward order.
+    pub fn weights(&self) -> impl ExactSizeIterator<Item = u8> + '_ {
+        self.0.iter().map(|layer| layer.weights)
+    }
+
+    /// Sum of the layers' weight bits: the mean without its division, so it compares exactly.
+    pub fn total_weight_bits(&self) -> u32 {
+        self.weights().map(u32::from).sum()
+    }
+
     /// Unweighted mean of the weight bits.
     pub fn mean_weight_bits(&self) -> f64 {
-        let total: f64 = self.0.iter().map(|layer| f64::from(layer.weights)).sum();
-        total / self.0.len().max(1) as f64
+        f64::from(self.total_weight_bits()) / self.0.len().max(1) as f64
     }
 }
 
@@ -82,6 +99,20 @@ impl fmt::Display for BitPlan {
             }
         }
         Ok(())
+    }
+}
+
+impl From<BitPlan> for String {
+    fn from(plan: BitPlan) -> Self {
+        plan.to_string()
+    }
+}
+
+impl TryFrom<String> for BitPlan {
+    type Error = PlanError;
+
+    fn try_from(text: String) -> Result<Self, PlanError> {
+        text.parse()
     }
 }
 
@@ -108,6 +139,14 @@ mod tests {
             assert_eq!(text.parse::<BitPlan>().unwrap().to_string(), text);
         }
         assert_eq!("2,2,3,2".parse::<BitPlan>().unwrap().mean_weight_bits(), 2.25);
+    }
+
+    #[test]
+    fn records_hold_the_text() {
+        let plan: BitPlan = "2:8,2:4".parse().unwrap();
+        assert_eq!(serde_json::to_string(&plan).unwrap(), "\"2:8,2:4\"");
+        assert_eq!(serde_json::from_str::<BitPlan>("\"2:8,2:4\"").unwrap(), plan);
+        assert!(serde_json::from_str::<BitPlan>("\"2,9\"").unwrap_err().to_string().contains("outside 1..=8"));
     }
 
     #[test]

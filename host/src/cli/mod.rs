@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(Failure { code, error }) => {
-            terminal::say(&format!("error: {error:#}"));
+            terminal::say(&format!("error: {error}"));
             ExitCode::from(code)
         }
     }

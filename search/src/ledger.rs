@@ -1,0 +1,220 @@
+//! The price of a search: every plan it looked up, in order, and when the best of them was found.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluate::{Evaluator, Score};
+use crate::objective::Objective;
+use crate::plan::BitPlan;
+
+/// Any failure of an evaluator.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// The evaluator below a ledger, whatever its type and its errors'.
+type Ask<'a> = dyn FnMut(&BitPlan) -> Result<Score, Failure> + 'a;
+
+/// Why a search gets no more answers.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The budget is spent, or the plan that the race waits for has been seen: the ordinary end of a search.
+    #[error("the search spent its budget of distinct evaluations; raise the budget to go on")]
+    Exhausted,
+    /// A plan could not be scored.
+    #[error("a plan could not be scored: {0}")]
+    Failed(#[source] Failure),
+}
+
+/// What a look-up says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Accuracy, 0 to 1.
+    pub accuracy: f64,
+    /// Value under the objective; more is better.
+    pub value: f64,
+}
+
+/// A plan that was paid for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The plan.
+    pub plan: BitPlan,
+    /// What it scored.
+    #[serde(flatten)]
+    pub seen: Seen,
+}
+
+/// Answers one search, and charges it once for each distinct plan.
+///
+/// Plans count whatever they are for: the all-8 start, single-layer probes and an episode's prefixes included. They count
+/// even if the evaluator below already knew them, so several ledgers over one [`crate::evaluate::Cached`] race on equal terms.
+pub struct Ledger<'a> {
+    ask: Box<Ask<'a>>,
+    objective: &'a Objective,
+    budget: usize,
+    awaited: Option<BitPlan>,
+    entries: Vec<Entry>,
+    index: BTreeMap<BitPlan, usize>,
+    lookups: Vec<usize>,
+    best: Option<usize>,
+}
+
+impl<'a> Ledger<'a> {
+    /// An empty ledger over `evaluator` that pays for at most `budget` distinct plans.
+    pub fn new<E>(evaluator: &'a mut E, objective: &'a Objective, budget: usize) -> Self
+    where
+        E: Evaluator,
+        E::Error: Into<Failure>,
+    {
+        Self {
+            ask: Box::new(|plan| evaluator.evaluate(plan).map_err(Into::into)),
+            objective,
+            budget,
+            awaited: None,
+            entries: Vec::new(),
+            index: BTreeMap::new(),
+            lookups: Vec::new(),
+            best: None,
+        }
+    }
+
+    /// Also stops the search once it has looked up `plan`. Saves the time after it; the searcher cannot tell the reasons apart.
+    #[must_use]
+    pub fn awaiting(mut self, plan: BitPlan) -> Self {
+        self.awaited = Some(plan);
+        self
+    }
+
+    /// Accuracy and value of `plan`, charged if it is new here.
+    ///
+    /// # Errors
+    /// [`Stop::Exhausted`] for a plan beyond the budget or after the awaited one, [`Stop::Failed`] if it cannot be scored.
+    pub fn look_up(&mut self, plan: &BitPlan) -> Result<Seen, Stop> {
+        let index = match self.index.get(plan) {
+            Some(&index) => index,
+            None => self.pay(plan)?,
+        };
+        self.lookups.push(index);
+        Ok(self.entries[index].seen)
+    }
+
+    fn pay(&mut self, plan: &BitPlan) -> Result<usize, Stop> {
+        if self.remaining() == 0 {
+            return Err(Stop::Exhausted);
+        }
+        let accuracy = (self.ask)(plan).map_err(Stop::Failed)?.accuracy;
+        let seen = Seen { accuracy, value: self.objective.value(plan, accuracy) };
+        let index = self.entries.len();
+        if self.best.is_none_or(|best| seen.value > self.entries[best].seen.value) {
+            self.best = Some(index);
+        }
+        self.index.insert(plan.clone(), index);
+        self.entries.push(Entry { plan: plan.clone(), seen });
+        Ok(index)
+    }
+
+    /// What this search already knows of `plan`; asking that costs nothing and is no look-up.
+    pub fn known(&self, plan: &BitPlan) -> Option<Seen> {
+        self.index.get(plan).map(|&index| self.entries[index].seen)
+    }
+
+    /// How many more distinct plans will be answered.
+    pub fn remaining(&self) -> usize {
+        let done = self.awaited.as_ref().is_some_and(|plan| self.index.contains_key(plan));
+        if done { 0 } else { self.budget.saturating_sub(self.entries.len()) }
+    }
+
+    /// How many distinct plans were paid for.
+    pub fn distinct(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Every distinct plan, in the order they were first looked up.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Every plan looked up, in order, repeats included.
+    pub fn lookups(&self) -> impl ExactSizeIterator<Item = &BitPlan> + '_ {
+        self.lookups.iter().map(|&index| &self.entries[index].plan)
+    }
+
+    /// The plan of the largest value so far; the first looked up among equals.
+    pub fn best(&self) -> Option<&Entry> {
+        self.best.map(|index| &self.entries[index])
+    }
+
+    /// The largest value among the first `evaluations` distinct plans.
+    pub fn best_after(&self, evaluations: usize) -> Option<f64> {
+        self.entries.iter().take(evaluations).map(|entry| entry.seen.value).reduce(f64::max)
+    }
+
+    /// How many distinct plans had been looked up when `plan` was, itself included.
+    pub fn evaluations_until(&self, plan: &BitPlan) -> Option<usize> {
+        self.index.get(plan).map(|index| index + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::Cached;
+    use crate::network::tests::lenet;
+    use crate::objective::Contest;
+    use crate::space::Space;
+
+    fn plan(text: &str) -> BitPlan {
+        text.parse().unwrap()
+    }
+
+    fn objective() -> Objective {
+        Contest::Paper.objective(&Space::same(&[2, 8], 4).unwrap(), lenet(), 1.0)
+    }
+
+    fn perfect(_: &BitPlan) -> Result<Score, String> {
+        Ok(Score { accuracy: 1.0 })
+    }
+
+    #[test]
+    fn distinct_plans_are_charged_and_repeats_are_listed() {
+        let (objective, mut perfect) = (objective(), perfect);
+        let mut ledger = Ledger::new(&mut perfect, &objective, 2);
+        for text in ["8,8,8,8", "2,2,3,2", "8,8,8,8"] {
+            ledger.look_up(&plan(text)).unwrap();
+        }
+        assert!(matches!(ledger.look_up(&plan("2,2,2,2")), Err(Stop::Exhausted)));
+        assert!(ledger.look_up(&plan("8,8,8,8")).is_ok());
+        assert_eq!((ledger.distinct(), ledger.lookups().len(), ledger.remaining()), (2, 4, 0));
+        assert_eq!(ledger.best().unwrap().plan, plan("2,2,3,2"));
+        assert_eq!(ledger.evaluations_until(&plan("2,2,3,2")), Some(2));
+        assert_eq!((ledger.best_after(0), ledger.best_after(1)), (None, Some(0.0)));
+        assert_eq!(ledger.known(&plan("2,2,2,2")), None);
+    }
+
+    #[test]
+    fn a_shared_cache_charges_every_searcher() {
+        let (objective, mut shared) = (objective(), Cached::new(perfect));
+        for _ in 0..2 {
+            let mut ledger = Ledger::new(&mut shared, &objective, 5);
+            ledger.look_up(&plan("8,8,8,8")).unwrap();
+            assert_eq!(ledger.distinct(), 1);
+        }
+        assert_eq!((shared.distinct(), shared.asked()), (1, 2));
+    }
+
+    #[test]
+    fn failures_are_not_charged_and_the_awaited_plan_ends_it() {
+        let objective = objective();
+        let mut broken = |plan: &BitPlan| match plan.total_weight_bits() {
+            32 => Err("interrupted".to_owned()),
+            _ => Ok(Score { accuracy: 1.0 }),
+        };
+        let mut ledger = Ledger::new(&mut broken, &objective, 9).awaiting(plan("2,2,2,2"));
+        let stop = ledger.look_up(&plan("8,8,8,8")).unwrap_err();
+        assert_eq!(stop.to_string(), "a plan could not be scored: interrupted");
+        assert_eq!(ledger.distinct(), 0);
+        ledger.look_up(&plan("2,2,2,2")).unwrap();
+        assert!(matches!(ledger.look_up(&plan("2,2,2,3")), Err(Stop::Exhausted)));
+    }
+}

@@ -1,0 +1,197 @@
+//! What a search maximises: one number from a plan and its accuracy, so that all searchers climb the same hill.
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::{Network, StateOfQuantization};
+use crate::plan::BitPlan;
+use crate::reward::Reward;
+use crate::space::Space;
+
+/// What is asked of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// The largest reward.
+    Reward(Reward),
+    /// The least State of Quantization that loses at most this much accuracy (0.005 is half a point) against float.
+    Floor(f64),
+}
+
+/// Three questions with a known answer on the authors' LeNet table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contest {
+    /// The paper's reward; its optimum lies beside the narrowest plan, so counting upward in bits finds it soon.
+    Paper,
+    /// Fewest mean bits at half a point of loss: what users ask.
+    Floor,
+    /// The reward of the authors' LeNet script.
+    Authors,
+}
+
+/// A goal on one network: the value of a plan once its accuracy is known or imagined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    goal: Goal,
+    quantization: StateOfQuantization,
+    network: Network,
+    float: f64,
+}
+
+/// Share of the value that decides between plans of equal cost, by accuracy; less than one bit of one layer in 1,000.
+const TIE: f64 = 1e-4;
+
+/// Accuracies come from counts of images: differences below this are rounding.
+const ROUNDING: f64 = 1e-9;
+
+impl Objective {
+    /// The objective `goal` on `network`, whose float accuracy is `float`, 0 to 1.
+    pub fn new(goal: Goal, quantization: StateOfQuantization, network: Network, float: f64) -> Self {
+        Self { goal, quantization, network, float }
+    }
+
+    /// What is asked.
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// The network whose plans are valued.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Accuracy of the float network, 0 to 1.
+    pub fn float(&self) -> f64 {
+        self.float
+    }
+
+    /// State of Accuracy: `accuracy` over the float network's. May exceed 1.
+    pub fn relative(&self, accuracy: f64) -> f64 {
+        accuracy / self.float
+    }
+
+    /// State of Quantization of `plan`.
+    pub fn quantization(&self, plan: &BitPlan) -> f64 {
+        self.quantization.of(&self.network, plan)
+    }
+
+    /// How much of State of Quantization each layer holds; they add up to 1.
+    pub fn shares(&self) -> Vec<f64> {
+        let weights: Vec<f64> = self.network.layers().iter().map(|layer| self.quantization.weight(layer)).collect();
+        let total: f64 = weights.iter().sum();
+        weights.iter().map(|weight| weight / total).collect()
+    }
+
+    /// The value of `plan` at `accuracy`, 0 to 1; more is better.
+    pub fn value(&self, plan: &BitPlan, accuracy: f64) -> f64 {
+        self.value_at(self.quantization(plan), accuracy)
+    }
+
+    /// The value at a State of Quantization and an accuracy, 0 to 1; more is better.
+    ///
+    /// Under a floor, a plan that keeps it has the cost it saves, from 0 (8 bits everywhere) towards 1, plus a tie-break by
+    /// accuracy; one that misses it has minus the share of the floor it misses, so that a search finds its way up.
+    pub fn value_at(&self, quantization: f64, accuracy: f64) -> f64 {
+        match self.goal {
+            Goal::Reward(reward) => reward.value(quantization, self.relative(accuracy)),
+            Goal::Floor(loss) => {
+                let floor = self.float - loss;
+                let kept = accuracy >= floor - ROUNDING;
+                if kept { 1.0 - quantization + TIE * accuracy } else { (accuracy - floor) / floor }
+            }
+        }
+    }
+
+    /// The accuracy at which the value breaks off, if it does: where a model of accuracy had better be sharp.
+    pub fn cliff(&self) -> Option<f64> {
+        match self.goal {
+            Goal::Reward(reward) => reward.threshold().map(|threshold| threshold * self.float),
+            Goal::Floor(loss) => Some(self.float - loss),
+        }
+    }
+}
+
+impl Contest {
+    /// All three, in the order of the published table.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Floor, Self::Authors];
+
+    /// The contest's goal over plans of `space`.
+    pub fn goal(self, space: &Space) -> Goal {
+        match self {
+            Self::Paper => Goal::Reward(Reward::paper()),
+            Self::Floor => Goal::Floor(0.005),
+            Self::Authors => Goal::Reward(Reward::authors(space.narrowest())),
+        }
+    }
+
+    /// The contest on `network`, with the mean State of Quantization.
+    pub fn objective(self, space: &Space, network: Network, float: f64) -> Objective {
+        Objective::new(self.goal(space), StateOfQuantization::Mean, network, float)
+    }
+}
+
+impl fmt::Display for Contest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paper => "paper",
+            Self::Floor => "floor",
+            Self::Authors => "authors",
+        })
+    }
+}
+
+/// A name that no contest has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no contest `{0}`; the contests are paper, floor and authors")]
+pub struct NoSuchContest(String);
+
+impl FromStr for Contest {
+    type Err = NoSuchContest;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchContest> {
+        let found = Self::ALL.into_iter().find(|contest| contest.to_string() == text);
+        found.ok_or_else(|| NoSuchContest(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::tests::lenet;
+
+    fn floor() -> Objective {
+        Contest::Floor.objective(&Space::same(&[2, 8], 4).unwrap(), lenet(), 0.998)
+    }
+
+    fn plan(text: &str) -> BitPlan {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_plan_that_keeps_the_floor_beats_every_plan_that_does_not() {
+        let objective = floor();
+        let least = objective.value(&plan("8,8,8,8"), 0.993);
+        let most = objective.value(&plan("2,2,2,2"), 0.992_999);
+        assert!(least > 0.0 && most < 0.0);
+        assert!(objective.value(&plan("8,8,8,8"), 0.5) > objective.value(&plan("2,2,2,2"), 0.4));
+    }
+
+    #[test]
+    fn among_those_bits_decide_and_then_accuracy() {
+        let objective = floor();
+        assert!(objective.value(&plan("2,3,3,4"), 0.993) > objective.value(&plan("2,3,4,4"), 1.0));
+        assert!(objective.value(&plan("2,3,3,4"), 0.994) > objective.value(&plan("3,2,3,4"), 0.993));
+        assert_eq!(objective.cliff(), Some(0.993));
+    }
+
+    #[test]
+    fn contests_are_read_by_name() {
+        for contest in Contest::ALL {
+            assert_eq!(contest.to_string().parse(), Ok(contest));
+        }
+        assert_eq!("b".parse::<Contest>(), Err(NoSuchContest("b".into())));
+    }
+}

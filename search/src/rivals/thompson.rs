@@ -1,0 +1,45 @@
+//! Thompson sampling: imagine accuracies that fit all evaluations so far, evaluate the plan that they make best.
+
+use super::imagined::best_new;
+use crate::ledger::{Ledger, Stop};
+use crate::searcher::{Problem, Searcher};
+use crate::seed;
+use crate::surrogate::{Settings, Surrogate};
+
+/// Evaluates, again and again, the best plan of a draw from a Gaussian process that has no opinion on bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Thompson {
+    settings: Settings,
+}
+
+impl Default for Thompson {
+    fn default() -> Self {
+        Self::with(Settings::SMOOTH)
+    }
+}
+
+impl Thompson {
+    /// On a surrogate of other beliefs.
+    pub fn with(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Searcher for Thompson {
+    fn name(&self) -> &str {
+        "gp-thompson"
+    }
+
+    fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
+        let mut rng = seed::stream(seed, "rivals/thompson");
+        let mut model = Surrogate::new(self.settings, problem.objective.float());
+        let mut next = Some(problem.space.widest());
+        while let Some(plan) = next {
+            model.observe(&plan, ledger.look_up(&plan)?.accuracy);
+            let draw = model.draw(problem.space.layers(), &mut rng);
+            let value = |plan: &_| problem.objective.value(plan, draw.accuracy(plan));
+            next = best_new(problem, ledger, &mut rng, value);
+        }
+        Ok(())
+    }
+}
