@@ -7,6 +7,7 @@ mod import;
 mod inspect;
 mod quantize;
 mod run;
+mod search;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, run, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -35,6 +36,8 @@ enum Verb {
     Import(import::Arguments),
     /// Give each layer its bits, fine-tune, and write the image.
     Quantize(quantize::Arguments),
+    /// Find the cheapest bits for every layer that keep the accuracy.
+    Search(search::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
     /// Print what an image or a model holds.
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Import(arguments) => import::run(&arguments),
         Verb::Quantize(arguments) => quantize::run(&arguments),
+        Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };
