@@ -59,7 +59,7 @@ pub enum BenchError {
         /// The plan.
         plan: BitPlan,
         /// Why.
-        error: QuantizeError,
+        error: Box<QuantizeError>,
     },
     /// The user asked to stop.
     #[error("the search was interrupted; nothing is lost: run the same command to go on")]
@@ -165,7 +165,7 @@ impl<'a> Bench<'a> {
         let tuned = quantize_with(self.network, plan, &self.split.tune, Some(&self.teacher), &recipe, &mut watch);
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
-            error => BenchError::Plan { plan: plan.clone(), error },
+            error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
         })
     }
 

@@ -1,7 +1,7 @@
 //! Live search: a trained network and a dataset become the cheapest plan whose predicted final loss is allowed, and
 //! then its fine-tuned network.
 //!
-//! [`split`] says which images tune, validate and test; [`bench`] fine-tunes plans and measures them on the validation
+//! [`split`] says which images tune, validate and test; [`mod@bench`] fine-tunes plans and measures them on the validation
 //! images, each once, in a log that a killed search resumes from; [`forecast`] predicts the loss after a long fine-tune
 //! from the divergence after a short one; [`hunt`] spends the budget, re-ranks the best plans longer, fine-tunes the
 //! chosen one and takes the test set once.
@@ -41,9 +41,6 @@ pub enum SearchError {
     /// Training failed.
     #[error(transparent)]
     Fit(#[from] crate::train::fit::FitError),
-    /// Quantization failed.
-    #[error(transparent)]
-    Quantize(#[from] crate::train::quantize::QuantizeError),
     /// The log could not be used.
     #[error(transparent)]
     Record(#[from] releq_search::record::RecordError),
@@ -53,11 +50,7 @@ impl SearchError {
     /// Whether the user asked to stop.
     pub fn is_interruption(&self) -> bool {
         use crate::train::fit::FitError::Interrupted;
-        use crate::train::quantize::QuantizeError::Fit;
-        matches!(
-            self,
-            Self::Fit(Interrupted) | Self::Quantize(Fit(Interrupted)) | Self::Bench(bench::BenchError::Interrupted)
-        )
+        matches!(self, Self::Fit(Interrupted) | Self::Bench(bench::BenchError::Interrupted))
     }
 }
 
