@@ -49,8 +49,8 @@ const ANCHOR_BITS: u8 = 4;
 const RERANKED: usize = 3;
 /// Most long fine-tunes.
 const ATTEMPTS: usize = 3;
-/// How far one attempt may correct the forecast, as a factor: a loss on 2,000 images is a coarse number.
-const CORRECTION: [f64; 2] = [0.25, 4.0];
+/// How far attempts may correct the forecast, as a factor: a loss on 2,000 images is a coarse number.
+const CORRECTION: [f64; 2] = [0.5, 4.0];
 
 /// What the hunt is doing, for whoever watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,16 +192,14 @@ fn candidates(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) ->
     entries.iter().map(forecast).collect()
 }
 
-/// What to fine-tune at length after `done`: the cheapest plan that the forecast allows once the last attempt has
+/// What to fine-tune at length after `done`: the cheapest plan that the forecast allows once the attempts have
 /// corrected it, cheaper than what was accepted; while nothing was, at least the one with the least predicted loss.
 fn next_attempt(objective: &Objective, all: &[Candidate], done: &[&Attempt], max_loss: f64) -> Option<Candidate> {
-    let last = done.last()?;
-    let correction = (last.validation_loss / last.predicted_loss.max(1e-9)).clamp(CORRECTION[0], CORRECTION[1]);
+    let sum = |loss: fn(&Attempt) -> f64| done.iter().map(|attempt| loss(attempt)).sum::<f64>();
+    let predicted = sum(|attempt| attempt.predicted_loss).max(1e-9);
+    let correction = (sum(|attempt| attempt.validation_loss) / predicted).clamp(CORRECTION[0], CORRECTION[1]);
     let cost = |plan: &BitPlan| objective.quantization(plan);
     let accepted = done.iter().filter(|attempt| attempt.met).map(|attempt| cost(&attempt.plan)).reduce(f64::min);
-    if accepted.is_some() && !last.met {
-        return None;
-    }
     let untried = all.iter().filter(|(plan, _)| done.iter().all(|attempt| attempt.plan != *plan));
     let open: Vec<&Candidate> =
         untried.filter(|(plan, _)| accepted.is_none_or(|least| cost(plan) < least - 1e-9)).collect();
@@ -389,7 +387,7 @@ mod tests {
         Attempt { plan: plan.parse().unwrap(), predicted_loss, validation_loss, met: validation_loss <= 0.3 }
     }
 
-    /// A better attempt than predicted makes cheaper plans worth one; a miss after an acceptance ends it.
+    /// A better attempt than predicted makes cheaper plans worth one; a worse one makes them not.
     #[test]
     fn an_attempt_corrects_the_forecast() {
         let layer = releq_search::network::LayerFeatures {
@@ -409,8 +407,9 @@ mod tests {
         let half = tried("3,3", 0.2, 0.1);
         assert_eq!(next(&[&half]).as_deref(), Some("2,3"));
         let much = tried("3,3", 0.2, 0.0);
-        assert_eq!(next(&[&much]).as_deref(), Some("2,2"));
-        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.5)]), None);
+        assert_eq!(next(&[&much]).as_deref(), Some("2,3"));
+        assert_eq!(next(&[&much, &tried("2,3", 0.5, 0.25)]), None);
+        assert_eq!(next(&[&much, &tried("2,3", 0.5, 0.9)]), None);
         // Nothing accepted: the safest plan left.
         assert_eq!(next(&[&tried("2,3", 0.25, 0.9)]).as_deref(), Some("3,3"));
     }
