@@ -56,7 +56,7 @@ fn host(_: &Found) -> Result<(), Failed> {
 
 /// The tests that take minutes: accuracy on real data.
 fn slow(_: &Found) -> Result<(), Failed> {
-    process::run(cargo().args(["test", "--locked", "--workspace", "--tests", "--", "--ignored", "--test-threads=1"]))
+    process::run(cargo().args(["test", "--locked", "--test", "accuracy", "--", "--ignored"]))
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {
