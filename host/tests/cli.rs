@@ -110,10 +110,15 @@ fn fill(directory: &Path) {
     fs::write(directory.join("wide.rlq"), too_large()).unwrap();
     fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
+    fs::write(directory.join("own.csv"), "b1,b2,top1\n2,2,50\n2,8,90\n8,2,80\n8,8,99\n").unwrap();
+    fs::write(directory.join("torn.csv"), "b1,b2,top1\n2,2,50\n2,8\n").unwrap();
     truncated_idx(&directory.join("cut"));
     fs::create_dir(directory.join("runners")).unwrap();
     fs::write(directory.join("runners/virt-m4.elf"), "no program").unwrap();
 }
+
+/// Arguments and environment.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 
 #[test]
 fn every_refusal_says_what_why_and_what_to_do() {
@@ -124,7 +129,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
     let absent = here.join("qemu").display().to_string();
     let emulator = [("RELEQ_RUNNERS", runners.as_str()), ("RELEQ_QEMU", absent.as_str())];
     let nothing: &[(&str, &str)] = &[];
-    let cases: &[(&[&str], &[(&str, &str)])] = &[
+    let cases: &[Case<'_>] = &[
         (&["inspect", "missing.rlq"], nothing),
         (&["inspect", "flipped.rlq"], nothing),
         (&["inspect", "newer.rlq"], nothing),
@@ -146,6 +151,12 @@ fn every_refusal_says_what_why_and_what_to_do() {
         (&["quantize", "missing.onnx", "--bits", "2", "-o", "new.rlq"], nothing),
         (&["quantize", "missing.onnx", "--bits", "2,9", "-o", "new.rlq"], nothing),
         (&["quantize", "missing.onnx", "--bits", "two", "-o", "new.rlq"], nothing),
+        (&["replay", "missing.csv"], nothing),
+        (&["replay", "torn.csv", "--float", "99"], nothing),
+        (&["replay", "own.csv"], nothing),
+        (&["replay", "own.csv", "--float", "990"], nothing),
+        (&["replay", "own.csv", "--float", "99", "--agent", "oracle"], nothing),
+        (&["replay", "own.csv", "--float", "99", "--contest", "pareto"], nothing),
     ];
     let mut table = cases.iter().fold(String::new(), |mut table, (arguments, environment)| {
         writeln!(table, "{}", transcript(here, arguments, environment)).unwrap();
@@ -198,4 +209,23 @@ fn json_is_one_document_and_stdout_holds_nothing_else() {
     for name in ["arena_bytes", "scratch_bytes", "layers", "crc"] {
         assert!(!report[name].is_null(), "{name}");
     }
+}
+
+#[test]
+fn a_replay_lists_every_plan_it_looked_up() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let replay = |agent: &str, contest: &str| -> serde_json::Value {
+        let arguments =
+            ["replay", "own.csv", "--float", "99", "--seeds", "2", "--json", "--agent", agent, "--contest", contest];
+        serde_json::from_slice(&releq(directory.path()).args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let report = replay("descent", "floor");
+    assert_eq!(
+        (&report["schema"], &report["agent"], &report["optimum"]),
+        (&1.into(), &"descent".into(), &"8,8".into())
+    );
+    assert_eq!(report["runs"][1]["lookups"], serde_json::json!(["8,8"]));
+    assert_eq!(report["median_evaluations"], 1.0);
+    assert_eq!(replay("ppo-surrogate", "all").as_array().unwrap().len(), 3);
 }
