@@ -254,6 +254,7 @@ mod tests {
         let node = |name: &str, op, from: Source| Node { name: name.to_owned(), op, inputs: vec![from] };
         let graph = Graph {
             name: "small".to_owned(),
+            held_out: 3,
             input: InputSpec { shape: [2, 4, 4], mean: vec![0.5, 0.25], std: vec![0.1, 0.3] },
             nodes: vec![
                 node(

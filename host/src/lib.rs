@@ -5,6 +5,7 @@
 //! * [`network`]: the float network that all of them speak;
 //! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
 //! * [`lower`]: from there to one checked image;
+//! * [`search`]: which bits each layer gets, with training in the loop;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
 //! * [`whole`]: files that appear whole or not at all; [`cli`]: the `releq` command over all of these.
 
@@ -18,6 +19,7 @@ pub mod import;
 pub mod lower;
 pub mod network;
 pub mod quantized;
+pub mod search;
 pub mod summary;
 pub mod target;
 mod terminal;

@@ -142,6 +142,13 @@ pub struct Graph {
     pub input: InputSpec,
     /// The layers.
     pub nodes: Vec<Node>,
+    /// How many images at the end of its training set the training never saw; 0 where nobody knows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_out: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A network: its graph and its trained parameters by name.

@@ -17,7 +17,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map(|_: File| ()).map_err(|error| error.error)
 }
 
-/// Whether [`write`] could write to `path` now. What takes minutes asks this first.
+/// Whether [`write()`] could write to `path` now. What takes minutes asks this first.
 ///
 /// # Errors
 /// What the file system says against it.

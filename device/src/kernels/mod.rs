@@ -1,6 +1,6 @@
 //! The loops: kernels in families, and how a layer gets one.
 //!
-//! * [`reference`]: the obvious loops, the oracle for everything else;
+//! * [`mod@reference`]: the obvious loops, the oracle for everything else;
 //! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation.
 //!
 //! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds

@@ -49,7 +49,7 @@ pub struct Header<'a> {
     pub layers: u16,
 }
 
-/// A known answer: the engine fed with [`SelfTest::codes`] gives logits whose CRC-32 is `digest`.
+/// A known answer: the engine fed with [`SelfTest::fill`] gives logits whose CRC-32 is `digest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelfTest {
     /// Seed of the input; odd, or 0 where no test was recorded.

@@ -8,6 +8,7 @@ mod inspect;
 mod quantize;
 mod replay;
 mod run;
+mod search;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, run, replay, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, replay, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -36,6 +37,8 @@ enum Verb {
     Import(import::Arguments),
     /// Give each layer its bits, fine-tune, and write the image.
     Quantize(quantize::Arguments),
+    /// Find the cheapest bits for every layer that keep the accuracy.
+    Search(search::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
     /// Race searchers on a recorded table of accuracies.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Import(arguments) => import::run(&arguments),
         Verb::Quantize(arguments) => quantize::run(&arguments),
+        Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),

@@ -151,7 +151,7 @@ fn widened(plan: &BitPlan, network: &Network) -> Result<BitPlan, Failure> {
     }
 }
 
-fn check_images(network: &Network, data: &Dataset, name: &str) -> Result<(), Failure> {
+pub(super) fn check_images(network: &Network, data: &Dataset, name: &str) -> Result<(), Failure> {
     if network.graph.input.shape == data.shape {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, check_writable, print_json};
 use crate::data::Which;
+use crate::search::split;
 use crate::terminal::{self, Progress};
 use crate::train::fit::{self, Schedule};
 use crate::train::interrupt::Interrupt;
@@ -59,8 +60,11 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let source = arguments.data.locate()?;
-    let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
-    let network = zoo::build(&arguments.model, train.shape, train.classes, arguments.seed).ok_or_else(|| {
+    let (mut train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+    // Kept back for a search to compare plans on.
+    let held_out = split::held_out(train.len());
+    train = train.slice(0..train.len() - held_out);
+    let mut network = zoo::build(&arguments.model, train.shape, train.classes, arguments.seed).ok_or_else(|| {
         let [_, height, width] = train.shape;
         Failure::with_code(
             2,
@@ -70,6 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             ),
         )
     })?;
+    network.graph.held_out = held_out;
     check_writable(&arguments.output)?;
     let model = Model::new(&network)?;
     let schedule =

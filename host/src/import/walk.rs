@@ -63,7 +63,10 @@ impl<'a> Walk<'a> {
             batch: outline.batch,
             output: outline.output,
             notes: Vec::new(),
-            network: Network { graph: Graph { name, input, nodes: Vec::new() }, parameters: BTreeMap::new() },
+            network: Network {
+                graph: Graph { name, input, nodes: Vec::new(), held_out: 0 },
+                parameters: BTreeMap::new(),
+            },
             file,
             shapes: Vec::new(),
             values: constants.collect(),

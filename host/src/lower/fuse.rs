@@ -95,6 +95,7 @@ mod tests {
             name: "chain".into(),
             input: InputSpec::unit([1, 8, 8]),
             nodes: ops.iter().enumerate().map(node).collect(),
+            held_out: 0,
         }
     }
 

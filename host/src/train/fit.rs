@@ -180,7 +180,8 @@ pub fn logits(model: &Model, data: &Dataset) -> Result<Vec<Vec<f32>>> {
     Ok(rows)
 }
 
-fn largest(row: &[f32]) -> usize {
+/// The index of the largest logit, the lowest on a tie.
+pub fn largest(row: &[f32]) -> usize {
     let better = |best: usize, index: usize| if row[index] > row[best] { index } else { best };
     (0..row.len()).fold(0, better)
 }

@@ -88,6 +88,23 @@ pub fn quantize(
     recipe: &Recipe,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
+    let distilled = recipe.distill && recipe.schedule.epochs > 0.0;
+    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data)).transpose()?;
+    quantize_with(network, plan, data, teacher.as_ref(), recipe, watch)
+}
+
+/// As [`quantize`], guided by a teacher whose answers to `data` are already known; `recipe.distill` says whether it is.
+///
+/// # Errors
+/// [`QuantizeError`].
+pub fn quantize_with(
+    network: &Network,
+    plan: &BitPlan,
+    data: &Dataset,
+    teacher: Option<&Teacher>,
+    recipe: &Recipe,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<QuantizedNetwork, QuantizeError> {
     let mut network = fold(network)?;
     fuse::hoist_relu(&mut network.graph);
     let blocks = fuse::blocks(&network.graph)?;
@@ -98,8 +115,7 @@ pub fn quantize(
     };
     let model = Model::with_quantizers(&network, quantizers)?;
     if recipe.schedule.epochs > 0.0 {
-        let teacher = recipe.distill.then(|| Teacher::of(&float, data)).transpose()?;
-        fit(&model, teacher.as_ref(), data, &recipe.schedule, watch)?;
+        fit(&model, teacher.filter(|_| recipe.distill), data, &recipe.schedule, watch)?;
     }
     Ok(model.quantized()?)
 }

@@ -237,8 +237,9 @@ fn wrpn_and_dorefa_levels() {
     assert_eq!(round(Levels::MidTread, 3, 1.0 / 3.0, &w), [-1.0, -2.0 / 3.0, -1.0 / 3.0, 0.0, 1.0 / 3.0, 2.0 / 3.0]);
     assert_eq!(round(Levels::MidRise, 2, 1.0 / 3.0, &w), [-1.0, -1.0 / 3.0, -1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 1.0]);
     for (levels, bits) in [(Levels::MidTread, 8), (Levels::MidRise, 7)] {
-        let most = if bits == 8 { 127.0 } else { 127.0f32 };
-        let rounded = round(levels, bits, 1.0 / most, &w);
-        assert!(rounded.iter().zip(w).all(|(q, w)| (q - w.clamp(-1.0, 1.0)).abs() <= 1.0 / most + 1e-6));
+        // Both sets end at 127 steps.
+        let step = 1.0 / 127.0;
+        let rounded = round(levels, bits, step, &w);
+        assert!(rounded.iter().zip(w).all(|(q, w)| (q - w.clamp(-1.0, 1.0)).abs() <= step + 1e-6));
     }
 }

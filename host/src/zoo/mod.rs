@@ -39,7 +39,7 @@ pub fn build(name: &str, shape: [usize; 3], classes: usize, seed: u64) -> Option
             push(format!("relu{}", convolutions.len() + index + 1), Op::Relu);
         }
     }
-    let graph = Graph { name: name.to_owned(), input: InputSpec::unit(shape), nodes };
+    let graph = Graph { name: name.to_owned(), input: InputSpec::unit(shape), nodes, held_out: 0 };
     let parameters = initial(&graph, seed)?;
     Some(Network { graph, parameters })
 }

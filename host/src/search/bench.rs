@@ -1,0 +1,232 @@
+//! Fine-tunes plans and measures them, each once: every measurement is a line of the log before it is an answer.
+//!
+//! Each starts from the float checkpoint and draws from one seed, so equal plans measure equally, and a search that was
+//! killed finds what it knew. A failed training raises; nothing stale is ever used in its place.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use releq_search::plan::BitPlan;
+use releq_search::record::{Log, RecordError};
+use serde::{Deserialize, Serialize};
+
+use super::split::Split;
+use crate::network::Network;
+use crate::quantized::QuantizedNetwork;
+use crate::train::fit::{self, FitError, Teacher};
+use crate::train::model::Model;
+use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
+
+/// What a measurement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A plan that the forecast is fitted to, fine-tuned longer.
+    Anchor,
+    /// A plan that the searcher asked for.
+    Search,
+    /// One of the best, fine-tuned longer before one is chosen.
+    Rerank,
+}
+
+/// One plan, fine-tuned and measured on the validation images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Digest of network, data and recipe; under another key it is no answer.
+    pub key: String,
+    /// What it was for.
+    pub stage: Stage,
+    /// The plan.
+    pub plan: BitPlan,
+    /// Images of fine-tuning.
+    pub images: usize,
+    /// Mean Kullback-Leibler divergence of its answers from the float network's, nats an image.
+    pub divergence: f64,
+    /// Share of the validation images classified rightly.
+    pub accuracy: f64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Why a plan has no measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// It could not be quantized or its training diverged.
+    #[error("plan {plan} could not be measured: {error}")]
+    Plan {
+        /// The plan.
+        plan: BitPlan,
+        /// Why.
+        error: Box<QuantizeError>,
+    },
+    /// The user asked to stop.
+    #[error("the search was interrupted; nothing is lost: run the same command to go on")]
+    Interrupted,
+    /// The log could not be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Candle failed.
+    #[error("a plan could not be measured: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// What plans are measured with.
+pub struct Bench<'a> {
+    /// The float network, folded or not.
+    pub network: &'a Network,
+    /// Its images.
+    pub split: &'a Split,
+    /// How plans are fine-tuned; each stage sets its own number of images.
+    pub recipe: Recipe,
+    teacher: Teacher,
+    /// Log-probabilities of the float network on the validation images.
+    float: Vec<Vec<f64>>,
+    /// Share of the validation images that the float network classifies rightly.
+    pub float_accuracy: f64,
+    key: String,
+    known: BTreeMap<(BitPlan, usize), Measurement>,
+    log: Log,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench that logs to `log`, and knows what is already there under the same key.
+    ///
+    /// # Errors
+    /// A log that cannot be read, or a network that does not run.
+    pub fn open(
+        network: &'a Network,
+        split: &'a Split,
+        recipe: Recipe,
+        log: &Path,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Result<Self, BenchError> {
+        let model = Model::new(network)?;
+        let teacher = Teacher::of(&model, &split.tune)?;
+        let logits = fit::logits(&model, &split.validation)?;
+        let key = key(network, split, &recipe);
+        let (log, records) = Log::open::<Measurement>(log)?;
+        let ours = records.into_iter().filter(|record| record.key == key);
+        let known = ours.map(|record| ((record.plan.clone(), record.images), record)).collect();
+        Ok(Self {
+            network,
+            split,
+            recipe,
+            teacher,
+            float_accuracy: accuracy(&logits, &split.validation.labels),
+            float: logits.iter().map(|row| log_softmax(row)).collect(),
+            key,
+            known,
+            log,
+            stop,
+        })
+    }
+
+    /// How many measurements there are, those of an earlier run included.
+    pub fn measured(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Measures `plan` after a fine-tune on `images` images, or says what was measured before.
+    ///
+    /// # Errors
+    /// [`BenchError`]; nothing is then recorded.
+    pub fn measure(&mut self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
+        if let Some(known) = self.known.get(&(plan.clone(), images)) {
+            return Ok(known.clone());
+        }
+        let started = Instant::now();
+        let quantized = self.tuned(plan, images)?;
+        let logits = fit::logits(&Model::from_quantized(&quantized)?, &self.split.validation)?;
+        let measurement = Measurement {
+            key: self.key.clone(),
+            stage,
+            plan: plan.clone(),
+            images,
+            divergence: divergence(&self.float, &logits),
+            accuracy: accuracy(&logits, &self.split.validation.labels),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        self.log.append(&measurement)?;
+        self.known.insert((plan.clone(), images), measurement.clone());
+        Ok(measurement)
+    }
+
+    /// `plan`, fine-tuned from the float checkpoint on `images` images.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub fn tuned(&self, plan: &BitPlan, images: usize) -> Result<QuantizedNetwork, BenchError> {
+        let mut recipe = self.recipe.clone();
+        recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
+        let mut watch = |_| if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let tuned = quantize_with(self.network, plan, &self.split.tune, Some(&self.teacher), &recipe, &mut watch);
+        tuned.map_err(|error| match error {
+            QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
+            error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
+        })
+    }
+
+    /// The teacher's answers to the tuning images.
+    pub fn teacher(&self) -> &Teacher {
+        &self.teacher
+    }
+}
+
+/// Names what a measurement depends on beside the plan and the number of images.
+fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
+    use releq_format::crc::Crc32;
+    let mut crc = Crc32::new().update(format!("{:?}", network.graph).as_bytes());
+    for (name, tensor) in &network.parameters {
+        crc = crc.update(name.as_bytes()).update(bytemuck::cast_slice(&tensor.data));
+    }
+    for data in [&split.tune, &split.validation] {
+        crc = crc.update(&data.images).update(&data.labels);
+    }
+    let mut recipe = recipe.clone();
+    // Set anew by each stage.
+    recipe.schedule.epochs = 0.0;
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{:08x}", crc.update(format!("{recipe:?} {version}").as_bytes()).finish())
+}
+
+fn log_softmax(row: &[f32]) -> Vec<f64> {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = row.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+    row.iter().map(|&logit| f64::from(logit - largest) - total.ln()).collect()
+}
+
+/// Mean over images of Σ p · (log p − log q), p the float network's answer.
+fn divergence(float: &[Vec<f64>], logits: &[Vec<f32>]) -> f64 {
+    let one = |(p, q): (&Vec<f64>, &Vec<f32>)| {
+        let terms = p.iter().zip(log_softmax(q)).map(|(p, q)| p.exp() * (p - q));
+        terms.sum::<f64>()
+    };
+    float.iter().zip(logits).map(one).sum::<f64>() / float.len().max(1) as f64
+}
+
+fn accuracy(logits: &[Vec<f32>], labels: &[u8]) -> f64 {
+    let right = logits.iter().zip(labels).filter(|(row, label)| fit::largest(row) == usize::from(**label)).count();
+    right as f64 / labels.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_is_zero_of_equals_and_positive_of_others() {
+        let logits = vec![vec![1.0, 2.0, -3.0], vec![0.0, 0.5, 0.25]];
+        let float: Vec<Vec<f64>> = logits.iter().map(|row| log_softmax(row)).collect();
+        assert!(divergence(&float, &logits).abs() < 1e-12);
+        // A shift of all logits is no difference.
+        let shifted: Vec<Vec<f32>> = logits.iter().map(|row| row.iter().map(|x| x + 7.0).collect()).collect();
+        assert!(divergence(&float, &shifted).abs() < 1e-6);
+        let uniform = vec![vec![0.0; 3]; 2];
+        let entropy = |row: &Vec<f64>| -row.iter().map(|p| p.exp() * p).sum::<f64>();
+        let expected = 3f64.ln() - float.iter().map(entropy).sum::<f64>() / 2.0;
+        assert!((divergence(&float, &uniform) - expected).abs() < 1e-12);
+    }
+}

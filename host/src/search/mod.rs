@@ -1,0 +1,80 @@
+//! Live search: a trained network and a dataset become the cheapest plan whose predicted final loss is allowed, and
+//! then its fine-tuned network.
+//!
+//! [`split`] says which images tune, validate and test; [`mod@bench`] fine-tunes plans and measures them on the validation
+//! images, each once, in a log that a killed search resumes from; [`forecast`] predicts the loss after a long fine-tune
+//! from the divergence after a short one; [`hunt`] spends the budget, re-ranks the best plans longer, fine-tunes the
+//! chosen one and takes the test set once.
+
+pub mod bench;
+pub mod forecast;
+pub mod hunt;
+pub mod split;
+
+use releq_search::network::{LayerFeatures, Network as Features, NetworkError};
+
+use crate::import::layer_table;
+use crate::lower::LowerError;
+use crate::network::Network;
+
+/// Why a search ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The network cannot be searched.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Its shapes do not fit.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// A plan could not be fine-tuned.
+    #[error(transparent)]
+    Bench(#[from] bench::BenchError),
+    /// The searcher itself failed.
+    #[error("the search failed: {0}; run the same command to go on from its log")]
+    Searcher(String),
+    /// The image of the chosen plan does not run here.
+    #[error("the image of the chosen plan does not run: {0}")]
+    Engine(#[from] releq_device::OpenError),
+    /// Candle failed.
+    #[error("the search failed in training: {0}; run the same command to go on from its log")]
+    Candle(#[from] candle_core::Error),
+    /// Training failed.
+    #[error(transparent)]
+    Fit(#[from] crate::train::fit::FitError),
+    /// The log could not be used.
+    #[error(transparent)]
+    Record(#[from] releq_search::record::RecordError),
+}
+
+impl SearchError {
+    /// Whether the user asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        use crate::train::fit::FitError::Interrupted;
+        matches!(self, Self::Fit(Interrupted) | Self::Bench(bench::BenchError::Interrupted))
+    }
+}
+
+/// What a search knows of each weighted layer.
+///
+/// # Errors
+/// Shapes that do not fit, or no weighted layer.
+pub fn features(network: &Network) -> Result<Features, SearchError> {
+    let rows = layer_table(network).map_err(LowerError::Shape)?;
+    let weighted = network.graph.weighted();
+    let layer = |index: &usize| {
+        let weight = network.parameters.get(&format!("{}.weight", network.graph.nodes[*index].name))?;
+        let size = |axis: usize| weight.shape.get(axis).map_or(0, |&size| size as u32);
+        let count = weight.data.len().max(1) as f64;
+        let mean = weight.data.iter().copied().map(f64::from).sum::<f64>() / count;
+        let square = weight.data.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>();
+        Some(LayerFeatures {
+            weights: weight.data.len() as u64,
+            macs: rows[*index].macs,
+            inputs: size(1),
+            outputs: size(0),
+            kernel: size(2),
+            deviation: (square / count).sqrt(),
+        })
+    };
+    Ok(Features::new(weighted.iter().filter_map(layer).collect())?)
+}
