@@ -110,6 +110,8 @@ fn fill(directory: &Path) {
     fs::write(directory.join("wide.rlq"), too_large()).unwrap();
     fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
+    fs::write(directory.join("own.csv"), "b1,b2,top1\n2,2,50\n2,8,90\n8,2,80\n8,8,99\n").unwrap();
+    fs::write(directory.join("torn.csv"), "b1,b2,top1\n2,2,50\n2,8\n").unwrap();
     truncated_idx(&directory.join("cut"));
     fs::create_dir(directory.join("runners")).unwrap();
     fs::write(directory.join("runners/virt-m4.elf"), "no program").unwrap();
@@ -145,6 +147,12 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["quantize", "missing.onnx", "--bits", "2", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "2,9", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "two", "-o", "new.rlq"],
+        &["replay", "missing.csv"],
+        &["replay", "torn.csv", "--float", "99"],
+        &["replay", "own.csv"],
+        &["replay", "own.csv", "--float", "990"],
+        &["replay", "own.csv", "--float", "99", "--agent", "oracle"],
+        &["replay", "own.csv", "--float", "99", "--contest", "pareto"],
     ];
     let mut table = cases.iter().fold(String::new(), |mut table, arguments| {
         writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();
@@ -197,4 +205,23 @@ fn json_is_one_document_and_stdout_holds_nothing_else() {
     for name in ["arena_bytes", "scratch_bytes", "layers", "crc"] {
         assert!(!report[name].is_null(), "{name}");
     }
+}
+
+#[test]
+fn a_replay_lists_every_plan_it_looked_up() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let replay = |agent: &str, contest: &str| -> serde_json::Value {
+        let arguments =
+            ["replay", "own.csv", "--float", "99", "--seeds", "2", "--json", "--agent", agent, "--contest", contest];
+        serde_json::from_slice(&releq(directory.path()).args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let report = replay("descent", "floor");
+    assert_eq!(
+        (&report["schema"], &report["agent"], &report["optimum"]),
+        (&1.into(), &"descent".into(), &"8,8".into())
+    );
+    assert_eq!(report["runs"][1]["lookups"], serde_json::json!(["8,8"]));
+    assert_eq!(report["median_evaluations"], 1.0);
+    assert_eq!(replay("ppo-surrogate", "all").as_array().unwrap().len(), 3);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,12 @@ pub struct Ledger<'a> {
     best: Option<usize>,
 }
 
+impl fmt::Debug for Ledger<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("budget", &self.budget).field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Ledger<'a> {
     /// An empty ledger over `evaluator` that pays for at most `budget` distinct plans.
     pub fn new<E>(evaluator: &'a mut E, objective: &'a Objective, budget: usize) -> Self
@@ -112,6 +119,11 @@ impl<'a> Ledger<'a> {
         self.index.insert(plan.clone(), index);
         self.entries.push(Entry { plan: plan.clone(), seen });
         Ok(index)
+    }
+
+    /// What the search is for.
+    pub fn objective(&self) -> &'a Objective {
+        self.objective
     }
 
     /// What this search already knows of `plan`; asking that costs nothing and is no look-up.

@@ -3,7 +3,8 @@
 //! The nouns that cross the room's door come first ([`plan`], [`space`], [`network`]). What is asked of a plan is an
 //! [`objective`], from a [`reward`] or an accuracy floor; how good one is, an [`evaluate::Evaluator`] answers, such as a
 //! recorded [`table`]. A [`searcher::Searcher`] looks plans up in a [`ledger`], which charges it; the [`rivals`] are
-//! those without a policy, `agent` (with the feature of that name) is the paper's learner, and a [`race`] compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
+//! those without a policy, `learners` (with the feature `agent`) those whose policy is the paper's `agent`, and a [`race`]
+//! compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
 //! sees [`state`]s, and a [`record`] keeps what happened. Everything random comes from one [`seed`].
 //!
 //! It is not the place where networks are trained or run.
@@ -13,6 +14,8 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod evaluate;
+#[cfg(feature = "agent")]
+pub mod learners;
 pub mod ledger;
 pub mod network;
 pub mod objective;

@@ -159,6 +159,12 @@ pub fn run(
     }
 }
 
+/// The outcome of the lowest median, on a tie of the lowest 90th percentile; the first of equals.
+pub fn winner<'a>(outcomes: &[&'a Outcome]) -> Option<&'a Outcome> {
+    let key = |outcome: &Outcome| (outcome.median_evaluations, outcome.p90_evaluations);
+    outcomes.iter().copied().reduce(|best, next| if key(next) < key(best) { next } else { best })
+}
+
 /// The `share` quantile of ascending numbers, between neighbours by distance; 0 of none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
@@ -217,6 +223,16 @@ mod tests {
         let outcome = course.run(|| Box::new(rivals::Descent), &[0]).unwrap();
         assert_eq!((outcome.runs[0].distinct_evaluations, outcome.median_evaluations), (3, 4.0));
         assert_eq!(outcome.mean_regret, [None; 3]);
+    }
+
+    #[test]
+    fn the_winner_is_who_needs_the_fewest_whoever_it_is() {
+        let table = halving();
+        let course = Course::new(Contest::Paper, &table, lenet(), 1.0);
+        let [up, down] =
+            ["enumeration", "descent"].map(|name| course.run(|| rivals::named(name).unwrap(), &[0, 1]).unwrap());
+        assert_eq!(winner(&[&down, &up]).unwrap().agent, "enumeration");
+        assert_eq!(winner(&[]), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod import;
 mod inspect;
 mod quantize;
+mod replay;
 mod run;
 mod search;
 mod train;
@@ -20,7 +21,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, replay, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -40,6 +41,8 @@ enum Verb {
     Search(search::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
+    /// Race searchers on a recorded table of accuracies.
+    Replay(replay::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
 }
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Verb::Quantize(arguments) => quantize::run(&arguments),
         Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };
     match outcome {

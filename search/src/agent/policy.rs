@@ -46,6 +46,12 @@ impl Agent {
         &self.config
     }
 
+    /// Sets the weight of the entropy bonus from now on, not annealed: for worlds that change between updates.
+    pub fn set_entropy(&mut self, weight: f64) {
+        self.config.entropy = weight;
+        self.config.anneal = None;
+    }
+
     /// Updates done so far.
     pub fn updates(&self) -> u64 {
         self.updates

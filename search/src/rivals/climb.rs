@@ -25,7 +25,7 @@ pub(super) fn steepest(
 }
 
 /// A plan not yet looked up to start again from; none once every plan has been.
-pub(super) fn restart(problem: &Problem<'_>, ledger: &Ledger<'_>, rng: &mut ChaCha8Rng) -> Option<BitPlan> {
+pub(crate) fn restart(problem: &Problem<'_>, ledger: &Ledger<'_>, rng: &mut ChaCha8Rng) -> Option<BitPlan> {
     // Drawing finds a new plan soon unless nearly all are known; then they are few enough to list.
     let drawn = (0..64).map(|_| problem.space.sample(rng)).find(|plan| ledger.known(plan).is_none());
     drawn.or_else(|| {

@@ -15,6 +15,8 @@ mod sensitivity;
 mod thompson;
 mod uniform;
 
+#[cfg(feature = "agent")]
+pub(crate) use climb::restart;
 pub use descent::{Ascent, Descent};
 pub use enumeration::Enumeration;
 pub use evolution::Evolution;
@@ -51,7 +53,7 @@ pub fn named(name: &str) -> Option<Box<dyn Searcher>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::evaluate::Score;
     use crate::ledger::Ledger;
@@ -63,14 +65,14 @@ mod tests {
     use crate::space::Space;
 
     /// A deep network whose layers differ in how much they lose: too many plans to list.
-    fn deep(layers: usize) -> (Space, Objective) {
+    pub(crate) fn deep(layers: usize) -> (Space, Objective) {
         let layer = LayerFeatures { weights: 100, macs: 100, inputs: 1, outputs: 1, kernel: 3, deviation: 0.1 };
         let network = Network::new(vec![layer; layers]).unwrap();
         let objective = Objective::new(Goal::Floor(0.01), Default::default(), network, 0.92);
         (Space::same(&[2, 3, 4, 5, 6, 7, 8], layers).unwrap(), objective)
     }
 
-    fn lossy(plan: &BitPlan) -> Result<Score, String> {
+    pub(crate) fn lossy(plan: &BitPlan) -> Result<Score, String> {
         let lost = |(index, bits): (usize, u8)| 0.02 * (index % 4) as f64 * 0.25_f64.powi(i32::from(bits) - 2);
         Ok(Score { accuracy: 0.92 - plan.weights().enumerate().map(lost).sum::<f64>().min(0.9) })
     }

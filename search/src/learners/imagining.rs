@@ -1,0 +1,253 @@
+//! releq's agent: a policy that learns on a surrogate of accuracy, and asks for few real evaluations.
+
+use std::collections::BTreeSet;
+
+use super::world::{Actions, Judge, Pay, Rules, World};
+use crate::agent::{Agent, Episode, PpoConfig};
+use crate::ledger::{Ledger, Stop};
+use crate::plan::BitPlan;
+use crate::rivals::restart;
+use crate::searcher::{Problem, Searcher};
+use crate::seed;
+use crate::state::FEATURES;
+use crate::surrogate::{self, Surrogate};
+
+/// How releq's agent searches. One set for every network and objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImaginingSettings {
+    /// How the policy learns; its entropy bonus is where each phase begins, and `anneal` says nothing here.
+    pub ppo: PpoConfig,
+    /// What the surrogate believes before it has seen anything.
+    pub beliefs: surrogate::Settings,
+    /// Imagined episodes before each update.
+    pub episodes: usize,
+    /// Updates between two evaluations.
+    pub updates: usize,
+    /// Weight of the entropy bonus at the last of these updates; the next evaluation's first has the full one again.
+    pub calm: f64,
+    /// Updates after the last evaluation, until the policy has settled on one plan.
+    pub settling: usize,
+    /// What an action means.
+    pub actions: Actions,
+}
+
+impl Default for ImaginingSettings {
+    /// Chosen among some twenty on the authors' LeNet table, so counts on that table flatter it.
+    fn default() -> Self {
+        Self {
+            ppo: PpoConfig::default(),
+            beliefs: surrogate::Settings::DEFAULT,
+            episodes: 32,
+            updates: 10,
+            calm: 0.1,
+            settling: 150,
+            actions: Actions::Flexible,
+        }
+    }
+}
+
+/// Proximal policy optimisation on a surrogate, fitted only to plans that were really evaluated.
+///
+/// Between two evaluations the policy walks plans that the surrogate judges, paid by the improvement expected of them; of
+/// the plans it walked, the one expected to improve most is evaluated next (a random one, should all be known). The policy
+/// goes on from one evaluation to the next, so that it need not list the space: it is the optimiser of the surrogate. In
+/// the end it learns the plan of the largest expected value, with the entropy bonus annealed to nothing: [`greedy`].
+///
+/// [`greedy`]: Searcher::greedy
+#[derive(Clone, Debug, Default)]
+pub struct Imagining {
+    settings: ImaginingSettings,
+    greedy: Option<BitPlan>,
+}
+
+impl Imagining {
+    /// With other settings.
+    pub fn with(settings: ImaginingSettings) -> Self {
+        Self { settings, greedy: None }
+    }
+
+    fn explore(
+        &self,
+        agent: &mut Agent,
+        model: &mut Surrogate,
+        rules: &Rules<'_>,
+        ledger: &mut Ledger<'_>,
+        seed: u64,
+    ) -> Result<(), Stop> {
+        let mut rng = seed::stream(seed, "learners/imagining");
+        // The untrained policy is uniform, so the first plan is any.
+        let mut walked = walk(agent, rules, Imagined { model, ledger, aim: Aim::Value }, 1)?.0;
+        loop {
+            let best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
+            let chosen = most_promising(walked, model, ledger, best);
+            let Some(plan) = chosen.or_else(|| restart(rules.problem(), ledger, &mut rng)) else { return Ok(()) };
+            model.observe(&plan, ledger.look_up(&plan)?.accuracy);
+            if ledger.remaining() == 0 {
+                return Err(Stop::Exhausted);
+            }
+            let best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
+            let judge = Imagined { model, ledger, aim: Aim::Improvement(best) };
+            walked = self.practise(agent, rules, judge, self.settings.updates, self.settings.calm)?;
+        }
+    }
+
+    /// Improves the policy in imagination, the entropy bonus falling to `calm`, and gives all plans that it walked.
+    fn practise(
+        &self,
+        agent: &mut Agent,
+        rules: &Rules<'_>,
+        judge: Imagined<'_, '_>,
+        updates: usize,
+        calm: f64,
+    ) -> Result<Vec<BitPlan>, Stop> {
+        let full = self.settings.ppo.entropy;
+        let mut walked = Vec::new();
+        for update in 0..updates {
+            agent.set_entropy(full + (calm - full) * (update + 1) as f64 / updates as f64);
+            let (plans, mut episodes) = walk(agent, rules, judge, self.settings.episodes)?;
+            judge.grade(&mut episodes);
+            agent.update(&episodes)?;
+            walked.extend(plans);
+        }
+        Ok(walked)
+    }
+
+    /// Lets the policy settle on the plan that the surrogate values most.
+    fn settle(&self, agent: &mut Agent, rules: &Rules<'_>, judge: Imagined<'_, '_>) -> Result<BitPlan, Stop> {
+        self.practise(agent, rules, judge, self.settings.settling, 0.0)?;
+        let mut world = World::new(rules, judge);
+        agent.greedy(&mut world)?;
+        Ok(world.plan())
+    }
+}
+
+impl Searcher for Imagining {
+    fn name(&self) -> &str {
+        "ppo-surrogate"
+    }
+
+    fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
+        self.greedy = Some(problem.space.widest());
+        let rules = Rules::new(problem, self.settings.actions, Pay::Whole);
+        if rules.is_empty() {
+            return ledger.look_up(&problem.space.widest()).map(|_| ());
+        }
+        let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
+        let mut model = Surrogate::new(self.settings.beliefs, problem.objective.float());
+        let end = self.explore(&mut agent, &mut model, &rules, ledger, seed);
+        if !matches!(end, Err(Stop::Failed(_))) {
+            let judge = Imagined { model: &model, ledger, aim: Aim::Value };
+            self.greedy = Some(self.settle(&mut agent, &rules, judge)?);
+        }
+        end
+    }
+
+    fn greedy(&self) -> Option<BitPlan> {
+        self.greedy.clone()
+    }
+}
+
+/// The plan of `walked`, not yet looked up, of which most improvement on `best` is expected.
+fn most_promising(walked: Vec<BitPlan>, model: &Surrogate, ledger: &Ledger<'_>, best: f64) -> Option<BitPlan> {
+    let new: BTreeSet<BitPlan> = walked.into_iter().filter(|plan| ledger.known(plan).is_none()).collect();
+    let gains = new.into_iter().map(|plan| (model.expected_improvement(ledger.objective(), &plan, best), plan));
+    gains.reduce(|most, next| if next.0 > most.0 { next } else { most }).map(|(_, plan)| plan)
+}
+
+/// `count` imagined episodes side by side, and the plans they chose.
+fn walk(
+    agent: &mut Agent,
+    rules: &Rules<'_>,
+    judge: Imagined<'_, '_>,
+    count: usize,
+) -> Result<(Vec<BitPlan>, Vec<Episode>), Stop> {
+    let mut worlds: Vec<World<'_, Imagined<'_, '_>>> = (0..count).map(|_| World::new(rules, judge)).collect();
+    let episodes = agent.sample_batch(&mut worlds)?;
+    Ok((worlds.iter().map(World::plan).collect(), episodes))
+}
+
+/// What an imagined plan is wanted for.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    /// To be evaluated next, on top of this best value.
+    Improvement(f64),
+    /// To be the answer.
+    Value,
+}
+
+/// Judges by the surrogate; plans that were evaluated, by what they scored.
+#[derive(Clone, Copy, Debug)]
+struct Imagined<'m, 'a> {
+    model: &'m Surrogate,
+    ledger: &'m Ledger<'a>,
+    aim: Aim,
+}
+
+/// Share of the largest improvement in a batch below which two plans pay alike.
+const FAINT: f64 = 0.01;
+
+impl Imagined<'_, '_> {
+    /// Puts the rewards of one batch on a scale that is the same at every stage of a search.
+    ///
+    /// Expected improvements shrink by orders of magnitude as a search goes on: they pay by the logarithm of their share of
+    /// the batch's largest. Expected values have a cliff in their midst: they pay by rank.
+    fn grade(&self, episodes: &mut [Episode]) {
+        let rewards: Vec<f64> = episodes.iter().map(Episode::total_reward).collect();
+        let graded = match self.aim {
+            Aim::Improvement(_) => log_shares(&rewards),
+            Aim::Value => ranks(&rewards),
+        };
+        episodes.iter_mut().zip(graded).for_each(|(episode, reward)| episode.set_terminal_reward(reward));
+    }
+}
+
+fn log_shares(rewards: &[f64]) -> Vec<f64> {
+    let largest = rewards.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    rewards.iter().map(|reward| (reward / largest + FAINT).ln()).collect()
+}
+
+/// The share of rewards that are smaller, equal ones counting half.
+fn ranks(rewards: &[f64]) -> Vec<f64> {
+    let among = |count: usize| count as f64 / rewards.len() as f64;
+    let rank = |reward: &f64| {
+        let smaller = rewards.iter().filter(|other| *other < reward).count();
+        let equal = rewards.iter().filter(|other| *other == reward).count();
+        among(smaller) + among(equal) / 2.0
+    };
+    rewards.iter().map(rank).collect()
+}
+
+impl Judge for Imagined<'_, '_> {
+    fn relative_accuracy(&mut self, plan: &BitPlan) -> Result<f64, Stop> {
+        if self.model.seen() == 0 {
+            return Ok(1.0);
+        }
+        Ok(self.ledger.objective().relative(self.model.accuracy(plan)))
+    }
+
+    fn reward(&mut self, plan: &BitPlan) -> Result<f64, Stop> {
+        let objective = self.ledger.objective();
+        Ok(match (self.aim, self.ledger.known(plan)) {
+            (Aim::Improvement(_), Some(_)) => 0.0,
+            (Aim::Improvement(best), None) => self.model.expected_improvement(objective, plan, best),
+            (Aim::Value, Some(seen)) => seen.value,
+            (Aim::Value, None) => self.model.expected_value(objective, plan),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grades_keep_the_order_and_forget_the_scale() {
+        let rewards = [0.0, 3e-9, 1e-9, 3e-9];
+        assert_eq!(ranks(&rewards), [0.125, 0.75, 0.375, 0.75]);
+        let graded = log_shares(&rewards);
+        assert!(graded[0] < graded[2] && graded[2] < graded[1] && graded[1] == graded[3]);
+        let thousandfold = log_shares(&rewards.map(|reward| 1000.0 * reward));
+        assert!(graded.iter().zip(thousandfold).all(|(one, other)| (one - other).abs() < 1e-9));
+        assert!(log_shares(&[0.0, 0.0]).iter().all(|reward| *reward == FAINT.ln()));
+    }
+}

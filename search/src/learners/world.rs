@@ -1,0 +1,166 @@
+//! The world the agent walks: a plan chosen layer by layer, seen through the paper's eight numbers.
+
+use crate::agent::{AgentError, EpisodeEnv, Step};
+use crate::ledger::Stop;
+use crate::plan::BitPlan;
+use crate::searcher::Problem;
+use crate::state::States;
+
+/// What an action means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Actions {
+    /// Each action is a width; a layer is visited once.
+    #[default]
+    Flexible,
+    /// One step narrower, none, or one wider. Layers are visited as often as it takes to get from any width to any other.
+    Restricted,
+}
+
+/// When an episode pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pay {
+    /// After every step, for the plan as it is then, layers not yet visited at their widest.
+    Steps,
+    /// Once, for the whole plan.
+    #[default]
+    Whole,
+}
+
+/// Says what a plan is worth: the ledger's answer, or a surrogate's imagination.
+pub trait Judge {
+    /// State of Accuracy of an unfinished plan, which the agent sees before it acts.
+    ///
+    /// # Errors
+    /// [`Stop`], as the ledger said it.
+    fn relative_accuracy(&mut self, plan: &BitPlan) -> Result<f64, Stop>;
+
+    /// What choosing `plan` earns.
+    ///
+    /// # Errors
+    /// As [`relative_accuracy`](Self::relative_accuracy).
+    fn reward(&mut self, plan: &BitPlan) -> Result<f64, Stop>;
+}
+
+/// What all episodes over one problem share.
+#[derive(Clone, Debug)]
+pub struct Rules<'a> {
+    problem: Problem<'a>,
+    states: States,
+    actions: Actions,
+    pay: Pay,
+    /// Every width of the space, ascending: what flexible actions mean.
+    widths: Vec<u8>,
+    /// The layers in the order of the episode's steps.
+    visits: Vec<usize>,
+}
+
+impl<'a> Rules<'a> {
+    /// Episodes that visit the free layers of `problem` in forward order; pinned ones ask for no choice.
+    pub fn new(problem: &Problem<'a>, actions: Actions, pay: Pay) -> Self {
+        let space = problem.space;
+        let mut widths: Vec<u8> = (0..space.layers()).flat_map(|layer| space.widths(layer).to_vec()).collect();
+        widths.sort_unstable();
+        widths.dedup();
+        let longest = (0..space.layers()).map(|layer| space.widths(layer).len()).max().unwrap_or(1);
+        let passes = if actions == Actions::Flexible { 1 } else { longest - 1 };
+        let visits = (0..passes).flat_map(|_| space.free()).collect();
+        let states = States::new(problem.objective.network(), space);
+        Self { problem: *problem, states, actions, pay, widths, visits }
+    }
+
+    /// How many actions there are.
+    pub fn count(&self) -> usize {
+        match self.actions {
+            Actions::Flexible => self.widths.len(),
+            Actions::Restricted => 3,
+        }
+    }
+
+    /// What is searched, and for what.
+    pub fn problem(&self) -> &Problem<'a> {
+        &self.problem
+    }
+
+    /// Whether there is nothing to choose.
+    pub fn is_empty(&self) -> bool {
+        self.visits.is_empty()
+    }
+
+    fn widest(&self) -> Vec<usize> {
+        let space = self.problem.space;
+        (0..space.layers()).map(|layer| space.widths(layer).len() - 1).collect()
+    }
+
+    /// Where `action` takes a layer that stands at `step` of its widths; none where it does not lead.
+    fn destination(&self, layer: usize, step: usize, action: usize) -> Option<usize> {
+        let set = self.problem.space.widths(layer);
+        match self.actions {
+            Actions::Flexible => set.iter().position(|bits| self.widths.get(action) == Some(bits)),
+            Actions::Restricted => (step + action).checked_sub(1).filter(|&to| to < set.len() && action < 3),
+        }
+    }
+}
+
+/// One episode after another, each from the widest plan on.
+#[derive(Debug)]
+pub struct World<'a, J> {
+    rules: &'a Rules<'a>,
+    judge: J,
+    /// The plan so far, as each layer's place in its widths.
+    steps: Vec<usize>,
+    visited: usize,
+}
+
+impl<'a, J: Judge> World<'a, J> {
+    /// A world under `rules`, judged by `judge`.
+    pub fn new(rules: &'a Rules<'a>, judge: J) -> Self {
+        Self { rules, judge, steps: rules.widest(), visited: 0 }
+    }
+
+    /// The plan as it stands: once an episode is over, the one it chose.
+    pub fn plan(&self) -> BitPlan {
+        self.rules.problem.space.at(&self.steps)
+    }
+
+    /// What the agent sees before it acts on the next layer.
+    fn look(&mut self) -> Result<Vec<f32>, Stop> {
+        let (rules, plan) = (self.rules, self.plan());
+        let layer = rules.visits[self.visited];
+        let quantization = rules.problem.objective.quantization(&plan);
+        let accuracy = self.judge.relative_accuracy(&plan)?;
+        let state = rules.states.at(layer, plan.layers()[layer].weights, quantization, accuracy);
+        Ok(state.map(|number| number as f32).to_vec())
+    }
+}
+
+impl<J: Judge> EpisodeEnv for World<'_, J> {
+    type Error = Stop;
+
+    /// Every layer is at its widest again, whatever the last episode chose.
+    fn reset(&mut self) -> Result<Vec<f32>, Stop> {
+        self.steps = self.rules.widest();
+        self.visited = 0;
+        self.look()
+    }
+
+    fn step(&mut self, action: usize) -> Result<Step, Stop> {
+        let layer = self.rules.visits[self.visited];
+        let forbidden = AgentError::Forbidden { step: self.visited, action };
+        self.steps[layer] = self.rules.destination(layer, self.steps[layer], action).ok_or(forbidden)?;
+        self.visited += 1;
+        // The plan is whole before it is judged, so no reward is of a State of Quantization from before the action.
+        let plan = self.plan();
+        let done = self.visited == self.rules.visits.len();
+        let paid = done || self.rules.pay == Pay::Steps;
+        let reward = if paid { self.judge.reward(&plan)? } else { 0.0 };
+        if done {
+            return Ok(Step { observation: Vec::new(), reward, done });
+        }
+        Ok(Step { observation: self.look()?, reward, done })
+    }
+
+    fn allowed(&self, action: usize) -> bool {
+        let layer = self.rules.visits[self.visited];
+        self.rules.destination(layer, self.steps[layer], action).is_some()
+    }
+}
