@@ -8,6 +8,7 @@ use releq_search::network::StateOfQuantization;
 use releq_search::plan::BitPlan;
 use releq_search::searcher::Searcher;
 use releq_search::space::Space;
+use releq_search::{learners, rivals};
 use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, load_model, print_json, write_whole};
@@ -44,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     pin_ends: bool,
     /// Who chooses which plans are evaluated
-    #[arg(long, value_name = "NAME", default_value = "surrogate")]
+    #[arg(long, value_name = "NAME", default_value = "ppo-surrogate")]
     agent: String,
     /// Most distinct plans to evaluate, all-8 and probes included
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
@@ -227,8 +228,9 @@ fn request(arguments: &Arguments, network: &crate::network::Network, split: &Spl
 
 /// The searcher of that name.
 fn searcher(name: &str) -> Result<Box<dyn Searcher>, Failure> {
-    releq_search::rivals::named(name).ok_or_else(|| {
-        let known = releq_search::rivals::ALL.map(|make| make().name().to_owned()).join(", ");
+    learners::named(name).or_else(|| rivals::named(name)).ok_or_else(|| {
+        let every = learners::ALL.iter().chain(&rivals::ALL);
+        let known = every.map(|make| make().name().to_owned()).collect::<Vec<_>>().join(", ");
         Failure::with_code(
             2,
             anyhow::anyhow!("there is no agent `{name}`; the agents are {known}; name one with --agent"),
