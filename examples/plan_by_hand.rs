@@ -6,9 +6,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use rayon::prelude::*;
 use releq::data::{self, Which};
-use releq::encode::Encoder;
 use releq::target::native;
 use releq::train::calibrate::Calibration;
 use releq::train::fit::{self, Schedule};
@@ -44,10 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("fake-quant {:.2} %", 100.0 * fit::correct(&fake, &test) as f64 / test.len() as f64);
 
     let image = Image::open(&lowered.image)?;
-    let encoder = Encoder::new(image.header());
-    let inputs: Vec<Vec<u8>> = (0..test.len()).map(|index| encoder.encode(test.image(index))).collect();
     let started = std::time::Instant::now();
-    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice))?;
+    let integer = native::answers(&image, &test)?;
     let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
     println!(
         "integer    {:.2} %, agrees on {agree} of {}, {} bytes, arena {}, {:.1} s",

@@ -6,9 +6,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use rayon::prelude::*;
 use releq::data::{self, Dataset, Which, glyphs};
-use releq::encode::Encoder;
 use releq::network::Network;
 use releq::summary::ImageSummary;
 use releq::target::native;
@@ -48,9 +46,7 @@ fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, te
     let image = Image::open(&lowered.image).unwrap();
     let summary = ImageSummary::of(&image);
     assert!(summary.bytes <= summary.budget_bytes, "{summary:#?}");
-    let encoder = Encoder::new(image.header());
-    let inputs: Vec<Vec<u8>> = (0..test.len()).map(|index| encoder.encode(test.image(index))).collect();
-    let integer = native::classify(&image, inputs.par_iter().map(Vec::as_slice)).unwrap();
+    let integer = native::answers(&image, test).unwrap();
     let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
     Quantized { integer: percent(fit::correct(&integer, test), test), agreement: percent(agree, test) }
 }

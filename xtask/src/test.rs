@@ -54,9 +54,19 @@ fn host(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["test", "--locked", "--workspace"]))
 }
 
-/// The tests that take minutes: accuracy on real data.
+/// The tests that take minutes: accuracy on real data, and a search that is killed.
 fn slow(_: &Found) -> Result<(), Failed> {
-    process::run(cargo().args(["test", "--locked", "--test", "accuracy", "--", "--ignored"]))
+    process::run(cargo().args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--test",
+        "accuracy",
+        "--test",
+        "search",
+        "--",
+        "--ignored",
+    ]))
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {

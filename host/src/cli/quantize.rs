@@ -4,14 +4,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use rayon::prelude::*;
-use releq_device::OpenError;
 use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole};
 use crate::data::{Dataset, Which};
-use crate::encode::Encoder;
 use crate::lower;
 use crate::network::Network;
 use crate::target::native;
@@ -113,7 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let image = open_image(&arguments.output, &lowered.image)?;
     let float = fit::accuracy(&Model::new(&network)?, &test)?;
     let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
-    let integer = classify(&image, &test)?;
+    let integer = native::answers(&image, &test)?;
     let share = |count: usize| 100.0 * count as f64 / test.len().max(1) as f64;
     let report = Report {
         schema: 1,
@@ -200,13 +197,6 @@ fn fine_tuned(
         QuantizeError::Fit(error) => super::fit_failure(error),
         other => other.into(),
     })
-}
-
-/// The integer engine's class of every image.
-pub(super) fn classify(image: &releq_format::image::Image<'_>, data: &Dataset) -> Result<Vec<usize>, OpenError> {
-    let encoder = Encoder::new(image.header());
-    let inputs: Vec<Vec<u8>> = (0..data.len()).into_par_iter().map(|index| encoder.encode(data.image(index))).collect();
-    native::classify(image, inputs.par_iter().map(Vec::as_slice))
 }
 
 fn text(report: &Report, arguments: &Arguments) -> String {

@@ -7,7 +7,7 @@ use releq_device::board::Board;
 use releq_format::image::Image;
 use serde::Serialize;
 
-use super::{DataOption, Failure, Outcome, open_image, print_json, quantize::classify, read_image};
+use super::{DataOption, Failure, Outcome, open_image, print_json, read_image};
 use crate::data::{Dataset, Which};
 use crate::encode::Encoder;
 use crate::summary::{ImageSummary, LayerSummary};
@@ -109,7 +109,7 @@ struct NativeReport {
 
 fn here(image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     let started = Instant::now();
-    let correct = correct(&classify(image, test)?, test);
+    let correct = correct(&native::answers(image, test)?, test);
     let report = NativeReport {
         schema: 1,
         file: context.file.clone(),

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use rayon::prelude::*;
 use releq_format::image::{Image, ImageBuffer};
 use releq_search::evaluate::Score;
 use releq_search::ledger::{Entry, Ledger};
@@ -18,7 +17,6 @@ use super::bench::{Bench, BenchError, Stage};
 use super::forecast::{Anchor, Forecast};
 use super::{SearchError, features};
 use crate::data::Dataset;
-use crate::encode::Encoder;
 use crate::lower;
 use crate::target::native;
 use crate::train::fit::{self, Schedule};
@@ -316,10 +314,7 @@ fn attempt(
 /// Whether the integer engine classifies each image rightly.
 fn right(image: &[u8], data: &Dataset) -> Result<Vec<bool>, SearchError> {
     let image = Image::open(image).map_err(lower::LowerError::Refused)?;
-    let encoder = Encoder::new(image.header());
-    let inputs: Vec<Vec<u8>> = (0..data.len()).into_par_iter().map(|index| encoder.encode(data.image(index))).collect();
-    let classes = native::classify(&image, inputs.par_iter().map(Vec::as_slice))?;
-    Ok(matches(&classes, data))
+    Ok(matches(&native::answers(&image, data)?, data))
 }
 
 fn matches(classes: &[usize], data: &Dataset) -> Vec<bool> {

@@ -5,6 +5,9 @@ use releq_device::{Engine, Observer, OpenError, kernels};
 use releq_format::crc::crc32;
 use releq_format::image::Image;
 
+use crate::data::Dataset;
+use crate::encode::Encoder;
+
 /// Most layers of an image that runs here; boards take fewer.
 const MAX_LAYERS: usize = 1024;
 
@@ -61,6 +64,16 @@ pub fn infer(image: &Image<'_>, input: &[u8]) -> Result<Inference, OpenError> {
     let mut digests = Digests(Vec::new());
     engine.run(&mut digests);
     Ok(Inference { logits: engine.logits().collect(), top1: engine.top1(), digests: digests.0 })
+}
+
+/// The class of every image of `data`, encoded as the image's header says, on all cores.
+///
+/// # Errors
+/// As [`run_once`].
+pub fn answers(image: &Image<'_>, data: &Dataset) -> Result<Vec<usize>, OpenError> {
+    let encoder = Encoder::new(image.header());
+    let inputs: Vec<Vec<u8>> = (0..data.len()).into_par_iter().map(|index| encoder.encode(data.image(index))).collect();
+    classify(image, inputs.par_iter().map(Vec::as_slice))
 }
 
 /// The class of every packed input, on all cores.
