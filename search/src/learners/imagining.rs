@@ -33,7 +33,8 @@ pub struct ImaginingSettings {
 
 impl Default for ImaginingSettings {
     /// Chosen among some twenty on the authors' LeNet table, so counts on that table flatter it. Its entropy bonus is large:
-    /// with half as much the policy proposes too few different plans where the optimum stands among cliffs.
+    /// with half as much the policy proposes too few different plans where the optimum stands among cliffs. What learning
+    /// adds to proposals at random is measured in `docs/search-race.md`.
     fn default() -> Self {
         Self {
             ppo: PpoConfig { entropy: 0.4, ..PpoConfig::default() },
