@@ -130,7 +130,7 @@ fn glyphs_source() -> Source {
 mod tests {
     use super::*;
 
-    /// `<tmp>/shared/data/{mnist,cifar10}` with empty files of the right names, and `<tmp>/work/deep` to start from.
+    /// `<tmp>/shared/data/{mnist,cifar10}` with empty files of the right names, and `<tmp>/desk/deep` to start from.
     fn machine() -> tempfile::TempDir {
         let machine = tempfile::tempdir().unwrap();
         for (directory, file) in [("mnist", "t10k-images-idx3-ubyte.gz"), ("cifar10", "test_batch.bin.xz")] {
@@ -138,7 +138,7 @@ mod tests {
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join(file), []).unwrap();
         }
-        std::fs::create_dir_all(machine.path().join("work/deep")).unwrap();
+        std::fs::create_dir_all(machine.path().join("desk/deep")).unwrap();
         machine
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn names_are_found_beside_an_ancestor() {
         let machine = machine();
-        let places = Places { root: None, working: machine.path().join("work/deep") };
+        let places = Places { root: None, working: machine.path().join("desk/deep") };
         for name in ["mnist", "cifar10"] {
             let source = places.find(Some(name)).unwrap();
             assert_eq!((source.name(), source.synthetic()), (name, false));
@@ -161,12 +161,12 @@ mod tests {
     #[test]
     fn a_root_given_is_the_only_place_and_may_be_the_set_itself() {
         let machine = machine();
-        let working = machine.path().join("work");
+        let working = machine.path().join("desk");
         let places = Places { root: Some(machine.path().join("shared/data/cifar10")), working: working.clone() };
         assert_eq!(places.find(Some("cifar10")).unwrap().name(), "cifar10");
         assert_eq!(places.find(None).unwrap().name(), "cifar10");
         let empty = Places { root: Some(working.clone()), working };
-        let lost = "no mnist files found; looked in TMP/work/mnist, TMP/work; pass --data DIR with the files, set \
+        let lost = "no mnist files found; looked in TMP/desk/mnist, TMP/desk; pass --data DIR with the files, set \
                     RELEQ_DATA to the directory that has mnist/, or take the synthetic stand-in with --data glyphs";
         assert_eq!(message(&empty, Some("mnist"), machine.path()), lost);
         assert_eq!(message(&empty, None, machine.path()), lost);
