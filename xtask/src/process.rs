@@ -48,7 +48,7 @@ pub(crate) fn target() -> PathBuf {
 /// `program` in the repository's root, never asking rustup for the network.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(root());
+    command.current_dir(root()).env("RUSTUP_AUTO_INSTALL", "0");
     command
 }
 
