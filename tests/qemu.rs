@@ -21,10 +21,10 @@ use suite::{Fill, TestNet, expected_bytes, store};
 /// Networks a board runs; each starts an emulator of its own.
 const RANDOM_NETWORKS: u64 = 24;
 
-/// A session with `image` on `board`; `None`, said aloud, where this machine cannot emulate it.
-fn session(board: &'static Board, image: &Image<'_>) -> Option<Session<Qemu>> {
+/// An emulator with `image`; `None`, said aloud, where this machine cannot emulate `board`.
+fn emulator(board: &'static Board, image: &Image<'_>) -> Option<Qemu> {
     let missing = match Qemu::start(board, image, &Launch::from_env()) {
-        Ok(qemu) => return Some(Session::open(board, qemu, image, Patience::default()).unwrap()),
+        Ok(qemu) => return Some(qemu),
         Err(TargetError::NoEmulator { .. }) => "no qemu-system-arm",
         Err(TargetError::NoRunner { .. }) => "no runner firmware",
         Err(other) => panic!("{other}"),
@@ -32,6 +32,10 @@ fn session(board: &'static Board, image: &Image<'_>) -> Option<Session<Qemu>> {
     assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
     writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
     None
+}
+
+fn session(board: &'static Board, image: &Image<'_>) -> Option<Session<Qemu>> {
+    Some(Session::open(board, emulator(board, image)?, image, Patience::default()).unwrap())
 }
 
 /// Whether the board could be tried.
@@ -122,7 +126,7 @@ fn a_wrong_known_answer_is_refused() {
     let (net, _) = wide();
     let bytes = net.image_with(KernelHint::PACKED, SelfTest { seed: 1, digest: 0xDEAD_BEEF });
     let image = Image::open(&bytes).unwrap();
-    let Ok(qemu) = Qemu::start(&board::VIRT_M4, &image, &Launch::from_env()) else { return };
+    let Some(qemu) = emulator(&board::VIRT_M4, &image) else { return };
     let refused = Session::open(&board::VIRT_M4, qemu, &image, Patience::default()).unwrap_err();
     assert!(matches!(refused, TargetError::SelfTest { .. }), "{refused}");
 }
@@ -131,7 +135,7 @@ fn a_wrong_known_answer_is_refused() {
 fn another_board_is_noticed() {
     let (_, bytes) = wide();
     let image = Image::open(&bytes).unwrap();
-    let Ok(qemu) = Qemu::start(&board::VIRT_M4, &image, &Launch::from_env()) else { return };
+    let Some(qemu) = emulator(&board::VIRT_M4, &image) else { return };
     let refused = Session::open(&board::VIRT_M3, qemu, &image, Patience::default()).unwrap_err();
     assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "virt-m4"), "{refused}");
 }

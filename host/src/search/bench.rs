@@ -54,7 +54,9 @@ pub struct Measurement {
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// It could not be quantized or its training diverged.
-    #[error("plan {plan} could not be measured: {error}")]
+    #[error(
+        "plan {plan} could not be measured: {error}; what was measured before is in the log, so the same command goes on from there"
+    )]
     Plan {
         /// The plan.
         plan: BitPlan,
@@ -68,7 +70,7 @@ pub enum BenchError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// Candle failed.
-    #[error("a plan could not be measured: {0}")]
+    #[error("a plan could not be measured: {0}; run the same command to go on from the log")]
     Candle(#[from] candle_core::Error),
 }
 

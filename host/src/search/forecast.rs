@@ -7,11 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One plan measured after a short and after a long fine-tune.
+/// One plan: its divergence after one fine-tune, and what a long one leaves of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Anchor {
-    /// Divergence from the float network after the short one, nats an image.
-    pub short: f64,
+    /// Divergence from the float network after the fine-tune that the law is for, nats an image.
+    pub divergence: f64,
     /// Top-1 loss after the long one, 0 to 1; may be negative.
     pub loss: f64,
 }
@@ -32,7 +32,7 @@ impl Forecast {
     /// The law of least square error in logarithms. `resolution` is the smallest loss that the images can show.
     pub fn fit(anchors: &[Anchor], resolution: f64) -> Self {
         let points: Vec<[f64; 2]> =
-            anchors.iter().map(|anchor| [anchor.short.max(1e-9).ln(), anchor.loss.max(resolution).ln()]).collect();
+            anchors.iter().map(|anchor| [anchor.divergence.max(1e-9).ln(), anchor.loss.max(resolution).ln()]).collect();
         let count = points.len().max(1) as f64;
         let mean = |axis: usize| points.iter().map(|point| point[axis]).sum::<f64>() / count;
         let [x, y] = [mean(0), mean(1)];
@@ -56,14 +56,14 @@ mod tests {
     #[test]
     fn a_power_law_is_found_again() {
         let law = Forecast { scale: 0.05, exponent: 0.8 };
-        let anchors = [0.01, 0.1, 0.5].map(|short| Anchor { short, loss: law.loss(short) });
+        let anchors = [0.01, 0.1, 0.5].map(|divergence| Anchor { divergence, loss: law.loss(divergence) });
         let found = Forecast::fit(&anchors, 1e-6);
         assert!((found.scale - law.scale).abs() < 1e-9 && (found.exponent - law.exponent).abs() < 1e-9);
     }
 
     #[test]
     fn noise_cannot_turn_it_around() {
-        let anchors = [Anchor { short: 0.01, loss: 0.004 }, Anchor { short: 0.1, loss: -0.001 }];
+        let anchors = [Anchor { divergence: 0.01, loss: 0.004 }, Anchor { divergence: 0.1, loss: -0.001 }];
         let found = Forecast::fit(&anchors, 2.5e-4);
         assert_eq!(found.exponent, EXPONENTS[0]);
         assert!(found.loss(0.2) > found.loss(0.1));

@@ -237,8 +237,8 @@ impl Laws {
             let quick = bench.measure(Stage::Anchor, plan, request.short)?;
             let patient = bench.measure(Stage::Anchor, plan, request.long)?;
             let loss = bench.float_accuracy - patient.accuracy;
-            short.push(Anchor { short: quick.divergence, loss });
-            long.push(Anchor { short: patient.divergence, loss });
+            short.push(Anchor { divergence: quick.divergence, loss });
+            long.push(Anchor { divergence: patient.divergence, loss });
         }
         let resolution = 0.5 / bench.split.validation.len().max(1) as f64;
         Ok(Self { short: Forecast::fit(&short, resolution), long: Forecast::fit(&long, resolution) })

@@ -33,7 +33,7 @@ pub enum SearchError {
     #[error("the search failed: {0}; run the same command to go on from its log")]
     Searcher(String),
     /// The image of the chosen plan does not run here.
-    #[error("the image of the chosen plan does not run: {0}")]
+    #[error("the image of the chosen plan does not run here: {0}; search a network with fewer layers")]
     Engine(#[from] releq_device::OpenError),
     /// Candle failed.
     #[error("the search failed in training: {0}; run the same command to go on from its log")]
