@@ -26,6 +26,21 @@ pub trait Evaluator {
     /// # Errors
     /// Where the plan does not fit the network, or the evaluation failed or was interrupted.
     fn evaluate(&mut self, plan: &BitPlan) -> Result<Score, Self::Error>;
+
+    /// Scores `plans`, none twice, in their order: side by side, where an evaluator can.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate), for the first plan in order that fails.
+    fn evaluate_all(&mut self, plans: &[BitPlan]) -> Result<Vec<Score>, Self::Error> {
+        plans.iter().map(|plan| self.evaluate(plan)).collect()
+    }
+
+    /// How many plans it scores in about the time of one: searchers that can do so ask for as many at once.
+    ///
+    /// Which plans those searchers try depends on this number, and on nothing else about who evaluates.
+    fn side_by_side(&self) -> usize {
+        1
+    }
 }
 
 impl<F, E> Evaluator for F
@@ -86,6 +101,18 @@ impl<E: Evaluator> Evaluator for Cached<E> {
         let score = self.inner.evaluate(plan)?;
         self.scores.insert(plan.clone(), score);
         Ok(score)
+    }
+
+    fn evaluate_all(&mut self, plans: &[BitPlan]) -> Result<Vec<Score>, E::Error> {
+        let new: Vec<BitPlan> = plans.iter().filter(|plan| !self.scores.contains_key(plan)).cloned().collect();
+        let scores = self.inner.evaluate_all(&new)?;
+        self.scores.extend(new.into_iter().zip(scores));
+        self.asked += plans.len();
+        Ok(plans.iter().map(|plan| self.scores[plan]).collect())
+    }
+
+    fn side_by_side(&self) -> usize {
+        self.inner.side_by_side()
     }
 }
 

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::evaluate::{Evaluator, Score};
 use crate::objective::Objective;
 use crate::plan::BitPlan;
+use crate::record::Episode;
 
 /// Any failure of an evaluator.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// The evaluator below a ledger, whatever its type and its errors'.
-type Ask<'a> = dyn FnMut(&BitPlan) -> Result<Score, Failure> + 'a;
+type Ask<'a> = dyn FnMut(&[BitPlan]) -> Result<Vec<Score>, Failure> + 'a;
+
+/// Whoever keeps the episodes.
+type Keep<'a> = dyn FnMut(&Episode) -> Result<(), Failure> + 'a;
 
 /// Why a search gets no more answers.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,11 @@ pub struct Entry {
 /// even if the evaluator below already knew them, so several ledgers over one [`crate::evaluate::Cached`] race on equal terms.
 pub struct Ledger<'a> {
     ask: Box<Ask<'a>>,
+    side_by_side: usize,
+    keep: Option<Box<Keep<'a>>>,
+    /// Whether the searcher tells its episodes itself.
+    told: bool,
+    episodes: usize,
     objective: &'a Objective,
     budget: usize,
     awaited: Option<BitPlan>,
@@ -75,7 +84,11 @@ impl<'a> Ledger<'a> {
         E::Error: Into<Failure>,
     {
         Self {
-            ask: Box::new(|plan| evaluator.evaluate(plan).map_err(Into::into)),
+            side_by_side: evaluator.side_by_side().max(1),
+            ask: Box::new(|plans| evaluator.evaluate_all(plans).map_err(Into::into)),
+            keep: None,
+            told: false,
+            episodes: 0,
             objective,
             budget,
             awaited: None,
@@ -93,6 +106,49 @@ impl<'a> Ledger<'a> {
         self
     }
 
+    /// Also hands every episode to `keep`, as it ends: those that the searcher tells, or else one for each distinct plan.
+    #[must_use]
+    pub fn keeping(mut self, keep: impl FnMut(&Episode) -> Result<(), Failure> + 'a) -> Self {
+        self.keep = Some(Box::new(keep));
+        self
+    }
+
+    /// Says that this searcher has episodes of its own, which it will [`tell`](Self::tell).
+    pub fn tells(&mut self) {
+        self.told = true;
+    }
+
+    /// Has an episode kept that ended with `plan`, now known: what each of its steps was paid and how the policy chose.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] if it could not be kept.
+    pub fn tell(&mut self, plan: &BitPlan, rewards: Vec<f64>, policy: Vec<Vec<f32>>) -> Result<(), Stop> {
+        let Some(&index) = self.index.get(plan).filter(|_| self.keep.is_some()) else { return Ok(()) };
+        self.kept(index, rewards, policy)
+    }
+
+    fn kept(&mut self, index: usize, rewards: Vec<f64>, policy: Vec<Vec<f32>>) -> Result<(), Stop> {
+        let Some(keep) = &mut self.keep else { return Ok(()) };
+        let Entry { plan, seen } = &self.entries[index];
+        let episode = Episode {
+            episode: self.episodes,
+            plan: plan.clone(),
+            accuracy: seen.accuracy,
+            state_of_quantization: self.objective.quantization(plan),
+            value: seen.value,
+            rewards,
+            policy,
+            distinct_evaluations: self.entries.len(),
+        };
+        self.episodes += 1;
+        keep(&episode).map_err(Stop::Failed)
+    }
+
+    /// How many plans are evaluated in about the time of one.
+    pub fn side_by_side(&self) -> usize {
+        self.side_by_side
+    }
+
     /// Accuracy and value of `plan`, charged if it is new here.
     ///
     /// # Errors
@@ -100,25 +156,78 @@ impl<'a> Ledger<'a> {
     pub fn look_up(&mut self, plan: &BitPlan) -> Result<Seen, Stop> {
         let index = match self.index.get(plan) {
             Some(&index) => index,
-            None => self.pay(plan)?,
+            None if self.remaining() == 0 => return Err(Stop::Exhausted),
+            None => {
+                self.pay(std::slice::from_ref(plan))?;
+                self.entries.len() - 1
+            }
         };
         self.lookups.push(index);
         Ok(self.entries[index].seen)
     }
 
-    fn pay(&mut self, plan: &BitPlan) -> Result<usize, Stop> {
-        if self.remaining() == 0 {
-            return Err(Stop::Exhausted);
+    /// As [`look_up`](Self::look_up) of each of `plans` in order, but the new ones are evaluated side by side.
+    ///
+    /// # Errors
+    /// As [`look_up`](Self::look_up), after every plan within the budget has been looked up.
+    pub fn look_up_all(&mut self, plans: &[BitPlan]) -> Result<Vec<Seen>, Stop> {
+        self.pay_ahead(plans)?;
+        plans.iter().map(|plan| self.look_up(plan)).collect()
+    }
+
+    /// Evaluates side by side those of `plans` that are new and within the budget. They are charged, and known from now on.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] if one cannot be scored.
+    pub fn pay_ahead(&mut self, plans: &[BitPlan]) -> Result<(), Stop> {
+        let mut new: Vec<BitPlan> = Vec::new();
+        for plan in plans {
+            let last =
+                new.len() >= self.remaining() || new.last().is_some_and(|plan| self.awaited.as_ref() == Some(plan));
+            if last {
+                break;
+            }
+            if !self.index.contains_key(plan) && !new.contains(plan) {
+                new.push(plan.clone());
+            }
         }
-        let accuracy = (self.ask)(plan).map_err(Stop::Failed)?.accuracy;
-        let seen = Seen { accuracy, value: self.objective.value(plan, accuracy) };
-        let index = self.entries.len();
-        if self.best.is_none_or(|best| seen.value > self.entries[best].seen.value) {
-            self.best = Some(index);
+        self.pay(&new)
+    }
+
+    /// Looks up every plan of `plans`, as many side by side as the evaluator likes.
+    ///
+    /// # Errors
+    /// As [`look_up`](Self::look_up).
+    pub fn look_up_each(&mut self, plans: impl IntoIterator<Item = BitPlan>) -> Result<(), Stop> {
+        let mut plans = plans.into_iter();
+        loop {
+            let next: Vec<BitPlan> = plans.by_ref().take(self.side_by_side).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            self.look_up_all(&next)?;
         }
-        self.index.insert(plan.clone(), index);
-        self.entries.push(Entry { plan: plan.clone(), seen });
-        Ok(index)
+    }
+
+    /// Has new plans evaluated, all within the budget.
+    fn pay(&mut self, plans: &[BitPlan]) -> Result<(), Stop> {
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let scores = (self.ask)(plans).map_err(Stop::Failed)?;
+        for (plan, Score { accuracy }) in plans.iter().zip(scores) {
+            let seen = Seen { accuracy, value: self.objective.value(plan, accuracy) };
+            let index = self.entries.len();
+            if self.best.is_none_or(|best| seen.value > self.entries[best].seen.value) {
+                self.best = Some(index);
+            }
+            self.index.insert(plan.clone(), index);
+            self.entries.push(Entry { plan: plan.clone(), seen });
+            if !self.told {
+                self.kept(index, vec![seen.value], Vec::new())?;
+            }
+        }
+        Ok(())
     }
 
     /// What the search is for.
@@ -213,6 +322,47 @@ mod tests {
             assert_eq!(ledger.distinct(), 1);
         }
         assert_eq!((shared.distinct(), shared.asked()), (1, 2));
+    }
+
+    /// Together or one by one, the same plans are charged in the same order, and the budget ends both alike.
+    #[test]
+    fn plans_looked_up_together_are_charged_as_one_by_one() {
+        let (objective, mut perfect) = (objective(), perfect);
+        let plans = ["8,8,8,8", "2,2,3,2", "8,8,8,8", "2,2,2,2", "2,2,2,3"].map(plan);
+        let mut one = Ledger::new(&mut perfect, &objective, 3);
+        let ends = plans.each_ref().map(|plan| one.look_up(plan).is_ok());
+        let entries = one.entries().to_vec();
+        drop(one);
+        let mut all = Ledger::new(&mut perfect, &objective, 3);
+        assert!(matches!(all.look_up_all(&plans), Err(Stop::Exhausted)));
+        assert_eq!((ends, all.entries()), ([true, true, true, true, false], entries.as_slice()));
+        drop(all);
+        let mut awaiting = Ledger::new(&mut perfect, &objective, 9).awaiting(plan("2,2,3,2"));
+        assert!(matches!(awaiting.look_up_all(&plans), Err(Stop::Exhausted)));
+        assert_eq!(awaiting.distinct(), 2);
+    }
+
+    #[test]
+    fn every_distinct_plan_is_an_episode_unless_the_searcher_tells_its_own() {
+        let objective = objective();
+        let told = |tells: bool| {
+            let (mut kept, mut perfect) = (Vec::new(), perfect);
+            let mut ledger = Ledger::new(&mut perfect, &objective, 9).keeping(|episode| {
+                kept.push((episode.episode, episode.plan.to_string(), episode.policy.len()));
+                Ok(())
+            });
+            if tells {
+                ledger.tells();
+            }
+            ledger.look_up_all(&[plan("8,8,8,8"), plan("2,2,3,2")]).unwrap();
+            if tells {
+                ledger.tell(&plan("2,2,3,2"), vec![0.0; 4], vec![vec![0.5; 2]; 4]).unwrap();
+            }
+            drop(ledger);
+            kept
+        };
+        assert_eq!(told(false), [(0, "8,8,8,8".to_owned(), 0), (1, "2,2,3,2".to_owned(), 0)]);
+        assert_eq!(told(true), [(0, "2,2,3,2".to_owned(), 4)]);
     }
 
     #[test]

@@ -26,25 +26,23 @@ pub struct Evaluation {
     pub score: Score,
 }
 
-/// One pass of a policy over all layers.
+/// One pass over all layers that ended in a plan which was really evaluated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Its number, from 0.
     pub episode: usize,
     /// The plan it chose.
     pub plan: BitPlan,
-    /// Whether accuracy and value were imagined by a surrogate rather than evaluated.
-    pub imagined: bool,
     /// Accuracy, 0 to 1.
     pub accuracy: f64,
     /// State of Quantization.
     pub state_of_quantization: f64,
     /// Value under the objective.
     pub value: f64,
-    /// The reward of each step.
+    /// The reward of each step; of the whole plan alone, where a searcher has no steps.
     pub rewards: Vec<f64>,
-    /// The chance that the policy gave each action it took.
-    pub probabilities: Vec<f64>,
+    /// The chance that the policy gave each action at each step; empty for searchers without a policy.
+    pub policy: Vec<Vec<f32>>,
     /// Distinct evaluations paid for by its end.
     pub distinct_evaluations: usize,
 }
@@ -103,6 +101,15 @@ impl Log {
         file.set_len(whole as u64).map_err(io)?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
         Ok((Self { file, path: path.to_owned() }, records))
+    }
+
+    /// Opens an empty log at `path`; what was there is gone.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`]
+    pub fn create(path: &Path) -> Result<Self, RecordError> {
+        let file = File::create(path).map_err(|cause| RecordError::Io { path: path.to_owned(), cause })?;
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// Appends `record` as one line, in one write.

@@ -38,6 +38,19 @@ pub trait EpisodeEnv {
     fn allowed(&self, _action: usize) -> bool {
         true
     }
+
+    /// Said before worlds that are walked side by side do one action each, none where an episode is over.
+    ///
+    /// A world whose answers take long may prepare all of them at once.
+    ///
+    /// # Errors
+    /// The world's own.
+    fn foresee(_worlds: &mut [Self], _actions: &[Option<usize>]) -> Result<(), Self::Error>
+    where
+        Self: Sized,
+    {
+        Ok(())
+    }
 }
 
 impl<E: EpisodeEnv + ?Sized> EpisodeEnv for &mut E {
@@ -86,6 +99,11 @@ impl Episode {
     /// The actions in order.
     pub fn actions(&self) -> Vec<usize> {
         self.steps.iter().map(|step| step.action).collect()
+    }
+
+    /// The chance the policy gave each action at each step.
+    pub fn policy(&self) -> Vec<Vec<f32>> {
+        self.steps.iter().map(|step| step.probabilities.clone()).collect()
     }
 
     /// Sum of the rewards, undiscounted.

@@ -141,28 +141,46 @@ fn walk<E: EpisodeEnv>(
         }
         let (logits, values) = network.step(&rows(&seen, network.features)?, &mut memory);
         let views = logits.chunks_exact(network.actions).zip(values);
-        for ((env, episode), (seen, (logits, value))) in
-            envs.iter_mut().zip(&mut episodes).zip(seen.iter_mut().zip(views))
-        {
-            let Some(observation) = seen.take() else { continue };
-            let allowed: Vec<bool> = (0..logits.len()).map(|action| env.allowed(action)).collect();
-            if allowed.iter().all(|allowed| !allowed) {
-                return Err(AgentError::NoAction { step }.into());
-            }
-            let log_probabilities = log_softmax(logits, &allowed);
-            let probabilities: Vec<f32> = log_probabilities.iter().map(|each| each.exp()).collect();
-            let action = choose(step, &probabilities);
-            if !allowed.get(action).is_some_and(|allowed| *allowed) {
-                return Err(AgentError::Forbidden { step, action }.into());
-            }
-            let answer = env.step(action)?;
-            let (log_probability, reward) = (log_probabilities[action], answer.reward);
-            let transition = Transition { observation, probabilities, allowed, action, log_probability, value, reward };
-            episode.steps.push(transition);
+        let mut chosen: Vec<Option<Transition>> = Vec::with_capacity(envs.len());
+        for (env, (observation, (logits, value))) in envs.iter().zip(seen.iter_mut().zip(views)) {
+            let choice = observation.take().map(|observation| {
+                let allowed: Vec<bool> = (0..logits.len()).map(|action| env.allowed(action)).collect();
+                decide(step, observation, allowed, logits, value, &mut choose)
+            });
+            chosen.push(choice.transpose()?);
+        }
+        let actions: Vec<Option<usize>> = chosen.iter().map(|choice| choice.as_ref().map(|one| one.action)).collect();
+        E::foresee(envs, &actions)?;
+        for ((env, episode), (seen, choice)) in envs.iter_mut().zip(&mut episodes).zip(seen.iter_mut().zip(chosen)) {
+            let Some(choice) = choice else { continue };
+            let answer = env.step(choice.action)?;
+            episode.steps.push(Transition { reward: answer.reward, ..choice });
             *seen = (!answer.done).then_some(answer.observation);
         }
     }
     Ok(episodes)
+}
+
+/// The choice of one action, not yet paid.
+fn decide(
+    step: usize,
+    observation: Vec<f32>,
+    allowed: Vec<bool>,
+    logits: &[f32],
+    value: f32,
+    choose: &mut impl FnMut(usize, &[f32]) -> usize,
+) -> Result<Transition, AgentError> {
+    if allowed.iter().all(|allowed| !allowed) {
+        return Err(AgentError::NoAction { step });
+    }
+    let log_probabilities = log_softmax(logits, &allowed);
+    let probabilities: Vec<f32> = log_probabilities.iter().map(|each| each.exp()).collect();
+    let action = choose(step, &probabilities);
+    if !allowed.get(action).is_some_and(|allowed| *allowed) {
+        return Err(AgentError::Forbidden { step, action });
+    }
+    let log_probability = log_probabilities[action];
+    Ok(Transition { observation, probabilities, allowed, action, log_probability, value, reward: 0.0 })
 }
 
 /// The observations row by row, zeros where an episode is over.

@@ -1,6 +1,6 @@
 //! releq's agent: a policy that learns on a surrogate of accuracy, and asks for few real evaluations.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::world::{Actions, Judge, Pay, Rules, World};
 use crate::agent::{Agent, Episode, PpoConfig};
@@ -51,7 +51,7 @@ impl Default for ImaginingSettings {
 /// Proximal policy optimisation on a surrogate, fitted only to plans that were really evaluated.
 ///
 /// Between two evaluations the policy walks plans that the surrogate judges, paid by the improvement expected of them; of
-/// the plans it walked, the one expected to improve most is evaluated next (a random one, should all be known). The policy
+/// the plans it walked, those expected to improve most are evaluated next (a random one, should all be known). The policy
 /// goes on from one evaluation to the next, so that it need not list the space: it is the optimiser of the surrogate. In
 /// the end it learns the plan of the largest expected value, with the entropy bonus annealed to nothing: [`greedy`].
 ///
@@ -77,18 +77,26 @@ impl Imagining {
         seed: u64,
     ) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "learners/imagining");
-        // The untrained policy is uniform, so the first plan is any.
-        let mut walked = walk(agent, rules, Imagined { model, ledger, aim: Aim::Value }, 1)?.0;
+        // The untrained policy is uniform, so the first plans are any.
+        let first = walk(agent, rules, Imagined { model, ledger, aim: Aim::Value }, ledger.side_by_side())?;
+        let mut walked: Walked = first.0.into_iter().zip(first.1.iter().map(Episode::policy)).collect();
         loop {
-            let best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
-            let chosen = most_promising(walked, model, ledger, best);
-            let Some(plan) = chosen.or_else(|| restart(rules.problem(), ledger, &mut rng)) else { return Ok(()) };
-            model.observe(&plan, ledger.look_up(&plan)?.accuracy);
+            let mut chosen = most_promising(&walked, model, ledger);
+            if chosen.is_empty() {
+                let Some(plan) = restart(rules.problem(), ledger, &mut rng) else { return Ok(()) };
+                chosen.push(plan);
+            }
+            let seen = ledger.look_up_all(&chosen);
+            for plan in &chosen {
+                let Some(seen) = ledger.known(plan) else { continue };
+                model.observe(plan, seen.accuracy);
+                ledger.tell(plan, vec![seen.value], walked.remove(plan).unwrap_or_default())?;
+            }
+            seen?;
             if ledger.remaining() == 0 {
                 return Err(Stop::Exhausted);
             }
-            let best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
-            let judge = Imagined { model, ledger, aim: Aim::Improvement(best) };
+            let judge = Imagined { model, ledger, aim: Aim::Improvement(best_value(ledger)) };
             walked = self.practise(agent, rules, judge, self.settings.updates, self.settings.calm)?;
         }
     }
@@ -101,15 +109,15 @@ impl Imagining {
         judge: Imagined<'_, '_>,
         updates: usize,
         calm: f64,
-    ) -> Result<Vec<BitPlan>, Stop> {
+    ) -> Result<Walked, Stop> {
         let full = self.settings.ppo.entropy;
-        let mut walked = Vec::new();
+        let mut walked = Walked::new();
         for update in 0..updates {
             agent.set_entropy(full + (calm - full) * (update + 1) as f64 / updates as f64);
             let (plans, mut episodes) = walk(agent, rules, judge, self.settings.episodes)?;
             judge.grade(&mut episodes);
             agent.update(&episodes)?;
-            walked.extend(plans);
+            walked.extend(plans.into_iter().zip(episodes.iter().map(Episode::policy)));
         }
         Ok(walked)
     }
@@ -135,6 +143,7 @@ impl Searcher for Imagining {
             return ledger.look_up(&problem.space.widest()).map(|_| ());
         }
         let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
+        ledger.tells();
         let mut model = Surrogate::new(self.settings.beliefs, problem.objective.float());
         let end = self.explore(&mut agent, &mut model, &rules, ledger, seed);
         if !matches!(end, Err(Stop::Failed(_))) {
@@ -149,11 +158,31 @@ impl Searcher for Imagining {
     }
 }
 
-/// The plan of `walked`, not yet looked up, of which most improvement on `best` is expected.
-fn most_promising(walked: Vec<BitPlan>, model: &Surrogate, ledger: &Ledger<'_>, best: f64) -> Option<BitPlan> {
-    let new: BTreeSet<BitPlan> = walked.into_iter().filter(|plan| ledger.known(plan).is_none()).collect();
-    let gains = new.into_iter().map(|plan| (model.expected_improvement(ledger.objective(), &plan, best), plan));
-    gains.reduce(|most, next| if next.0 > most.0 { next } else { most }).map(|(_, plan)| plan)
+/// Plans that the policy walked, with the chances it gave each action on the way there last.
+type Walked = BTreeMap<BitPlan, Vec<Vec<f32>>>;
+
+fn best_value(ledger: &Ledger<'_>) -> f64 {
+    ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value)
+}
+
+/// The plans of `walked`, not yet looked up, of which most improvement is expected, as many as are evaluated side by side.
+///
+/// Each but the first is chosen as if those before it had scored what the surrogate believes of them.
+fn most_promising(walked: &Walked, model: &Surrogate, ledger: &Ledger<'_>) -> Vec<BitPlan> {
+    let (mut model, mut best) = (model.clone(), best_value(ledger));
+    let mut new: Vec<&BitPlan> = walked.keys().filter(|plan| ledger.known(plan).is_none()).collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < ledger.side_by_side() && !new.is_empty() {
+        let gain = |plan: &BitPlan| model.expected_improvement(ledger.objective(), plan, best);
+        let gains = new.iter().enumerate().map(|(index, plan)| (gain(plan), index));
+        let most = gains.reduce(|most, next| if next.0 > most.0 { next } else { most });
+        let plan = new.remove(most.map_or(0, |(_, index)| index));
+        chosen.push(plan.clone());
+        let believed = model.accuracy(plan);
+        best = best.max(ledger.objective().value(plan, believed));
+        model.observe(plan, believed);
+    }
+    chosen
 }
 
 /// `count` imagined episodes side by side, and the plans they chose.

@@ -1,5 +1,7 @@
 //! The agent as published: model-free, learning from nothing but evaluations.
 
+use std::cell::RefCell;
+
 use super::world::{Actions, Judge, Pay, Rules, World};
 use crate::agent::{Agent, PpoConfig};
 use crate::ledger::{Ledger, Stop};
@@ -12,7 +14,7 @@ use crate::state::FEATURES;
 pub struct PlainSettings {
     /// How the policy learns.
     pub ppo: PpoConfig,
-    /// Episodes before each update.
+    /// Episodes before each update; at least as many as are evaluated side by side.
     pub episodes: usize,
     /// Updates after which it stops, though its budget be unspent: a settled policy asks for known plans for ever.
     pub updates: usize,
@@ -50,10 +52,16 @@ impl Plain {
     }
 
     fn learn(&self, agent: &mut Agent, rules: &Rules<'_>, pay: Pay, ledger: &mut Ledger<'_>) -> Result<(), Stop> {
+        let actors = self.settings.episodes.max(ledger.side_by_side());
         for _ in 0..self.settings.updates {
-            let mut episodes = Vec::with_capacity(self.settings.episodes);
-            for _ in 0..self.settings.episodes {
-                episodes.push(agent.sample(&mut World::new(rules, Looking { ledger, pay }))?);
+            let shared = RefCell::new(&mut *ledger);
+            let mut worlds: Vec<_> = (0..actors).map(|_| World::new(rules, Looking { ledger: &shared, pay })).collect();
+            let episodes = agent.sample_batch(&mut worlds)?;
+            let plans: Vec<BitPlan> = worlds.iter().map(World::plan).collect();
+            drop(worlds);
+            for (plan, episode) in plans.iter().zip(&episodes) {
+                let rewards = episode.steps.iter().map(|step| step.reward).collect();
+                ledger.tell(plan, rewards, episode.policy())?;
             }
             agent.update(&episodes)?;
         }
@@ -75,6 +83,7 @@ impl Searcher for Plain {
             return ledger.look_up(&problem.space.widest()).map(|_| ());
         }
         let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
+        ledger.tells();
         let end = self.learn(&mut agent, &rules, pay, ledger);
         let mut world = World::new(&rules, Remembering { ledger, last: 1.0 });
         agent.greedy(&mut world)?;
@@ -87,10 +96,10 @@ impl Searcher for Plain {
     }
 }
 
-/// Judges by looking up, and pays for it.
+/// Judges by looking up, and pays for it. Worlds walked side by side share one ledger.
 #[derive(Debug)]
 struct Looking<'l, 'a> {
-    ledger: &'l mut Ledger<'a>,
+    ledger: &'l RefCell<&'l mut Ledger<'a>>,
     pay: Pay,
 }
 
@@ -99,12 +108,17 @@ impl Judge for Looking<'_, '_> {
         if self.pay == Pay::Whole {
             return Ok(1.0);
         }
-        let seen = self.ledger.look_up(plan)?;
-        Ok(self.ledger.objective().relative(seen.accuracy))
+        let mut ledger = self.ledger.borrow_mut();
+        let seen = ledger.look_up(plan)?;
+        Ok(ledger.objective().relative(seen.accuracy))
     }
 
     fn reward(&mut self, plan: &BitPlan) -> Result<f64, Stop> {
-        Ok(self.ledger.look_up(plan)?.value)
+        Ok(self.ledger.borrow_mut().look_up(plan)?.value)
+    }
+
+    fn foresee(&mut self, plans: &[BitPlan]) -> Result<(), Stop> {
+        self.ledger.borrow_mut().pay_ahead(plans)
     }
 }
 

@@ -39,6 +39,14 @@ pub trait Judge {
     /// # Errors
     /// As [`relative_accuracy`](Self::relative_accuracy).
     fn reward(&mut self, plan: &BitPlan) -> Result<f64, Stop>;
+
+    /// Said before `plans` are judged one after the other.
+    ///
+    /// # Errors
+    /// As [`relative_accuracy`](Self::relative_accuracy).
+    fn foresee(&mut self, _plans: &[BitPlan]) -> Result<(), Stop> {
+        Ok(())
+    }
 }
 
 /// What all episodes over one problem share.
@@ -122,6 +130,20 @@ impl<'a, J: Judge> World<'a, J> {
         self.rules.problem.space.at(&self.steps)
     }
 
+    /// The steps of the plan after `action`.
+    fn after(&self, action: usize) -> Result<Vec<usize>, Stop> {
+        let layer = self.rules.visits[self.visited];
+        let forbidden = AgentError::Forbidden { step: self.visited, action };
+        let mut steps = self.steps.clone();
+        steps[layer] = self.rules.destination(layer, steps[layer], action).ok_or(forbidden)?;
+        Ok(steps)
+    }
+
+    /// Whether the plan as it stands after one more action is judged.
+    fn judged_next(&self) -> bool {
+        self.visited + 1 == self.rules.visits.len() || self.rules.pay == Pay::Steps
+    }
+
     /// What the agent sees before it acts on the next layer.
     fn look(&mut self) -> Result<Vec<f32>, Stop> {
         let (rules, plan) = (self.rules, self.plan());
@@ -144,14 +166,12 @@ impl<J: Judge> EpisodeEnv for World<'_, J> {
     }
 
     fn step(&mut self, action: usize) -> Result<Step, Stop> {
-        let layer = self.rules.visits[self.visited];
-        let forbidden = AgentError::Forbidden { step: self.visited, action };
-        self.steps[layer] = self.rules.destination(layer, self.steps[layer], action).ok_or(forbidden)?;
+        let paid = self.judged_next();
+        self.steps = self.after(action)?;
         self.visited += 1;
         // The plan is whole before it is judged, so no reward is of a State of Quantization from before the action.
         let plan = self.plan();
         let done = self.visited == self.rules.visits.len();
-        let paid = done || self.rules.pay == Pay::Steps;
         let reward = if paid { self.judge.reward(&plan)? } else { 0.0 };
         if done {
             return Ok(Step { observation: Vec::new(), reward, done });
@@ -162,5 +182,16 @@ impl<J: Judge> EpisodeEnv for World<'_, J> {
     fn allowed(&self, action: usize) -> bool {
         let layer = self.rules.visits[self.visited];
         self.rules.destination(layer, self.steps[layer], action).is_some()
+    }
+
+    fn foresee(worlds: &mut [Self], actions: &[Option<usize>]) -> Result<(), Stop> {
+        let acting = worlds.iter().zip(actions).filter(|(world, _)| world.judged_next());
+        let next = acting.filter_map(|(world, action)| action.map(|action| world.after(action)));
+        let plans: Vec<BitPlan> =
+            next.map(|steps| steps.map(|steps| worlds[0].rules.problem.space.at(&steps))).collect::<Result<_, _>>()?;
+        match worlds.first_mut() {
+            Some(world) if !plans.is_empty() => world.judge.foresee(&plans),
+            _ => Ok(()),
+        }
     }
 }

@@ -13,6 +13,6 @@ impl Searcher for Enumeration {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
-        problem.space.upward(seed).try_for_each(|plan| ledger.look_up(&plan).map(drop))
+        ledger.look_up_each(problem.space.upward(seed))
     }
 }

@@ -13,6 +13,6 @@ impl Searcher for Exhaustive {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, _seed: u64) -> Result<(), Stop> {
-        problem.space.plans().try_for_each(|plan| ledger.look_up(&plan).map(drop))
+        ledger.look_up_each(problem.space.plans())
     }
 }

@@ -13,38 +13,40 @@ const LISTED: u128 = 4096;
 /// Climbs from plans not yet looked up, and from the best ones that were.
 const CLIMBS: usize = 8;
 
-/// The plan not yet looked up with the largest `score`; none once every plan has been.
+/// The plan neither looked up nor in `chosen` with the largest `score`; none once every plan is.
 pub(super) fn best_new(
     problem: &Problem<'_>,
     ledger: &Ledger<'_>,
+    chosen: &[BitPlan],
     rng: &mut ChaCha8Rng,
     score: impl Fn(&BitPlan) -> f64,
 ) -> Option<BitPlan> {
+    let new = |plan: &BitPlan| ledger.known(plan).is_none() && !chosen.contains(plan);
     if problem.space.count() <= LISTED {
-        return best_of(problem.space.plans(), ledger, &score).map(|(plan, _)| plan);
+        return best_of(problem.space.plans(), &new, &score).map(|(plan, _)| plan);
     }
     let mut leaders: Vec<&crate::ledger::Entry> = ledger.entries().iter().collect();
     leaders.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let leaders = leaders.into_iter().take(CLIMBS).map(|entry| entry.plan.clone());
     let strangers = (0..CLIMBS).filter_map(|_| restart(problem, ledger, rng));
     let starts: Vec<BitPlan> = leaders.chain(strangers).collect();
-    let tops = starts.into_iter().filter_map(|start| climb(problem, ledger, start, &score));
+    let tops = starts.into_iter().filter_map(|start| climb(problem, start, &new, &score));
     tops.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(plan, _)| plan)
 }
 
 /// The new plan at the top of the hill around `start`: each layer in turn moves while that helps, until none does.
 fn climb(
     problem: &Problem<'_>,
-    ledger: &Ledger<'_>,
     start: BitPlan,
+    new: &impl Fn(&BitPlan) -> bool,
     score: &impl Fn(&BitPlan) -> f64,
 ) -> Option<(BitPlan, f64)> {
-    let around = |plan: &BitPlan| best_of(problem.space.neighbours(plan).into_iter(), ledger, score);
-    let mut here = best_of(std::iter::once(start.clone()), ledger, score).or_else(|| around(&start))?;
+    let around = |plan: &BitPlan| best_of(problem.space.neighbours(plan).into_iter(), new, score);
+    let mut here = best_of(std::iter::once(start.clone()), new, score).or_else(|| around(&start))?;
     let (mut layer, mut still) = (0, 0);
     while still < problem.space.layers() {
         let moves = [problem.space.narrowed(&here.0, layer), problem.space.widened(&here.0, layer)];
-        let better = best_of(moves.into_iter().flatten(), ledger, score).filter(|better| better.1 > here.1);
+        let better = best_of(moves.into_iter().flatten(), new, score).filter(|better| better.1 > here.1);
         match better {
             Some(better) => (here, still) = (better, 0),
             None => (layer, still) = ((layer + 1) % problem.space.layers(), still + 1),
@@ -55,11 +57,10 @@ fn climb(
 
 fn best_of(
     plans: impl Iterator<Item = BitPlan>,
-    ledger: &Ledger<'_>,
+    new: &impl Fn(&BitPlan) -> bool,
     score: &impl Fn(&BitPlan) -> f64,
 ) -> Option<(BitPlan, f64)> {
-    let new = plans.filter(|plan| ledger.known(plan).is_none());
-    let scored = new.map(|plan| {
+    let scored = plans.filter(new).map(|plan| {
         let score = score(&plan);
         (plan, score)
     });

@@ -1,12 +1,15 @@
 //! Expected improvement on releq's surrogate: what is left of its agent when the policy is taken away.
 
+use rand_chacha::ChaCha8Rng;
+
 use super::imagined::best_new;
 use crate::ledger::{Ledger, Stop};
+use crate::plan::BitPlan;
 use crate::searcher::{Problem, Searcher};
 use crate::seed;
 use crate::surrogate::{Settings, Surrogate};
 
-/// From a random plan on, evaluates the one expected to raise the best value most.
+/// From a random plan on, evaluates those expected to raise the best value most.
 #[derive(Clone, Copy, Debug)]
 pub struct Improvement {
     settings: Settings,
@@ -33,13 +36,31 @@ impl Searcher for Improvement {
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/improvement");
         let mut model = Surrogate::new(self.settings, problem.objective.float());
-        let mut next = Some(problem.space.sample(&mut rng));
-        while let Some(plan) = next {
-            model.observe(&plan, ledger.look_up(&plan)?.accuracy);
-            let best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
-            let gain = |plan: &_| model.expected_improvement(problem.objective, plan, best);
-            next = best_new(problem, ledger, &mut rng, gain);
+        let mut next = vec![problem.space.sample(&mut rng)];
+        while !next.is_empty() {
+            for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
+                model.observe(plan, seen.accuracy);
+            }
+            next = most_promising(problem, ledger, &model, &mut rng);
         }
         Ok(())
     }
+}
+
+/// The new plans of which most improvement is expected, as many as are evaluated side by side.
+///
+/// Each but the first is chosen as if those before it had scored what the surrogate believes of them.
+fn most_promising(problem: &Problem<'_>, ledger: &Ledger<'_>, model: &Surrogate, rng: &mut ChaCha8Rng) -> Vec<BitPlan> {
+    let mut model = model.clone();
+    let mut best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
+    let mut chosen: Vec<BitPlan> = Vec::new();
+    while chosen.len() < ledger.side_by_side() {
+        let gain = |plan: &BitPlan| model.expected_improvement(problem.objective, plan, best);
+        let Some(plan) = best_new(problem, ledger, &chosen, rng, gain) else { break };
+        let believed = model.accuracy(&plan);
+        best = best.max(problem.objective.value(&plan, believed));
+        model.observe(&plan, believed);
+        chosen.push(plan);
+    }
+    chosen
 }

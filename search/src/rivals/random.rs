@@ -23,7 +23,7 @@ impl Searcher for Random {
         if problem.space.count() <= LISTED {
             let mut plans: Vec<_> = problem.space.plans().collect();
             plans.shuffle(&mut rng);
-            return plans.iter().try_for_each(|plan| ledger.look_up(plan).map(drop));
+            return ledger.look_up_each(plans);
         }
         while (ledger.distinct() as u128) < problem.space.count() {
             let plan = problem.space.sample(&mut rng);

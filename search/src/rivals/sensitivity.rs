@@ -29,23 +29,21 @@ impl Searcher for Sensitivity {
         let start = problem.space.widest();
         let whole = ledger.look_up(&start)?.accuracy;
         let losses = probe(problem, ledger, &start, whole)?;
-        for plan in ranked(problem, &losses, whole) {
-            ledger.look_up(&plan)?;
-        }
-        Ok(())
+        ledger.look_up_each(ranked(problem, &losses, whole))
     }
 }
 
 /// Accuracy lost by each layer at each of its widths, ascending; never negative, since fewer bits cannot help but by chance.
 fn probe(problem: &Problem<'_>, ledger: &mut Ledger<'_>, start: &BitPlan, whole: f64) -> Result<Vec<Vec<f64>>, Stop> {
     let space = problem.space;
+    let narrower =
+        |layer: usize| std::iter::successors(space.narrowed(start, layer), move |plan| space.narrowed(plan, layer));
+    ledger.look_up_each((0..space.layers()).flat_map(narrower))?;
     let mut losses: Vec<Vec<f64>> = (0..space.layers()).map(|layer| vec![0.0; space.widths(layer).len()]).collect();
     for (layer, lost) in losses.iter_mut().enumerate() {
-        let mut probe = space.narrowed(start, layer);
-        while let Some(plan) = probe {
-            let step = space.steps(&plan).map_or(0, |steps| steps[layer]);
-            lost[step] = (whole - ledger.look_up(&plan)?.accuracy).max(0.0);
-            probe = space.narrowed(&plan, layer);
+        // From the next widest down to the narrowest.
+        for (plan, lost) in narrower(layer).zip(lost.iter_mut().rev().skip(1)) {
+            *lost = (whole - ledger.look_up(&plan)?.accuracy).max(0.0);
         }
     }
     Ok(losses)

@@ -6,7 +6,7 @@ use crate::searcher::{Problem, Searcher};
 use crate::seed;
 use crate::surrogate::{Settings, Surrogate};
 
-/// Evaluates, again and again, the best plan of a draw from a Gaussian process that has no opinion on bits.
+/// Evaluates, again and again, the best plan of a draw, or of as many draws as plans are evaluated side by side, from a Gaussian process that has no opinion on bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Thompson {
     settings: Settings,
@@ -33,12 +33,17 @@ impl Searcher for Thompson {
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/thompson");
         let mut model = Surrogate::new(self.settings, problem.objective.float());
-        let mut next = Some(problem.space.widest());
-        while let Some(plan) = next {
-            model.observe(&plan, ledger.look_up(&plan)?.accuracy);
-            let draw = model.draw(problem.space.layers(), &mut rng);
-            let value = |plan: &_| problem.objective.value(plan, draw.accuracy(plan));
-            next = best_new(problem, ledger, &mut rng, value);
+        let mut next = vec![problem.space.widest()];
+        while !next.is_empty() {
+            for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
+                model.observe(plan, seen.accuracy);
+            }
+            next.clear();
+            for _ in 0..ledger.side_by_side() {
+                let draw = model.draw(problem.space.layers(), &mut rng);
+                let value = |plan: &_| problem.objective.value(plan, draw.accuracy(plan));
+                next.extend(best_new(problem, ledger, &next, &mut rng, value));
+            }
         }
         Ok(())
     }

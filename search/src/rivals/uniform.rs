@@ -15,10 +15,7 @@ impl Searcher for Uniform {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, _seed: u64) -> Result<(), Stop> {
-        for bits in BITS.rev() {
-            ledger.look_up(&level(problem.space, bits))?;
-        }
-        Ok(())
+        ledger.look_up_each(BITS.rev().map(|bits| level(problem.space, bits)))
     }
 }
 
