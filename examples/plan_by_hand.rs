@@ -8,10 +8,9 @@ use std::path::PathBuf;
 
 use releq::data::{self, Which};
 use releq::target::native;
-use releq::train::calibrate::Calibration;
-use releq::train::fit::{self, Schedule};
+use releq::train::fit;
 use releq::train::model::Model;
-use releq::train::quantize::{Method, Recipe, quantize};
+use releq::train::quantize::{Recipe, quantize};
 use releq::{checkpoint, lower};
 use releq_format::image::Image;
 
@@ -26,13 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
     println!("float      {:.2} %", 100.0 * fit::accuracy(&Model::new(&network)?, &test)?);
 
-    let recipe = Recipe {
-        method: Method::Learned,
-        calibration: Calibration::Percentile,
-        calibration_images: 512,
-        schedule: Schedule { epochs, batch: 64, rate: 1e-3, seed: 1 },
-        distill: true,
-    };
+    let recipe = Recipe::learned(epochs, 1);
     let started = std::time::Instant::now();
     let quantized = quantize(&network, &plan, &train, &recipe, &mut |_| ControlFlow::Continue(()))?;
     println!("quantized  in {:.1} s", started.elapsed().as_secs_f64());

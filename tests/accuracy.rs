@@ -10,7 +10,6 @@ use releq::data::{self, Dataset, Which, glyphs};
 use releq::network::Network;
 use releq::summary::ImageSummary;
 use releq::target::native;
-use releq::train::calibrate::Calibration;
 use releq::train::fit::{self, Schedule};
 use releq::train::model::Model;
 use releq::train::quantize::{Method, Recipe, quantize};
@@ -18,13 +17,7 @@ use releq::{checkpoint, lower, zoo};
 use releq_format::image::Image;
 
 fn recipe(method: Method, epochs: f64) -> Recipe {
-    Recipe {
-        method,
-        calibration: Calibration::Percentile,
-        calibration_images: 256,
-        schedule: Schedule { epochs, batch: 64, rate: 1e-3, seed: 1 },
-        distill: true,
-    }
+    Recipe { method, calibration_images: 256, ..Recipe::learned(epochs, 1) }
 }
 
 /// Shares of the test images, in percent.
@@ -57,7 +50,7 @@ fn the_engine_computes_what_was_fine_tuned() {
     let (train, test) = (glyphs::generate(1, 4000), glyphs::generate(2, 500));
     let network = zoo::build("lenet", train.shape, train.classes, 1).unwrap();
     let model = Model::new(&network).unwrap();
-    let schedule = Schedule { epochs: 3.0, batch: 32, rate: 1.5e-3, seed: 1 };
+    let schedule = Schedule { batch: 32, rate: 1.5e-3, ..Schedule::adam(3.0, 1) };
     fit::fit(&model, None, &train, &schedule, &mut |_| ControlFlow::Continue(())).unwrap();
     let float = 100.0 * fit::accuracy(&model, &test).unwrap();
     assert!(float > 80.0, "the network learned: {float}");

@@ -1,7 +1,7 @@
 //! Recorded accuracy: a table of plans and what each scored, so that searchers race without training anything.
 //!
 //! A table is a CSV file of one plan a row, weight bits then top-1 in percent, under a header such as
-//! `b1,b2,b3,b4,top1`. What its rows do not say, the float accuracy and the layers' sizes, stands in a sidecar: a JSON
+//! `b1,b2,b3,b4,top1`; a column `deviation` after it holds the deviation of that between trainings. What its rows do not say, the float accuracy and the layers' sizes, stands in a sidecar: a JSON
 //! file `<stem>.json` or `table.json` next to it ([`Sidecar`]), or one of those this crate carries for the tables of
 //! ReLeQ's authors (`lenet`, `cifar`, `svhn`, `vgg11`).
 
@@ -22,6 +22,7 @@ use crate::space::Space;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     accuracies: BTreeMap<BitPlan, f64>,
+    deviations: BTreeMap<BitPlan, f64>,
     space: Space,
 }
 
@@ -135,16 +136,48 @@ impl Table {
         let mut lines = text.lines().zip(1..).map(|(line, number)| (line.trim(), number));
         let header = lines.next().map_or("", |(line, _)| line);
         let named = columns(header)?;
-        let mut accuracies = BTreeMap::new();
+        let deviated = header.rsplit(',').next().is_some_and(|last| last.trim() == DEVIATION);
+        let (mut accuracies, mut deviations) = (BTreeMap::new(), BTreeMap::new());
         for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
-            let (plan, accuracy) = row(line, number, named)?;
+            let (plan, accuracy, deviation) = row(line, number, named, deviated)?;
             if accuracies.contains_key(&plan) {
                 return Err(TableError::Repeated { line: number, plan });
             }
+            deviations.extend(deviation.map(|deviation| (plan.clone(), deviation)));
             accuracies.insert(plan, accuracy);
         }
-        let space = spanned(&accuracies, named - 1).ok_or(TableError::Empty)?;
-        Ok(Self { accuracies, space })
+        let layers = named - 1 - usize::from(deviated);
+        let space = spanned(&accuracies, layers).ok_or(TableError::Empty)?;
+        Ok(Self { accuracies, deviations, space })
+    }
+
+    /// A table of plans with the mean and the deviation of their accuracies, both 0 to 1; none without a row.
+    pub fn new(rows: impl IntoIterator<Item = (BitPlan, f64, f64)>) -> Option<Self> {
+        let (mut accuracies, mut deviations) = (BTreeMap::new(), BTreeMap::new());
+        for (plan, accuracy, deviation) in rows {
+            accuracies.insert(plan.clone(), accuracy);
+            deviations.insert(plan, deviation);
+        }
+        let layers = accuracies.keys().next()?.layers().len();
+        Some(Self { space: spanned(&accuracies, layers)?, accuracies, deviations })
+    }
+
+    /// The table as [`parse`](Self::parse) reads it, in percent to three places.
+    pub fn to_csv(&self) -> String {
+        let columns = (1..=self.space.layers()).map(|layer| format!("b{layer},")).collect::<String>();
+        let deviated = !self.deviations.is_empty();
+        let header = format!("{columns}top1{}\n", if deviated { format!(",{DEVIATION}") } else { String::new() });
+        let row = |(plan, accuracy): (&BitPlan, &f64)| {
+            let deviation =
+                self.deviations.get(plan).map_or(String::new(), |deviation| format!(",{:.3}", 100.0 * deviation));
+            format!("{plan},{:.3}{deviation}\n", 100.0 * accuracy)
+        };
+        header + &self.accuracies.iter().map(row).collect::<String>()
+    }
+
+    /// Deviation of a plan's accuracy between trainings, 0 to 1, where the table has it.
+    pub fn deviation(&self, plan: &BitPlan) -> Option<f64> {
+        self.deviations.get(plan).copied()
     }
 
     /// The space its rows span: for each layer, the widths that occur.
@@ -183,22 +216,30 @@ impl Evaluator for &Table {
 fn columns(header: &str) -> Result<usize, TableError> {
     let fields: Vec<&str> = header.split(',').map(str::trim).collect();
     let numbers = fields.iter().any(|field| field.parse::<f64>().is_ok() || field.is_empty());
-    if fields.len() < 2 || numbers { Err(TableError::Header(header.to_owned())) } else { Ok(fields.len()) }
+    let least = if fields.last() == Some(&DEVIATION) { 3 } else { 2 };
+    if fields.len() < least || numbers { Err(TableError::Header(header.to_owned())) } else { Ok(fields.len()) }
 }
 
-fn row(text: &str, line: usize, named: usize) -> Result<(BitPlan, f64), TableError> {
+/// Name of the column that may follow the accuracy.
+const DEVIATION: &str = "deviation";
+
+/// A plan, its accuracy and, where there is such a column, the deviation of that.
+fn row(text: &str, line: usize, named: usize, deviated: bool) -> Result<(BitPlan, f64, Option<f64>), TableError> {
     let fields: Vec<&str> = text.split(',').map(str::trim).collect();
     if fields.len() != named {
         return Err(TableError::Fields { line, found: fields.len(), named });
     }
-    let (bits, top1) = fields.split_at(named - 1);
+    let (bits, numbers) = fields.split_at(named - 1 - usize::from(deviated));
     let layers = bits.iter().map(|field| layer(field, line)).collect::<Result<_, _>>()?;
-    let bad = || TableError::Accuracy { line, field: top1[0].to_owned() };
-    let percent: f64 = top1[0].parse().map_err(|_| bad())?;
-    if !(0.0..=100.0).contains(&percent) {
-        return Err(bad());
-    }
-    Ok((BitPlan::from_checked(layers), percent / 100.0))
+    let accuracy = percent(numbers[0], line)?;
+    let deviation = numbers.get(1).map(|field| percent(field, line)).transpose()?;
+    Ok((BitPlan::from_checked(layers), accuracy, deviation))
+}
+
+/// A field of 0 to 100 as a share.
+fn percent(field: &str, line: usize) -> Result<f64, TableError> {
+    let percent = field.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.map(|percent: f64| percent / 100.0).ok_or_else(|| TableError::Accuracy { line, field: field.to_owned() })
 }
 
 fn layer(field: &str, line: usize) -> Result<LayerBits, TableError> {
@@ -289,6 +330,18 @@ pub(crate) mod tests {
         assert_eq!(parse("b1,top1\n2,NaN"), "line 2 has `NaN` for accuracy; write top-1 in percent, from 0 to 100");
         assert_eq!(parse("b1,top1\n2,50\n2,50"), "line 3 repeats plan 2; keep one row for each plan");
         assert_eq!(parse("b1,top1\n"), "the table has no row; add at least one plan and its accuracy below the header");
+    }
+
+    #[test]
+    fn a_table_with_deviations_comes_back() {
+        let plans = ["1,2", "2,2"].map(|plan| plan.parse::<BitPlan>().unwrap());
+        let rows = plans.iter().cloned().zip([0.9, 0.95]).map(|(plan, accuracy)| (plan, accuracy, 0.00125));
+        let table = Table::new(rows).unwrap();
+        assert_eq!(table.to_csv(), "b1,b2,top1,deviation\n1,2,90.000,0.125\n2,2,95.000,0.125\n");
+        let read = Table::parse(&table.to_csv()).unwrap();
+        assert_eq!((read.space(), read.deviation(&plans[0])), (table.space(), Some(0.00125)));
+        assert_eq!(Table::parse("b1,top1\n2,50").unwrap().deviation(&"2".parse().unwrap()), None);
+        assert!(matches!(Table::parse("b1,deviation\n2,50"), Err(TableError::Header(_))));
     }
 
     #[test]

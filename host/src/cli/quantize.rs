@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// Fine-tune on labels alone, not guided by the float network's logits
     #[arg(long)]
     no_distill: bool,
+    /// Take layers below 3 bits there step by step, an equal share of the passes at each width on the way
+    #[arg(long)]
+    progressive: bool,
     /// The one seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -181,9 +184,10 @@ fn fine_tuned(
             Range::Percentile => Calibration::Percentile,
             Range::Mse => Calibration::MeanSquare,
         },
-        calibration_images: 512,
-        schedule: Schedule { epochs: arguments.epochs, batch: 64, rate: arguments.rate, seed: arguments.seed },
+        schedule: Schedule { rate: arguments.rate, ..Schedule::adam(arguments.epochs, arguments.seed) },
         distill: !arguments.no_distill,
+        progressive: arguments.progressive,
+        ..Recipe::learned(arguments.epochs, arguments.seed)
     };
     let interrupt = Interrupt::watch();
     let mut progress = Progress::new("fine-tuning");

@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     check_writable(&arguments.output)?;
     let model = Model::new(&network)?;
     let schedule =
-        Schedule { epochs: arguments.epochs, batch: arguments.batch, rate: arguments.rate, seed: arguments.seed };
+        Schedule { batch: arguments.batch, rate: arguments.rate, ..Schedule::adam(arguments.epochs, arguments.seed) };
     let started = Instant::now();
     let interrupt = Interrupt::watch();
     let mut progress = Progress::new("training");

@@ -1,13 +1,17 @@
 //! Fine-tunes plans and measures them, each once: every measurement is a line of the log before it is an answer.
 //!
 //! Each starts from the float checkpoint and draws from one seed, so equal plans measure equally, and a search that was
-//! killed finds what it knew. A failed training raises; nothing stale is ever used in its place.
+//! killed finds what it knew. A failed training raises; nothing stale is ever used in its place. Actors measure several
+//! plans side by side, with one math thread each; the training ops give the same bits on any number of threads.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use rayon::ThreadPoolBuilder;
 use releq_search::plan::BitPlan;
 use releq_search::record::{Log, RecordError};
 use serde::{Deserialize, Serialize};
@@ -29,6 +33,8 @@ pub enum Stage {
     Search,
     /// One of the best, fine-tuned longer before one is chosen.
     Rerank,
+    /// One of all.
+    Census,
 }
 
 /// One plan, fine-tuned and measured on the validation images.
@@ -63,6 +69,9 @@ pub enum BenchError {
         /// Why.
         error: Box<QuantizeError>,
     },
+    /// No thread could be had.
+    #[error("an actor could not start: {0}; ask for fewer with --actors")]
+    Actor(#[from] rayon::ThreadPoolBuildError),
     /// The user asked to stop.
     #[error("the search was interrupted; nothing is lost: run the same command to go on")]
     Interrupted,
@@ -90,11 +99,12 @@ pub struct Bench<'a> {
     key: String,
     known: BTreeMap<(BitPlan, usize), Measurement>,
     log: Log,
-    stop: &'a dyn Fn() -> bool,
+    actors: usize,
+    stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<'a> Bench<'a> {
-    /// A bench that logs to `log`, and knows what is already there under the same key.
+    /// A bench of `actors` that logs to `log`, and knows what is already there under the same key.
     ///
     /// # Errors
     /// A log that cannot be read, or a network that does not run.
@@ -103,7 +113,8 @@ impl<'a> Bench<'a> {
         split: &'a Split,
         recipe: Recipe,
         log: &Path,
-        stop: &'a dyn Fn() -> bool,
+        actors: usize,
+        stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
         let model = Model::new(network)?;
         let teacher = Teacher::of(&model, &split.tune)?;
@@ -122,6 +133,7 @@ impl<'a> Bench<'a> {
             key,
             known,
             log,
+            actors: actors.max(1),
             stop,
         })
     }
@@ -136,13 +148,71 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// [`BenchError`]; nothing is then recorded.
     pub fn measure(&mut self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
-        if let Some(known) = self.known.get(&(plan.clone(), images)) {
-            return Ok(known.clone());
+        Ok(self.measure_all(stage, std::slice::from_ref(plan), images)?.swap_remove(0))
+    }
+
+    /// As [`measure`](Self::measure) of each of `plans`, by as many actors as there are.
+    ///
+    /// # Errors
+    /// [`BenchError`] of the first plan in order that fails; those before it are recorded.
+    pub fn measure_all(
+        &mut self,
+        stage: Stage,
+        plans: &[BitPlan],
+        images: usize,
+    ) -> Result<Vec<Measurement>, BenchError> {
+        let mut new: Vec<&BitPlan> = Vec::new();
+        for plan in plans {
+            if !self.known.contains_key(&(plan.clone(), images)) && !new.contains(&plan) {
+                new.push(plan);
+            }
         }
+        for plans in new.chunks(self.actors) {
+            for measurement in self.side_by_side(plans, |plan| self.measured_now(stage, plan, images))? {
+                let measurement = measurement?;
+                self.log.append(&measurement)?;
+                self.known.insert((measurement.plan.clone(), images), measurement);
+            }
+        }
+        Ok(plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect())
+    }
+
+    /// Does `work` for each of `plans`, as many at once as there are actors, and gives the answers in their order.
+    ///
+    /// # Errors
+    /// [`BenchError::Actor`].
+    pub fn side_by_side<T: Send>(
+        &self,
+        plans: &[&BitPlan],
+        work: impl Fn(&BitPlan) -> T + Sync,
+    ) -> Result<Vec<T>, BenchError> {
+        if self.actors == 1 || plans.len() <= 1 {
+            return Ok(plans.iter().map(|plan| work(plan)).collect());
+        }
+        let pools = (0..self.actors.min(plans.len())).map(|_| ThreadPoolBuilder::new().num_threads(1).build());
+        let pools = pools.collect::<Result<Vec<_>, _>>()?;
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let act = || {
+            while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)).map(|plan| (plan, work(plan))) {
+                done.lock().unwrap_or_else(PoisonError::into_inner).push(plan);
+            }
+        };
+        std::thread::scope(|scope| pools.iter().for_each(|pool| drop(scope.spawn(|| pool.install(act)))));
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(plan, _)| plans.iter().position(|other| other == *plan));
+        Ok(done.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// How many plans are measured at once.
+    pub fn actors(&self) -> usize {
+        self.actors
+    }
+
+    fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
         let quantized = self.tuned(plan, images)?;
         let logits = fit::logits(&Model::from_quantized(&quantized)?, &self.split.validation)?;
-        let measurement = Measurement {
+        Ok(Measurement {
             key: self.key.clone(),
             stage,
             plan: plan.clone(),
@@ -150,10 +220,7 @@ impl<'a> Bench<'a> {
             divergence: divergence(&self.float, &logits),
             accuracy: accuracy(&logits, &self.split.validation.labels),
             seconds: started.elapsed().as_secs_f64(),
-        };
-        self.log.append(&measurement)?;
-        self.known.insert((plan.clone(), images), measurement.clone());
-        Ok(measurement)
+        })
     }
 
     /// `plan`, fine-tuned from the float checkpoint on `images` images.
@@ -163,12 +230,22 @@ impl<'a> Bench<'a> {
     pub fn tuned(&self, plan: &BitPlan, images: usize) -> Result<QuantizedNetwork, BenchError> {
         let mut recipe = self.recipe.clone();
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
-        let mut watch = |_| if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let tuned = quantize_with(self.network, plan, &self.split.tune, Some(&self.teacher), &recipe, &mut watch);
+        let teacher = Some(&self.teacher);
+        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
         })
+    }
+
+    /// What a training loop should do next: stop, once the user asked for it.
+    pub fn go_on(&self) -> ControlFlow<()> {
+        if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Names what measurements depend on beside the plan and the number of images.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The teacher's answers to the tuning images.

@@ -5,7 +5,12 @@
 //! `loss = scale · divergence^exponent` turns it into points, with scale and exponent from anchors: uniform plans
 //! fine-tuned both short and long.
 
+use releq_search::plan::BitPlan;
+use releq_search::space::Space;
 use serde::{Deserialize, Serialize};
+
+use super::SearchError;
+use super::bench::{Bench, Stage};
 
 /// One plan: its divergence after one fine-tune, and what a long one leaves of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,9 +54,55 @@ impl Forecast {
     }
 }
 
+/// Widest uniform plan that anchors the forecast; wider ones lose nothing that could be measured.
+const ANCHOR_BITS: u8 = 4;
+
+/// Uniform plans of the few widths at which something is lost, as far as the space has them.
+pub fn anchor_plans(space: &Space) -> Vec<BitPlan> {
+    let uniform = (1..=ANCHOR_BITS).filter_map(|bits| BitPlan::uniform(bits, space.layers()).ok());
+    let plans: Vec<BitPlan> = uniform.filter(|plan| space.contains(plan)).collect();
+    if plans.is_empty() { vec![space.slimmest(), space.widest()] } else { plans }
+}
+
+/// The laws from divergence to final loss, after a short and after a long fine-tune.
+#[derive(Clone, Copy, Debug)]
+pub struct Laws {
+    /// After a short one.
+    pub short: Forecast,
+    /// After a long one.
+    pub long: Forecast,
+}
+
+impl Laws {
+    /// From `plans` fine-tuned on `short` and on `long` images.
+    ///
+    /// # Errors
+    /// As the bench's.
+    pub fn measure(bench: &mut Bench<'_>, plans: &[BitPlan], short: usize, long: usize) -> Result<Self, SearchError> {
+        let quick = bench.measure_all(Stage::Anchor, plans, short)?;
+        let patient = bench.measure_all(Stage::Anchor, plans, long)?;
+        let anchors = |measured: &[super::bench::Measurement]| -> Vec<Anchor> {
+            let losses = patient.iter().map(|patient| bench.float_accuracy - patient.accuracy);
+            measured.iter().zip(losses).map(|(one, loss)| Anchor { divergence: one.divergence, loss }).collect()
+        };
+        let resolution = 0.5 / bench.split.validation.len().max(1) as f64;
+        let fit = |measured| Forecast::fit(&anchors(measured), resolution);
+        Ok(Self { short: fit(&quick), long: fit(&patient) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn anchors_are_plans_of_the_space() {
+        let space = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
+        let plans: Vec<String> = anchor_plans(&space).iter().map(BitPlan::to_string).collect();
+        assert_eq!(plans, ["2,2,2,2", "3,3,3,3", "4,4,4,4"]);
+        let pinned = space.ends_pinned().unwrap();
+        assert_eq!(anchor_plans(&pinned), [pinned.slimmest(), pinned.widest()]);
+    }
 
     #[test]
     fn a_power_law_is_found_again() {

@@ -1,15 +1,25 @@
 //! Live search: a trained network and a dataset become the cheapest plan whose predicted final loss is allowed, and
 //! then its fine-tuned network.
 //!
-//! [`split`] says which images tune, validate and test; [`mod@bench`] fine-tunes plans and measures them on the validation
-//! images, each once, in a log that a killed search resumes from; [`forecast`] predicts the loss after a long fine-tune
-//! from the divergence after a short one; [`hunt`] spends the budget, re-ranks the best plans longer, fine-tunes the
-//! chosen one and takes the test set once.
+//! [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
+//! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
+//! predicts the loss after a long fine-tune from the divergence after a short one; [`hunt`] spends the budget, re-ranks
+//! the best plans longer, fine-tunes the chosen one, as often as the [`attempts`] so far make it worth while, and takes
+//! the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
+//! the same cost beside the chosen one. [`census`] measures every plan instead.
 
+pub mod attempts;
 pub mod bench;
+pub mod census;
+pub mod comparison;
 pub mod forecast;
 pub mod hunt;
+pub mod preset;
+pub mod shelf;
 pub mod split;
+pub mod verdict;
+
+use std::path::PathBuf;
 
 use releq_search::network::{LayerFeatures, Network as Features, NetworkError};
 
@@ -35,6 +45,17 @@ pub enum SearchError {
     /// The image of the chosen plan does not run here.
     #[error("the image of the chosen plan does not run here: {0}; search a network with fewer layers")]
     Engine(#[from] releq_device::OpenError),
+    /// The run's directory is of no use.
+    #[error("cannot keep {}: {cause}; what was measured is in the log; free some space and run the same command", path.display())]
+    Shelf {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A fine-tuned float network could not be kept.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
     /// Candle failed.
     #[error("the search failed in training: {0}; run the same command to go on from its log")]
     Candle(#[from] candle_core::Error),

@@ -126,18 +126,31 @@ fn taps(window: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
 /// `columns[(c, ky, kx), (y, x)]` of one image.
 fn im2col(window: &Window, sizes: &Sizes, image: &[f32], columns: &mut [f32]) {
     let stride = window.stride[1];
-    columns.fill(0.0);
+    // Without padding, every column is written.
+    if window.padding != [0; 4] {
+        columns.fill(0.0);
+    }
     let mut rows = columns.chunks_exact_mut(sizes.pixels());
     for plane in image.chunks_exact(sizes.plane()) {
         for ((ky, kx), row) in taps(window).zip(&mut rows) {
             rows_under(window, sizes, ky, kx, |output, input, count| {
                 let to = &mut row[output..output + count];
                 match stride {
-                    1 => to.copy_from_slice(&plane[input..input + count]),
+                    1 => copy_row(to, &plane[input..input + count]),
                     _ => to.iter_mut().zip(plane[input..].iter().step_by(stride)).for_each(|(to, from)| *to = *from),
                 }
             });
         }
+    }
+}
+
+/// Copies a row of pixels: rows are short, and a call of `memcpy` for each takes longer than the copy.
+#[inline]
+fn copy_row(to: &mut [f32], from: &[f32]) {
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    for index in 0..to_rest.len().min(from_rest.len()) {
+        to_rest[index] = from_rest[index];
     }
 }
 
@@ -149,7 +162,10 @@ fn col2im(window: &Window, sizes: &Sizes, columns: &[f32], image: &mut [f32]) {
         for ((ky, kx), row) in taps(window).zip(&mut rows) {
             rows_under(window, sizes, ky, kx, |output, input, count| {
                 let from = &row[output..output + count];
-                plane[input..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += *from);
+                match stride {
+                    1 => plane[input..input + count].iter_mut().zip(from).for_each(|(to, from)| *to += *from),
+                    _ => plane[input..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += *from),
+                }
             });
         }
     }

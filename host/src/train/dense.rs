@@ -7,7 +7,7 @@ use super::product::{Form, product};
 use super::storage::{floats, tensor_floats};
 
 /// Rows of a result that one task computes.
-const ROWS: usize = 16;
+const ROWS: usize = 32;
 
 /// `y = x · wᵀ + b`: `x` `[n, k]`, weights `[o, k]`, bias `[o]`.
 #[derive(Clone, Debug)]

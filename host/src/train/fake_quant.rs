@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 
-use super::storage::{floats, tensor_floats};
+use super::storage::{floats, tensor_floats, with_floats};
 use crate::quantized::{ActivationQuant, WeightQuant};
 
 /// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`.
@@ -59,8 +59,18 @@ impl CustomOp2 for FakeQuantWeight {
     }
 
     fn bwd(&self, w: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (weights, scales, mut dw) = (tensor_floats(w)?, tensor_floats(s)?, tensor_floats(gradient)?);
-        let rounder = self.quant(&scales).rounder();
+        let (scales, mut dw) = (tensor_floats(s)?, tensor_floats(gradient)?);
+        let ds = with_floats(w, |weights| self.gradients(weights, &scales, &mut dw))?;
+        let dw = Tensor::from_vec(dw, w.shape(), w.device())?;
+        let ds = if self.learn { Some(Tensor::from_vec(ds, s.shape(), s.device())?) } else { None };
+        Ok((Some(dw), ds))
+    }
+}
+
+impl FakeQuantWeight {
+    /// Stops the gradient of weights that were clamped, and gives that of each scale.
+    fn gradients(&self, weights: &[f32], scales: &[f32], dw: &mut [f32]) -> Vec<f32> {
+        let rounder = self.quant(scales).rounder();
         let (smallest, largest) = rounder.limits();
         let (smallest, largest) = (smallest as f32, largest as f32);
         let row = (weights.len() / scales.len().max(1)).max(1);
@@ -71,19 +81,13 @@ impl CustomOp2 for FakeQuantWeight {
             let mut sum = 0f32;
             for (dw, &weight) in dw.iter_mut().zip(weights) {
                 let ratio = weight / scales[channel];
-                let integer = rounder.integer(ratio) as f32;
-                if (smallest..=largest).contains(&ratio) {
-                    sum += *dw * (integer - ratio);
-                } else {
-                    sum += *dw * integer;
-                    *dw = 0.0;
-                }
+                let inside = ratio >= smallest && ratio <= largest;
+                sum += *dw * (rounder.integer(ratio) as f32 - if inside { ratio } else { 0.0 });
+                *dw = if inside { *dw } else { 0.0 };
             }
             *ds = sum * damping;
         });
-        let dw = Tensor::from_vec(dw, w.shape(), w.device())?;
-        let ds = if self.learn { Some(Tensor::from_vec(ds, s.shape(), s.device())?) } else { None };
-        Ok((Some(dw), ds))
+        ds
     }
 }
 
@@ -140,33 +144,50 @@ impl CustomOp2 for FakeQuantActivation {
     }
 
     fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (inputs, scale, mut dx) = (tensor_floats(x)?, tensor_floats(s)?, tensor_floats(gradient)?);
+        let (scale, mut dx) = (tensor_floats(s)?, tensor_floats(gradient)?);
         let quant = self.quant(&scale)?;
+        let sum =
+            with_floats(
+                x,
+                |x| if self.learn { self.learn_scale(&quant, x, &mut dx) } else { mask(&quant, x, &mut dx) },
+            )?;
+        let damping = 1.0 / (dx.len() as f32 * f32::from(self.bits.max_code())).sqrt();
+        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+        let ds = sum.map(|sum| Tensor::from_vec(vec![sum * damping], s.shape(), s.device()));
+        Ok((Some(dx), ds.transpose()?))
+    }
+}
+
+impl FakeQuantActivation {
+    /// As [`mask`], and the sum over elements of gradient times the code's derivative in the scale.
+    fn learn_scale(&self, quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
         let (low, high) = (quant.real(0), quant.real(self.bits.max_code()));
         let zero = f32::from(self.zero_point);
-        let partial: Vec<f32> = dx
-            .par_chunks_mut(CHUNK)
-            .zip(inputs.par_chunks(CHUNK))
-            .map(|(dx, inputs)| {
-                let mut sum = 0f32;
-                for (dx, &x) in dx.iter_mut().zip(inputs) {
-                    let steps = f32::from(quant.code(x)) - zero;
-                    if (low..=high).contains(&x) {
-                        sum += *dx * (steps - x / quant.scale);
-                    } else {
-                        sum += *dx * steps;
-                        *dx = 0.0;
-                    }
+        let chunks = dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(|(dx, x)| {
+            let mut sum = 0f32;
+            for (dx, &x) in dx.iter_mut().zip(x) {
+                let steps = f32::from(quant.code(x)) - zero;
+                if (low..=high).contains(&x) {
+                    sum += *dx * (steps - x / quant.scale);
+                } else {
+                    sum += *dx * steps;
+                    *dx = 0.0;
                 }
-                sum
-            })
-            .collect();
-        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-        if !self.learn {
-            return Ok((Some(dx), None));
-        }
-        let damping = 1.0 / (inputs.len() as f32 * f32::from(self.bits.max_code())).sqrt();
-        let ds = vec![partial.iter().sum::<f32>() * damping];
-        Ok((Some(dx), Some(Tensor::from_vec(ds, s.shape(), s.device())?)))
+            }
+            sum
+        });
+        let partial: Vec<f32> = chunks.collect();
+        Some(partial.iter().sum())
     }
+}
+
+/// Stops the gradient of what was clamped; no scale learns from it.
+fn mask(quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
+    let (low, high) = (quant.real(0), quant.real(quant.bits.max_code()));
+    dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(dx, x)| {
+        for (dx, &x) in dx.iter_mut().zip(x) {
+            *dx = if x >= low && x <= high { *dx } else { 0.0 };
+        }
+    });
+    None
 }

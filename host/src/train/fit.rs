@@ -1,13 +1,15 @@
-//! The training loop: shuffled batches, cross entropy with optional distillation, Adam on a cosine to zero.
+//! The training loop: shuffled batches, cross entropy with optional distillation, and a descent.
 
 use std::ops::ControlFlow;
 
+use candle_core::backprop::GradStore;
 use candle_core::{D, Device, Result, Tensor};
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
 use super::adam::Adam;
 use super::model::Model;
+use super::momentum::Momentum;
 use crate::data::Dataset;
 
 /// How to train.
@@ -17,10 +19,28 @@ pub struct Schedule {
     pub epochs: f64,
     /// Images a step.
     pub batch: usize,
-    /// Learning rate at the start; falls to zero along a half cosine.
+    /// Learning rate at the start.
     pub rate: f64,
+    /// How gradients become steps.
+    pub descent: Descent,
     /// The one seed of everything random.
     pub seed: u64,
+}
+
+impl Schedule {
+    /// Adam from a rate of 1e-3 at 64 images a step.
+    pub fn adam(epochs: f64, seed: u64) -> Self {
+        Self { epochs, batch: 64, rate: 1e-3, descent: Descent::Adam, seed }
+    }
+}
+
+/// How gradients become steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descent {
+    /// Adam, its rate falling to zero along a half cosine.
+    Adam,
+    /// Gradient descent with momentum 0.9 and weight decay 1e-4 at a constant rate, as ReLeQ's authors retrain.
+    Momentum,
 }
 
 /// What a step taught.
@@ -104,7 +124,16 @@ pub fn fit(
     }
     let batch = schedule.batch.clamp(1, data.len());
     let steps = ((schedule.epochs * data.len() as f64) / batch as f64).round() as usize;
-    let mut adam = Adam::new(model.variables());
+    let mut descent: Box<dyn FnMut(usize, &GradStore) -> Result<()>> = match schedule.descent {
+        Descent::Adam => {
+            let mut adam = Adam::new(model.variables());
+            Box::new(move |step, gradients| adam.step(gradients, (schedule.rate * cosine(step, steps)) as f32))
+        }
+        Descent::Momentum => {
+            let mut momentum = Momentum::new(model.variables());
+            Box::new(move |_, gradients| momentum.step(gradients, schedule.rate as f32))
+        }
+    };
     let mut order = Shuffled::new(data.len(), schedule.seed);
     for step in 0..steps {
         let indices = order.take(batch);
@@ -113,13 +142,17 @@ pub fn fit(
         if !value.is_finite() {
             return Err(FitError::Diverged { step, loss: value });
         }
-        let rate = schedule.rate * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos());
-        adam.step(&loss.backward()?, rate as f32)?;
+        descent(step, &loss.backward()?)?;
         if watch(Progress { step: step + 1, steps, loss: value }).is_break() {
             return Err(FitError::Interrupted);
         }
     }
     Ok(())
+}
+
+/// From 1 at step 0 towards 0 at the last.
+fn cosine(step: usize, steps: usize) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos())
 }
 
 fn loss(model: &Model, teacher: Option<&Teacher>, data: &Dataset, indices: &[usize]) -> Result<Tensor> {

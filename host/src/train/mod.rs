@@ -14,6 +14,7 @@ pub mod fit;
 pub mod fold;
 pub mod interrupt;
 pub mod model;
+pub mod momentum;
 pub mod pool;
 mod product;
 pub mod quantize;

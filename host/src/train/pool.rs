@@ -8,7 +8,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::storage::{floats, tensor_floats};
+use super::storage::{floats, tensor_floats, with_floats};
 use crate::network::Window;
 
 /// What a window is reduced to.
@@ -73,6 +73,11 @@ impl Pool {
         }
     }
 
+    /// Whether windows of 2×2 lie side by side, as in most networks.
+    fn halves(&self) -> bool {
+        self.window == Window { kernel: [2; 2], stride: [2; 2], padding: [0; 4] }
+    }
+
     /// The share of each output's gradient that every tap of its window gets, for means.
     fn share(&self) -> f32 {
         1.0 / (self.window.kernel[0] * self.window.kernel[1]) as f32
@@ -84,6 +89,35 @@ fn largest(plane: &[f32], width: usize, rows: Range<usize>, columns: Range<usize
     let first = plane[rows.start * width + columns.start];
     let row = |y: usize| &plane[y * width + columns.start..y * width + columns.end];
     rows.flat_map(row).fold(first, |best, &x| if x > best { x } else { best })
+}
+
+/// The largest element of every 2×2 window.
+fn halved(plane: &[f32], width: usize, y: &mut [f32], columns: usize) {
+    for (pair, y) in plane.chunks(2 * width).zip(y.chunks_exact_mut(columns)) {
+        let (above, below) = pair.split_at(width);
+        let windows = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
+        for (y, ([a, b], [c, d])) in y.iter_mut().zip(windows) {
+            let larger = |best: f32, x: f32| if x > best { x } else { best };
+            *y = larger(larger(larger(*a, *b), *c), *d);
+        }
+    }
+}
+
+/// Gives each gradient to the first largest element of its 2×2 window.
+fn spread(plane: &[f32], width: usize, dx: &mut [f32], gradient: &[f32], columns: usize) {
+    let rows = plane.chunks(2 * width).zip(dx.chunks_mut(2 * width));
+    for ((pair, dx), gradient) in rows.zip(gradient.chunks_exact(columns)) {
+        let ((above, below), (up, down)) = (pair.split_at(width), dx.split_at_mut(width));
+        let windows = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
+        let slopes = up.as_chunks_mut::<2>().0.iter_mut().zip(down.as_chunks_mut::<2>().0);
+        for (((&[a, b], &[c, d]), (up, down)), gradient) in windows.zip(slopes).zip(gradient) {
+            let (top, bottom) = (if b > a { b } else { a }, if d > c { d } else { c });
+            let to = |wins: bool| if wins { *gradient } else { 0.0 };
+            let above = !(bottom > top);
+            *up = [to(above && !(b > a)), to(above && b > a)];
+            *down = [to(!above && !(d > c)), to(!above && d > c)];
+        }
+    }
 }
 
 /// Index of the first largest element under a window, which meets the input since padding is less than the kernel.
@@ -109,6 +143,9 @@ impl CustomOp1 for Pool {
         let x = floats(x, layout)?;
         let mut y = vec![0f32; n * c * rows * columns];
         y.par_chunks_exact_mut(rows * columns).zip(x.par_chunks_exact(h * w)).for_each(|(y, plane)| {
+            if self.halves() && self.reduce == Reduce::Max {
+                return halved(plane, w, y, columns);
+            }
             self.windows([h, w], [rows, columns], |index, under, across| {
                 y[index] = match self.reduce {
                     Reduce::Max => largest(plane, w, under, across),
@@ -124,18 +161,23 @@ impl CustomOp1 for Pool {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let ([_, _, h, w], [rows, columns]) = self.sizes(x.dims())?;
-        let (inputs, gradients) = (tensor_floats(x)?, tensor_floats(gradient)?);
-        let mut dx = vec![0f32; inputs.len()];
-        let planes = dx.par_chunks_exact_mut(h * w).zip(inputs.par_chunks_exact(h * w));
-        planes.zip(gradients.par_chunks_exact(rows * columns)).for_each(|((dx, plane), gradient)| {
-            self.windows([h, w], [rows, columns], |index, under, across| match self.reduce {
-                Reduce::Max => dx[first_largest(plane, w, under, across)] += gradient[index],
-                Reduce::Mean => under.for_each(|y| {
-                    let row = &mut dx[y * w + across.start..y * w + across.end];
-                    row.iter_mut().for_each(|dx| *dx += gradient[index] * self.share());
-                }),
+        let gradients = tensor_floats(gradient)?;
+        let mut dx = vec![0f32; x.elem_count()];
+        with_floats(x, |inputs| {
+            let planes = dx.par_chunks_exact_mut(h * w).zip(inputs.par_chunks_exact(h * w));
+            planes.zip(gradients.par_chunks_exact(rows * columns)).for_each(|((dx, plane), gradient)| {
+                if self.halves() && self.reduce == Reduce::Max {
+                    return spread(plane, w, dx, gradient, columns);
+                }
+                self.windows([h, w], [rows, columns], |index, under, across| match self.reduce {
+                    Reduce::Max => dx[first_largest(plane, w, under, across)] += gradient[index],
+                    Reduce::Mean => under.for_each(|y| {
+                        let row = &mut dx[y * w + across.start..y * w + across.end];
+                        row.iter_mut().for_each(|dx| *dx += gradient[index] * self.share());
+                    }),
+                });
             });
-        });
+        })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }

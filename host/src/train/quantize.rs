@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Var};
 use releq_format::bits::{BitWidth, Levels};
-use releq_search::plan::BitPlan;
+use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
-use super::fit::{FitError, Progress, Schedule, Teacher, fit};
+use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use crate::data::Dataset;
@@ -42,6 +42,29 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// Whether the float network's logits guide the fine-tuning.
     pub distill: bool,
+    /// Whether layers below 3 bits get there step by step, a share of the fine-tuning at each width on the way.
+    pub progressive: bool,
+}
+
+impl Recipe {
+    /// releq's own: learned scales, guided by the float network's answers.
+    pub fn learned(epochs: f64, seed: u64) -> Self {
+        Self {
+            method: Method::Learned,
+            calibration: Calibration::Percentile,
+            calibration_images: 512,
+            schedule: Schedule::adam(epochs, seed),
+            distill: true,
+            progressive: false,
+        }
+    }
+
+    /// What the scripts of ReLeQ's authors do to LeNet and ResNet-20 (`Method::Dorefa`) or to the others
+    /// (`Method::Wrpn`), at their batch of 256; biases and activations apart, which they leave in floats.
+    pub fn authors(method: Method, epochs: f64, seed: u64) -> Self {
+        let schedule = Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, seed };
+        Self { method, schedule, distill: false, ..Self::learned(epochs, seed) }
+    }
 }
 
 /// Why a network cannot be quantized.
@@ -108,14 +131,51 @@ pub fn quantize_with(
     let mut network = fold(network)?;
     fuse::hoist_relu(&mut network.graph);
     let blocks = fuse::blocks(&network.graph)?;
-    let float = Model::new(&network)?;
-    let quantizers = Quantizers {
-        weights: weight_states(&network, plan, recipe.method)?,
-        activations: activation_states(&network, &float, &blocks, plan, data, recipe)?,
+    let stages = stages(plan, recipe);
+    let teacher = teacher.filter(|_| recipe.distill);
+    let epochs = recipe.schedule.epochs / stages.len() as f64;
+    for (stage, plan) in (0..).zip(&stages[..stages.len() - 1]) {
+        let schedule = Schedule { epochs, seed: recipe.schedule.seed.wrapping_add(stage), ..recipe.schedule.clone() };
+        network = tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)?.network;
+    }
+    let schedule = Schedule { epochs, ..recipe.schedule.clone() };
+    tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)
+}
+
+/// Widths that a layer of fewer bits passes through on the way down.
+const STEPS: [u8; 3] = [4, 3, 2];
+
+/// The plans to fine-tune one after the other; the last is `plan` itself.
+fn stages(plan: &BitPlan, recipe: &Recipe) -> Vec<BitPlan> {
+    let narrowest = plan.weights().min().unwrap_or(8);
+    let lowered = recipe.progressive && recipe.schedule.epochs > 0.0 && narrowest < 3;
+    let steps = STEPS.iter().filter(|&&step| lowered && step > narrowest);
+    let wider = |&step: &u8| {
+        let layers = plan.layers().iter();
+        let layers = layers.map(|layer| LayerBits { weights: layer.weights.max(step), ..*layer });
+        BitPlan::new(layers.collect()).expect("widths of a plan and of `STEPS` are within 1..=8")
     };
-    let model = Model::with_quantizers(&network, quantizers)?;
+    steps.map(wider).chain([plan.clone()]).collect()
+}
+
+/// `network`, folded, quantized by `plan` and fine-tuned.
+fn tuned(
+    network: &Network,
+    blocks: &[Block],
+    plan: &BitPlan,
+    data: &Dataset,
+    teacher: Option<&Teacher>,
+    recipe: &Recipe,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<QuantizedNetwork, QuantizeError> {
+    let float = Model::new(network)?;
+    let quantizers = Quantizers {
+        weights: weight_states(network, plan, recipe.method)?,
+        activations: activation_states(network, &float, blocks, plan, data, recipe)?,
+    };
+    let model = Model::with_quantizers(network, quantizers)?;
     if recipe.schedule.epochs > 0.0 {
-        fit(&model, teacher.filter(|_| recipe.distill), data, &recipe.schedule, watch)?;
+        fit(&model, teacher, data, &recipe.schedule, watch)?;
     }
     Ok(model.quantized()?)
 }

@@ -1,0 +1,265 @@
+//! `releq search`: the cheapest bit-width for every layer that keeps the accuracy.
+
+mod census;
+mod report;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use releq_device::board::Board;
+use releq_search::reward::Reward;
+use releq_search::searcher::Searcher;
+use releq_search::space::Space;
+use releq_search::{learners, rivals};
+
+use super::{DataOption, Failure, Outcome, load_model, write_whole};
+use crate::data::{self, Source, Which};
+use crate::network::Network;
+use crate::search::SearchError;
+use crate::search::bench::Bench;
+use crate::search::hunt::{Aim, Request, Step, hunt};
+use crate::search::preset::{Preset, Published};
+use crate::search::shelf::Shelf;
+use crate::search::split::Split;
+use crate::target::fit::check_fit;
+use crate::terminal::{self, Progress};
+use crate::train::interrupt::Interrupt;
+use report::Report;
+
+/// Example: releq search lenet.onnx --data mnist --max-loss 0.3 -o runs/lenet
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  releq search lenet.onnx --data mnist --max-loss 0.3 -o runs/lenet")]
+pub(super) struct Arguments {
+    /// A model: .onnx, or .safetensors from `releq train` or `releq import`
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataOption,
+    /// Compare plans on the test images of this directory instead
+    #[arg(long, value_name = "DIR")]
+    val: Option<String>,
+    /// Also check that the image fits this board; exit code 1 if it does not
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
+    /// Weight bits to choose from: a range 2..8 or a list 2,3,4,8
+    #[arg(long, value_name = "A..B", default_value = "2..8", value_parser = widths)]
+    weights: Widths,
+    /// Keep the first and the last layer at their widest
+    #[arg(long)]
+    pin_ends: bool,
+    /// What is asked of a plan, and how plans are fine-tuned
+    #[arg(long, value_enum, default_value_t = Preset::Default)]
+    preset: Preset,
+    /// The quantizer of --preset paper
+    #[arg(long, value_enum, default_value_t = Published::Dorefa)]
+    quantizer: Published,
+    /// Who chooses which plans are evaluated; by default ppo-surrogate, or ppo with --preset paper
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Most distinct plans to evaluate, all-8 and probes included; every plan for --agent exhaustive
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
+    episodes: u64,
+    /// Plans to fine-tune side by side, each on one thread; which plans are tried depends on it
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    actors: u8,
+    /// Most top-1 points that may be lost against the float network
+    #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
+    max_loss: f64,
+    /// Images of fine-tuning for each evaluation
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    short: usize,
+    /// Images of fine-tuning for anchors and re-ranking
+    #[arg(long, value_name = "N", default_value_t = 16_000)]
+    long: usize,
+    /// Passes over the tuning images for the chosen plan; may be a fraction
+    #[arg(long, default_value_t = 1.0)]
+    epochs: f64,
+    /// Random plans of the chosen one's mean bits to fine-tune as long and judge beside it, and uniform ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    baselines: usize,
+    /// Only measure every plan under as many seeds, and write the table here; for --agent exhaustive
+    #[arg(long, value_name = "FILE.csv")]
+    table: Option<PathBuf>,
+    /// Trainings of each plan of a --table, with the seeds from --seed on
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=64))]
+    seeds: u64,
+    /// The one seed of everything random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Directory of the run: log, result and image; the same command resumes from it
+    #[arg(short, long, value_name = "RUN")]
+    output: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Widths that a layer may take.
+#[derive(Clone, Debug)]
+struct Widths(Vec<u8>);
+
+fn widths(text: &str) -> Result<Widths, String> {
+    let number = |part: &str| {
+        let bits = part.trim().parse::<u8>().ok().filter(|bits| releq_search::plan::BITS.contains(bits));
+        bits.ok_or_else(|| format!("`{part}` is not a bit-width; write a range like 2..8 or a list like 2,3,4,8"))
+    };
+    let widths: Vec<u8> = match text.split_once("..") {
+        Some((low, high)) => (number(low)?..=number(high.trim_start_matches('='))?).collect(),
+        None => text.split(',').map(number).collect::<Result<_, _>>()?,
+    };
+    if widths.is_empty() {
+        Err(format!("`{text}` holds no bit-width; write the smaller one first"))
+    } else {
+        Ok(Widths(widths))
+    }
+}
+
+/// What every kind of search starts from.
+struct Search<'a> {
+    arguments: &'a Arguments,
+    network: Network,
+    source: Source,
+    split: Split,
+    space: Space,
+    started: Instant,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let board = arguments.board.as_deref().map(super::run::board).transpose()?;
+    let mut searcher = searcher(arguments)?;
+    let search = Search::open(arguments)?;
+    let _lock = lock(&arguments.output)?;
+    match &arguments.table {
+        Some(table) => census::run(&search, searcher.name(), table),
+        None => search.run(searcher.as_mut(), board),
+    }
+}
+
+impl<'a> Search<'a> {
+    fn open(arguments: &'a Arguments) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let network = load_model(&arguments.model)?;
+        let source = arguments.data.locate()?;
+        let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+        super::quantize::check_images(&network, &test, source.name())?;
+        let own = arguments.val.as_deref().map(|spec| data::locate(Some(spec), None)?.load(Which::Test)).transpose()?;
+        let split = Split::new(train, test, network.graph.held_out, own);
+        let mut space = Space::same(&arguments.weights.0, network.graph.weighted().len())?;
+        if arguments.pin_ends {
+            space = space.ends_pinned()?;
+        }
+        Ok(Self { arguments, network, source, split, space, started })
+    }
+
+    /// The log of everything measured, which the same command goes on from.
+    fn log(&self) -> PathBuf {
+        self.arguments.output.join("measurements.jsonl")
+    }
+
+    fn bench(&self, seed: u64, stop: &'a (dyn Fn() -> bool + Sync)) -> Result<Bench<'_>, Failure> {
+        let Arguments { preset, quantizer, actors, .. } = *self.arguments;
+        let recipe = preset.recipe(quantizer, seed);
+        let bench = Bench::open(&self.network, &self.split, recipe, &self.log(), actors.into(), stop);
+        let bench = bench.map_err(SearchError::from).map_err(failure)?;
+        if bench.measured() > 0 {
+            let log = self.log();
+            terminal::say(&format!("note: going on from {} measurements in {}", bench.measured(), log.display()));
+        }
+        Ok(bench)
+    }
+
+    fn run(&self, searcher: &mut dyn Searcher, board: Option<&Board>) -> Outcome {
+        let run = &self.arguments.output;
+        let interrupt = Interrupt::watch();
+        let stop = move || interrupt.requested();
+        let mut bench = self.bench(self.arguments.seed, &stop)?;
+        let shelf = Shelf::open(run, bench.key()).map_err(failure)?;
+        let mut progress = Progress::new("searching");
+        let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
+        let episodes = run.join("episodes.jsonl");
+        let found = hunt(&mut bench, &shelf, searcher, &self.request(), &episodes, &mut watch);
+        progress.finish();
+        let found = found.map_err(failure)?;
+
+        let image = run.join("model.rlq");
+        write_whole(&image, &found.image)?;
+        let opened = super::open_image(&image, &found.image)?;
+        let report = Report::new(self, &bench, searcher.name(), &found, &opened, &image)?;
+        let result = serde_json::to_string_pretty(&report)? + "\n";
+        write_whole(&run.join("result.json"), result.as_bytes())?;
+        if !found.comparison.is_empty() {
+            let rows = serde_json::to_string_pretty(&found.comparison)? + "\n";
+            write_whole(&run.join("comparison.json"), rows.as_bytes())?;
+        }
+        if self.arguments.json {
+            super::print_json(&report)?
+        } else {
+            terminal::answer(&report.text())?
+        }
+        if let Some(board) = board {
+            check_fit(board, &opened).map_err(|error| Failure::with_code(1, error))?;
+        }
+        Ok(found.met)
+    }
+
+    fn request(&self) -> Request {
+        let arguments = self.arguments;
+        let everything = usize::try_from(self.space.count()).unwrap_or(usize::MAX);
+        let exhaustive = arguments.agent.as_deref() == Some(EXHAUSTIVE);
+        Request {
+            space: self.space.clone(),
+            aim: match arguments.preset {
+                Preset::Default => Aim::Loss,
+                Preset::Paper => Aim::Reward(Reward::paper()),
+            },
+            max_loss: arguments.max_loss / 100.0,
+            budget: if exhaustive { everything } else { usize::try_from(arguments.episodes).unwrap_or(usize::MAX) },
+            short: arguments.short,
+            long: arguments.long,
+            last: (arguments.epochs * self.split.tune.len() as f64).round() as usize,
+            baselines: arguments.baselines,
+            seed: arguments.seed,
+        }
+    }
+}
+
+/// The searcher that sees every plan.
+const EXHAUSTIVE: &str = "exhaustive";
+
+/// The searcher asked for.
+fn searcher(arguments: &Arguments) -> Result<Box<dyn Searcher>, Failure> {
+    let name = arguments.agent.as_deref().unwrap_or(arguments.preset.agent());
+    learners::named(name).or_else(|| rivals::named(name)).ok_or_else(|| {
+        let every = learners::ALL.iter().chain(&rivals::ALL);
+        let known = every.map(|make| make().name().to_owned()).collect::<Vec<_>>().join(", ");
+        Failure::with_code(
+            2,
+            anyhow::anyhow!("there is no agent `{name}`; the agents are {known}, {EXHAUSTIVE}; name one with --agent"),
+        )
+    })
+}
+
+fn failure(error: SearchError) -> Failure {
+    Failure::with_code(if error.is_interruption() { 130 } else { 2 }, error)
+}
+
+/// Makes the run's directory and keeps other searches out of it until this one ends.
+fn lock(directory: &Path) -> Result<fs::File, Failure> {
+    let refused = |error: std::io::Error| {
+        let directory = directory.display();
+        Failure::with_code(
+            2,
+            anyhow::anyhow!("cannot use {directory} for the run: {error}; choose another -o or free some space"),
+        )
+    };
+    fs::create_dir_all(directory).map_err(refused)?;
+    let file = fs::File::create(directory.join("lock")).map_err(refused)?;
+    file.try_lock().map_err(|_| {
+        let directory = directory.display();
+        Failure::with_code(
+            2,
+            anyhow::anyhow!("another search is running in {directory}; wait for it or choose another -o"),
+        )
+    })?;
+    Ok(file)
+}

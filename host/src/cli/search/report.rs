@@ -1,0 +1,195 @@
+//! What a finished search says, to people and as JSON.
+
+use std::path::Path;
+
+use releq_format::image::Image;
+use releq_search::ledger::Entry;
+use releq_search::network::StateOfQuantization;
+use releq_search::plan::BitPlan;
+use serde::Serialize;
+
+use super::{Search, failure};
+use crate::cli::Failure;
+use crate::search::attempts::Attempt;
+use crate::search::bench::Bench;
+use crate::search::comparison::{Kind, Row};
+use crate::search::features;
+use crate::search::forecast::Forecast;
+use crate::search::hunt::Found;
+use crate::search::preset::Preset;
+use crate::search::split::Origin;
+use crate::search::verdict::Verdict;
+use crate::terminal::grouped;
+
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    schema: u32,
+    model: &'a str,
+    data: &'a str,
+    synthetic: bool,
+    preset: Preset,
+    agent: &'a str,
+    actors: usize,
+    validation: Origin,
+    validation_images: usize,
+    plan: String,
+    best_seen: String,
+    greedy: Option<String>,
+    last: Option<String>,
+    met: bool,
+    max_loss: f64,
+    mean_weight_bits: f64,
+    mean_bits_per_weight: f64,
+    state_of_quantization: f64,
+    energy_state_of_quantization: f64,
+    reward: f64,
+    float_validation_top1: f64,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    distinct_evaluations: usize,
+    anchors: Vec<String>,
+    forecast: Option<Forecast>,
+    attempts: &'a [Attempt],
+    comparison: Vec<Beside<'a>>,
+    evaluated: Vec<Evaluated>,
+    bytes: usize,
+    arena_bytes: usize,
+    image: String,
+    seed: u64,
+    seconds: f64,
+    version: &'static str,
+}
+
+/// A row of the comparison, without its list of images.
+#[derive(Serialize)]
+struct Beside<'a> {
+    kind: Kind,
+    plan: Option<&'a BitPlan>,
+    mean_weight_bits: f64,
+    images: usize,
+    top1: f64,
+    loss: f64,
+    loss_interval: [f64; 2],
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Evaluated {
+    plan: String,
+    loss: f64,
+    value: f64,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(
+        search: &'a Search<'_>,
+        bench: &Bench<'_>,
+        agent: &'a str,
+        found: &'a Found,
+        opened: &Image<'_>,
+        image: &Path,
+    ) -> Result<Self, Failure> {
+        let arguments = search.arguments;
+        let features = features(&search.network).map_err(failure)?;
+        let float = 100.0 * bench.float_accuracy;
+        let evaluated = |entry: &Entry| Evaluated {
+            plan: entry.plan.to_string(),
+            loss: float - 100.0 * entry.seen.accuracy,
+            value: entry.seen.value,
+        };
+        Ok(Self {
+            schema: 2,
+            model: &search.network.graph.name,
+            data: search.source.name(),
+            synthetic: search.source.synthetic(),
+            preset: arguments.preset,
+            agent,
+            actors: bench.actors(),
+            validation: search.split.origin,
+            validation_images: search.split.validation.len(),
+            plan: found.plan.to_string(),
+            best_seen: found.best.to_string(),
+            greedy: found.greedy.as_ref().map(BitPlan::to_string),
+            last: found.entries.last().map(|entry| entry.plan.to_string()),
+            met: found.met,
+            max_loss: arguments.max_loss,
+            mean_weight_bits: found.plan.mean_weight_bits(),
+            mean_bits_per_weight: features.mean_bits_per_weight(&found.plan),
+            state_of_quantization: StateOfQuantization::Mean.of(&features, &found.plan),
+            energy_state_of_quantization: StateOfQuantization::Energy.of(&features, &found.plan),
+            reward: found.value,
+            float_validation_top1: float,
+            verdict: &found.verdict,
+            distinct_evaluations: found.entries.len(),
+            anchors: found.anchors.iter().map(BitPlan::to_string).collect(),
+            forecast: found.forecast,
+            attempts: &found.attempts,
+            comparison: found.comparison.iter().map(Beside::of).collect(),
+            evaluated: found.entries.iter().map(evaluated).collect(),
+            bytes: opened.len(),
+            arena_bytes: opened.arena_bytes(),
+            image: image.display().to_string(),
+            seed: arguments.seed,
+            seconds: search.started.elapsed().as_secs_f64(),
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let synthetic = if self.synthetic { " (synthetic)" } else { "" };
+        let Verdict { images, float_top1, final_top1, loss, loss_interval: [low, high], .. } = self.verdict;
+        let kept = if self.met { "keeps to" } else { "MISSES" };
+        format!(
+            "{} at {} bits (mean {:.2}), chosen by {} from {} plans evaluated\n\
+             float    top-1 {float_top1:.2} %   {images} {}{synthetic} test images, looked at once\n\
+             integer  top-1 {final_top1:.2} %   loss {loss:.2} points (95 % interval {low:.2} to {high:.2})\n\
+             {kept} --max-loss {} on {} validation images\n\
+             flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}",
+            self.model,
+            self.plan,
+            self.mean_weight_bits,
+            self.agent,
+            self.distinct_evaluations,
+            self.data,
+            self.max_loss,
+            self.validation_images,
+            grouped(self.bytes as u64),
+            grouped(self.arena_bytes as u64),
+            self.seconds,
+            self.image,
+            self.comparison.iter().map(Beside::text).collect::<String>(),
+        )
+    }
+}
+
+impl<'a> Beside<'a> {
+    fn of(row: &'a Row) -> Self {
+        Self {
+            kind: row.kind,
+            plan: row.plan.as_ref(),
+            mean_weight_bits: row.mean_weight_bits,
+            images: row.images,
+            top1: row.top1,
+            loss: row.loss,
+            loss_interval: row.loss_interval,
+            bytes: row.bytes,
+        }
+    }
+
+    fn text(&self) -> String {
+        let kind = match self.kind {
+            Kind::Checkpoint => "float",
+            Kind::Control => "float, fine-tuned",
+            Kind::Searched => "searched",
+            Kind::Uniform => "uniform",
+            Kind::Random => "random",
+        };
+        let plan = self.plan.map_or(String::new(), |plan| format!(" {plan}"));
+        let [low, high] = self.loss_interval;
+        let what = format!("{kind}{plan}");
+        format!(
+            "{what:24} top-1 {:.2} %   loss {:.2} points ({low:.2} to {high:.2}) on {} images\n",
+            self.top1, self.loss, self.images
+        )
+    }
+}

@@ -1,0 +1,105 @@
+//! Which plan gets a long fine-tune next: what earlier ones lost corrects what the forecast says of the others.
+
+use releq_search::ledger::Entry;
+use releq_search::objective::Objective;
+use releq_search::plan::BitPlan;
+use serde::{Deserialize, Serialize};
+
+/// Most long fine-tunes.
+pub const ATTEMPTS: usize = 4;
+/// How far attempts may correct the forecast, as a factor: a loss on 2,000 images is a coarse number.
+const CORRECTION: [f64; 2] = [0.25, 4.0];
+
+/// One long fine-tune of a candidate, accepted or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The plan.
+    pub plan: BitPlan,
+    /// Loss predicted after re-ranking, points.
+    pub predicted_loss: f64,
+    /// Loss of the integer engine on the validation images, points.
+    pub validation_loss: f64,
+    /// Whether that is allowed.
+    pub met: bool,
+}
+
+/// A plan and its predicted loss, 0 to 1.
+pub type Candidate = (BitPlan, f64);
+
+/// Accepted attempts first, by cost; then the others, by loss.
+pub fn rank(objective: &Objective, attempt: &Attempt) -> f64 {
+    if attempt.met { objective.quantization(&attempt.plan) } else { 2.0 + attempt.validation_loss }
+}
+
+/// Every plan evaluated, with the better forecast of those that were re-ranked.
+pub fn candidates(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> Vec<Candidate> {
+    let forecast = |entry: &Entry| {
+        let longer = ranked.iter().find(|(plan, _)| *plan == entry.plan);
+        let short = (entry.plan.clone(), objective.float() - entry.seen.accuracy);
+        longer.cloned().unwrap_or(short)
+    };
+    entries.iter().map(forecast).collect()
+}
+
+/// What to fine-tune at length after `done`: the cheapest plan that the forecast allows once the attempts have
+/// corrected it, cheaper than what was accepted; while nothing was, at least the one with the least predicted loss.
+pub fn next_attempt(objective: &Objective, all: &[Candidate], done: &[&Attempt], max_loss: f64) -> Option<Candidate> {
+    let correction = correction(done);
+    let cost = |plan: &BitPlan| objective.quantization(plan);
+    let accepted = done.iter().filter(|attempt| attempt.met).map(|attempt| cost(&attempt.plan)).reduce(f64::min);
+    let untried = all.iter().filter(|(plan, _)| done.iter().all(|attempt| attempt.plan != *plan));
+    let open: Vec<&Candidate> =
+        untried.filter(|(plan, _)| accepted.is_none_or(|least| cost(plan) < least - 1e-9)).collect();
+    let allowed = open.iter().filter(|(_, predicted)| predicted * correction <= max_loss);
+    let order = |one: &&&Candidate, other: &&&Candidate| {
+        cost(&one.0).total_cmp(&cost(&other.0)).then(one.1.total_cmp(&other.1))
+    };
+    let cheapest = allowed.min_by(order).copied();
+    let safest = || open.iter().min_by(|one, other| one.1.total_cmp(&other.1)).copied();
+    cheapest.or_else(|| accepted.is_none().then(safest).flatten()).cloned()
+}
+
+/// Factor on every predicted loss: what the attempts lost over what was predicted of them.
+fn correction(done: &[&Attempt]) -> f64 {
+    let sum = |loss: fn(&Attempt) -> f64| done.iter().map(|attempt| loss(attempt)).sum::<f64>();
+    let predicted = sum(|attempt| attempt.predicted_loss).max(1e-9);
+    (sum(|attempt| attempt.validation_loss) / predicted).clamp(CORRECTION[0], CORRECTION[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use releq_search::network::StateOfQuantization;
+    use releq_search::objective::Goal;
+
+    fn tried(plan: &str, predicted_loss: f64, validation_loss: f64) -> Attempt {
+        Attempt { plan: plan.parse().unwrap(), predicted_loss, validation_loss, met: validation_loss <= 0.3 }
+    }
+
+    /// A better attempt than predicted makes cheaper plans worth one; a worse one makes them not.
+    #[test]
+    fn an_attempt_corrects_the_forecast() {
+        let layer = releq_search::network::LayerFeatures {
+            weights: 9,
+            macs: 9,
+            inputs: 1,
+            outputs: 1,
+            kernel: 3,
+            deviation: 0.1,
+        };
+        let network = releq_search::network::Network::new(vec![layer; 2]).unwrap();
+        let objective = Objective::new(Goal::Floor(0.003), StateOfQuantization::Mean, network, 0.99);
+        let all: Vec<Candidate> = [("3,3", 0.002), ("2,3", 0.005), ("2,2", 0.009), ("1,1", 0.03)]
+            .map(|(plan, loss)| (plan.parse().unwrap(), loss))
+            .to_vec();
+        let next = |done: &[&Attempt]| next_attempt(&objective, &all, done, 0.003).map(|(plan, _)| plan.to_string());
+        let half = tried("3,3", 0.2, 0.1);
+        assert_eq!(next(&[&half]).as_deref(), Some("2,3"));
+        let much = tried("3,3", 0.2, 0.0);
+        assert_eq!(next(&[&much]).as_deref(), Some("2,2"));
+        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.25)]), None);
+        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.5)]).as_deref(), Some("2,3"));
+        // Nothing accepted: the safest plan left.
+        assert_eq!(next(&[&tried("2,3", 0.25, 0.9)]).as_deref(), Some("3,3"));
+    }
+}

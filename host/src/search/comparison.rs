@@ -1,0 +1,186 @@
+//! What else the chosen plan's bits would have bought: uniform and random plans given the same long fine-tune.
+//!
+//! Nothing is chosen here. Where the validation images are test images, both parts are judged together, so that rows of
+//! different searches are about the same images.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use releq_format::image::ImageBuffer;
+use releq_search::plan::{BitPlan, LayerBits};
+use releq_search::seed;
+use releq_search::space::Space;
+use serde::{Deserialize, Serialize};
+
+use super::SearchError;
+use super::bench::Bench;
+use super::hunt::Request;
+use super::shelf::Shelf;
+use super::split::Origin;
+use super::verdict::{Answers, better};
+use crate::network::Network;
+
+/// Why a row is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The float checkpoint as it came.
+    Checkpoint,
+    /// The checkpoint given the same fine-tune unquantized.
+    Control,
+    /// The chosen plan.
+    Searched,
+    /// One width for all layers: the mean of the chosen plan, or its neighbours below and above.
+    Uniform,
+    /// A random plan of as many mean bits.
+    Random,
+}
+
+/// One network on all test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Why it is there.
+    pub kind: Kind,
+    /// Its plan; none in floats.
+    pub plan: Option<BitPlan>,
+    /// Mean weight bits; 32 in floats.
+    pub mean_weight_bits: f64,
+    /// Top-1, percent.
+    pub top1: f64,
+    /// Points lost against the better of checkpoint and control.
+    pub loss: f64,
+    /// 95 % interval of that loss, from the images where the two differ.
+    pub loss_interval: [f64; 2],
+    /// Flash bytes of the image; 0 in floats.
+    pub bytes: usize,
+    /// How many images it was judged on.
+    pub images: usize,
+    /// Numbers of the images that it answers wrongly.
+    pub wrong: Vec<usize>,
+}
+
+/// Checkpoint, control, the chosen plan, uniform plans around its mean and random ones of its mean.
+///
+/// # Errors
+/// [`SearchError`]; long fine-tunes stay on the shelf.
+pub fn compare(
+    bench: &Bench<'_>,
+    shelf: &Shelf,
+    request: &Request,
+    chosen: &BitPlan,
+    control: &Network,
+) -> Result<Vec<Row>, SearchError> {
+    if request.baselines == 0 {
+        return Ok(Vec::new());
+    }
+    let floats = [of_floats(bench, bench.network)?, of_floats(bench, control)?];
+    let float = better(&floats[0], &floats[1]);
+    let row = |kind, plan: Option<&BitPlan>, bytes, answers: &Answers| {
+        let (loss, interval) = answers.loss_against(float);
+        Row {
+            kind,
+            plan: plan.cloned(),
+            mean_weight_bits: plan.map_or(32.0, BitPlan::mean_weight_bits),
+            top1: 100.0 * answers.share(),
+            loss: 100.0 * loss,
+            loss_interval: interval.map(|bound| 100.0 * bound),
+            bytes,
+            images: answers.0.len(),
+            wrong: answers.wrong(),
+        }
+    };
+    let mut rows = vec![row(Kind::Checkpoint, None, 0, &floats[0]), row(Kind::Control, None, 0, &floats[1])];
+    let plans = plans(&request.space, chosen, request.baselines, request.seed);
+    let asked: Vec<&BitPlan> = plans.iter().map(|(_, plan)| plan).collect();
+    let judge = |plan: &BitPlan| -> Result<(ImageBuffer, Answers), SearchError> {
+        let image = shelf.image(bench, plan, request.last)?;
+        let answers = whole(bench, |data| Answers::of_image(&image, data))?;
+        Ok((image, answers))
+    };
+    for ((kind, plan), judged) in plans.iter().zip(bench.side_by_side(&asked, judge)?) {
+        let (image, answers) = judged?;
+        rows.push(row(*kind, Some(plan), image.len(), &answers));
+    }
+    Ok(rows)
+}
+
+fn of_floats(bench: &Bench<'_>, network: &Network) -> Result<Answers, SearchError> {
+    whole(bench, |data| Answers::of_floats(network, data))
+}
+
+/// Answers to every test image: those that validate first, where they are test images.
+fn whole(
+    bench: &Bench<'_>,
+    answers: impl Fn(&crate::data::Dataset) -> Result<Answers, SearchError>,
+) -> Result<Answers, SearchError> {
+    let split = bench.split;
+    let judged = answers(&split.test)?;
+    if split.origin == Origin::TestPart { Ok(answers(&split.validation)?.then(judged)) } else { Ok(judged) }
+}
+
+/// The chosen plan and those beside it, none twice.
+fn plans(space: &Space, chosen: &BitPlan, random: usize, seed: u64) -> Vec<(Kind, BitPlan)> {
+    let mut plans = vec![(Kind::Searched, chosen.clone())];
+    let mean = chosen.mean_weight_bits();
+    for bits in [mean.floor() as u8, mean.ceil() as u8] {
+        let uniform = (Kind::Uniform, level(space, bits));
+        if !plans.contains(&uniform) {
+            plans.push(uniform);
+        }
+    }
+    let mut rng = seed::stream(seed, "search/comparison");
+    for _ in 0..100 * random {
+        let plan = of_total(space, chosen.total_weight_bits(), &mut rng);
+        let random_ones = plans.iter().filter(|(kind, _)| *kind == Kind::Random).count();
+        if random_ones < random && plans.iter().all(|(_, other)| *other != plan) {
+            plans.push((Kind::Random, plan));
+        }
+    }
+    plans
+}
+
+/// Every layer at `bits`, or at its nearest wider width, or its widest.
+fn level(space: &Space, bits: u8) -> BitPlan {
+    let width = |layer: usize| {
+        let widths = space.widths(layer);
+        widths.iter().copied().find(|&width| width >= bits).or(widths.last().copied()).unwrap_or(8)
+    };
+    let layers = (0..space.layers()).map(|layer| LayerBits { weights: width(layer), activations: 8 });
+    BitPlan::new(layers.collect()).expect("widths of a space are within 1..=8")
+}
+
+/// A random plan whose weight bits add up to `total`, or as nearly as random steps from another get there.
+fn of_total(space: &Space, total: u32, rng: &mut ChaCha8Rng) -> BitPlan {
+    let mut plan = space.sample(rng);
+    for _ in 0..1000 {
+        let layer = rng.random_range(0..space.layers());
+        let moved = match plan.total_weight_bits().cmp(&total) {
+            std::cmp::Ordering::Less => space.widened(&plan, layer),
+            std::cmp::Ordering::Equal => return plan,
+            std::cmp::Ordering::Greater => space.narrowed(&plan, layer),
+        };
+        plan = moved.unwrap_or(plan);
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_beside_the_chosen_one_cost_as_much() {
+        let space = Space::same(&[1, 2, 3, 4], 4).unwrap();
+        let chosen: BitPlan = "1,2,3,1".parse().unwrap();
+        let plans = plans(&space, &chosen, 3, 1);
+        let texts: Vec<String> = plans.iter().map(|(_, plan)| plan.to_string()).collect();
+        assert_eq!(texts[..3], ["1,2,3,1", "1,1,1,1", "2,2,2,2"]);
+        assert_eq!(plans.len(), 6);
+        for (kind, plan) in &plans[3..] {
+            assert_eq!((*kind, plan.total_weight_bits()), (Kind::Random, 7));
+            assert!(space.contains(plan));
+        }
+        // A whole mean has one uniform plan beside it, and that may be the chosen one itself.
+        let even = super::plans(&space, &"2,2,2,2".parse().unwrap(), 1, 1);
+        assert_eq!(even.iter().filter(|(kind, _)| *kind == Kind::Uniform).count(), 1);
+    }
+}

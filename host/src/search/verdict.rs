@@ -1,0 +1,135 @@
+//! What images say of a plan against the float network: paired losses and their intervals.
+
+use releq_format::image::Image;
+use serde::{Deserialize, Serialize};
+
+use super::SearchError;
+use crate::data::Dataset;
+use crate::lower;
+use crate::network::Network;
+use crate::target::native;
+use crate::train::fit;
+use crate::train::model::Model;
+
+/// Which images of a set were answered rightly, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers(pub Vec<bool>);
+
+impl Answers {
+    /// Those of a float network.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn of_floats(network: &Network, data: &Dataset) -> Result<Self, SearchError> {
+        Ok(Self::of(&fit::predict(&Model::new(network)?, data)?, data))
+    }
+
+    /// Those of the integer engine with an image.
+    ///
+    /// # Errors
+    /// An image that does not run here.
+    pub fn of_image(image: &[u8], data: &Dataset) -> Result<Self, SearchError> {
+        let image = Image::open(image).map_err(lower::LowerError::Refused)?;
+        Ok(Self::of(&native::answers(&image, data)?, data))
+    }
+
+    fn of(classes: &[usize], data: &Dataset) -> Self {
+        Self(classes.iter().zip(&data.labels).map(|(class, label)| *class == usize::from(*label)).collect())
+    }
+
+    /// Share that is right, 0 to 1.
+    pub fn share(&self) -> f64 {
+        self.0.iter().filter(|right| **right).count() as f64 / self.0.len().max(1) as f64
+    }
+
+    /// Loss against `float` on the same images and its 95 % interval (normal, from the discordant pairs), 0 to 1.
+    pub fn loss_against(&self, float: &Self) -> (f64, [f64; 2]) {
+        let count = float.0.len().max(1) as f64;
+        let pairs = || float.0.iter().zip(&self.0);
+        let lost = pairs().filter(|(float, own)| **float && !**own).count() as f64;
+        let won = pairs().filter(|(float, own)| !**float && **own).count() as f64;
+        let loss = (lost - won) / count;
+        let deviation = ((lost + won) - (lost - won).powi(2) / count).max(0.0).sqrt() / count;
+        (loss, [loss - 1.96 * deviation, loss + 1.96 * deviation])
+    }
+
+    /// Numbers of the images answered wrongly.
+    pub fn wrong(&self) -> Vec<usize> {
+        self.0.iter().enumerate().filter(|(_, right)| !**right).map(|(index, _)| index).collect()
+    }
+
+    /// These, then `others`.
+    #[must_use]
+    pub fn then(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+}
+
+/// What the test images say of the chosen plan against the float network, taken once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How many test images.
+    pub images: usize,
+    /// Top-1 of the checkpoint, percent.
+    pub checkpoint_top1: f64,
+    /// Top-1 of the checkpoint given the same long fine-tune unquantized, percent.
+    pub fine_tuned_top1: f64,
+    /// The better of both: what "float" means.
+    pub float_top1: f64,
+    /// Top-1 of the integer engine, percent.
+    pub final_top1: f64,
+    /// Points lost against float on the same images.
+    pub loss: f64,
+    /// 95 % interval of that loss, from the images where the two differ.
+    pub loss_interval: [f64; 2],
+}
+
+impl Verdict {
+    /// Judges on paired answers to one set of images.
+    pub fn new(checkpoint: &Answers, control: &Answers, integer: &Answers) -> Self {
+        let float = better(checkpoint, control);
+        let (loss, interval) = integer.loss_against(float);
+        Self {
+            images: integer.0.len(),
+            checkpoint_top1: 100.0 * checkpoint.share(),
+            fine_tuned_top1: 100.0 * control.share(),
+            float_top1: 100.0 * float.share(),
+            final_top1: 100.0 * integer.share(),
+            loss: 100.0 * loss,
+            loss_interval: interval.map(|bound| 100.0 * bound),
+        }
+    }
+}
+
+/// What "float" means: the better of the checkpoint and the checkpoint given the same fine-tune unquantized.
+pub fn better<'a>(checkpoint: &'a Answers, control: &'a Answers) -> &'a Answers {
+    if control.share() > checkpoint.share() { control } else { checkpoint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paired_images_give_a_narrower_interval() {
+        let float = Answers(vec![true; 100]);
+        let mut integer = float.clone();
+        integer.0[..4].fill(false);
+        let (loss, [low, high]) = integer.loss_against(&float);
+        assert!((loss - 0.04).abs() < 1e-12);
+        // sqrt(4 - 16/100) / 100 = 0.019596
+        assert!((high - loss - 1.96 * 0.019_596).abs() < 1e-6 && (loss - low - (high - loss)).abs() < 1e-12);
+        assert_eq!(float.loss_against(&float), (0.0, [0.0, 0.0]));
+        assert_eq!(integer.wrong(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn float_is_the_better_of_checkpoint_and_control() {
+        let (checkpoint, control) = (Answers(vec![true, false, true]), Answers(vec![true; 3]));
+        let verdict = Verdict::new(&checkpoint, &control, &checkpoint);
+        assert_eq!((verdict.float_top1, verdict.images), (100.0, 3));
+        assert!((verdict.loss - 100.0 / 3.0).abs() < 1e-9);
+        assert_eq!(Verdict::new(&control, &checkpoint, &control).loss, 0.0);
+    }
+}
