@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use releq_search::record::Episode;
+
 fn releq(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_releq"));
     command.current_dir(directory).env("CANDLE_NUM_THREADS", "1").args(arguments);
@@ -22,7 +24,7 @@ fn search(directory: &Path, run: &str) -> Command {
 
 /// How many measurements the log of a run holds.
 fn measured(directory: &Path, run: &str) -> usize {
-    fs::read_to_string(directory.join(run).join("episodes.jsonl")).map_or(0, |log| log.lines().count())
+    fs::read_to_string(directory.join(run).join("measurements.jsonl")).map_or(0, |log| log.lines().count())
 }
 
 /// Everything in the result but the clock and the path.
@@ -58,6 +60,57 @@ fn a_killed_search_ends_where_an_uninterrupted_one_does() {
     assert_eq!(result(here, "killed"), result(here, "whole"));
     let images = ["killed", "whole"].map(|run| fs::read(here.join(run).join("model.rlq")).unwrap());
     assert!(images[0] == images[1], "the images differ");
+}
+
+/// The table of four plans, measured by as many actors.
+fn table(directory: &Path, actors: &str) -> String {
+    let run = format!("table-{actors}");
+    let mut command = releq(directory, &["search", "net.safetensors", "--data", "glyphs", "--agent", "exhaustive"]);
+    command.args(["--weights", "2,8", "--pin-ends", "--short", "128", "--seeds", "2", "--actors", actors]);
+    assert!(command.args(["--table", "table.csv", "-o", &run]).status().unwrap().success());
+    assert_eq!(measured(directory, &run), 8);
+    fs::read_to_string(directory.join("table.csv")).unwrap()
+}
+
+#[test]
+fn a_table_is_the_same_whoever_measures() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
+    assert!(releq(here, &train).status().unwrap().success());
+    let alone = table(here, "1");
+    assert_eq!(alone, table(here, "3"));
+    let read = releq_search::table::Table::parse(&alone).unwrap();
+    assert!(read.is_complete() && read.accuracies().len() == 4);
+    let sidecar = releq_search::table::Sidecar::of(&here.join("table.csv")).unwrap();
+    assert!(sidecar.source[1].contains("128 images") && sidecar.fits(&read).is_ok());
+}
+
+/// Episodes say what the policy did, and the paper's search ends with a plan though it promises no loss.
+#[test]
+fn the_papers_search_tells_its_episodes() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
+    assert!(releq(here, &train).status().unwrap().success());
+    let small = ["--episodes", "9", "--short", "256", "--epochs", "0.02", "--weights", "2,8", "--max-loss", "100"];
+    let mut search = releq(here, &["search", "net.safetensors", "--data", "glyphs", "--preset", "paper", "-o", "run"]);
+    assert_eq!(search.args(small).args(["--baselines", "1"]).status().unwrap().code(), Some(0));
+    let result = result(here, "run");
+    assert_eq!((result["preset"].as_str(), result["agent"].as_str()), (Some("paper"), Some("ppo")));
+    assert!(result["forecast"].is_null() && result["attempts"].as_array().unwrap().len() == 1);
+    assert_eq!(result["plan"], result["best_seen"]);
+    let kinds: Vec<&str> =
+        result["comparison"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds[..3], ["checkpoint", "control", "searched"]);
+    let log = fs::read_to_string(here.join("run/episodes.jsonl")).unwrap();
+    let episodes: Vec<Episode> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(episodes.iter().enumerate().all(|(index, episode)| episode.episode == index));
+    for Episode { plan, rewards, policy, .. } in &episodes {
+        assert_eq!((rewards.len(), policy.len()), (plan.layers().len(), 4), "a reward and a choice for each layer");
+        assert!(policy.iter().all(|chances| (chances.iter().sum::<f32>() - 1.0).abs() < 1e-4));
+    }
+    assert!(episodes.len() >= 2 && episodes.iter().all(|episode| episode.distinct_evaluations <= 9));
 }
 
 #[test]

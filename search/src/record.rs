@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -92,14 +92,13 @@ impl Log {
     /// [`RecordError`]
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), RecordError> {
         let io = |cause| RecordError::Io { path: path.to_owned(), cause };
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        // Appending, so that benches with other seeds may share a log.
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
         let records = records(path, &bytes[..whole])?;
         file.set_len(whole as u64).map_err(io)?;
-        file.seek(SeekFrom::End(0)).map_err(io)?;
         Ok((Self { file, path: path.to_owned() }, records))
     }
 
