@@ -114,6 +114,24 @@ fn the_papers_search_tells_its_episodes() {
 }
 
 #[test]
+fn a_race_gives_every_agent_the_same_budget() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
+    assert!(releq(here, &train).status().unwrap().success());
+    let mut race = releq(here, &["search", "net.safetensors", "--data", "glyphs", "--race", "-o", "run"]);
+    race.args(["--weights", "2,8", "--episodes", "3", "--short", "128", "--long", "256", "--max-loss", "50"]);
+    assert_eq!(race.status().unwrap().code(), Some(0));
+    let standings: serde_json::Value = serde_json::from_slice(&fs::read(here.join("run/race.json")).unwrap()).unwrap();
+    let standings = standings.as_array().unwrap();
+    assert_eq!(standings.len(), releq_search::rivals::ALL.len() + releq_search::learners::ALL.len());
+    // `uniform` has two plans in this space, and `ppo` may ask for a known one until it gives up.
+    assert!(standings.iter().all(|one| one["agent"] == "uniform" || one["distinct_evaluations"] == 3), "{standings:?}");
+    let values: Vec<f64> = standings.iter().map(|one| one["value"].as_f64().unwrap()).collect();
+    assert!(values.is_sorted_by(|one, other| one >= other));
+}
+
+#[test]
 fn two_searches_do_not_share_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// Distinct plans that each run looks up, the optimum found or not; by default a run ends at the optimum
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     budget: Option<u64>,
+    /// Race all agents, each spending the same number of distinct plans: --budget, or 100
+    #[arg(long, conflicts_with = "agent")]
+    race: bool,
     /// Print one JSON document: an object, or an array where `all` was asked for
     #[arg(long)]
     json: bool,
@@ -101,6 +104,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(true)
 }
 
+/// Distinct plans that each agent of a race spends, unless told otherwise: as far as the anytime table reads.
+const RACED: u64 = ANYTIME[ANYTIME.len() - 1] as u64;
+
 /// The name that stands for every agent or contest.
 const ALL: &str = "all";
 
@@ -159,7 +165,7 @@ fn race(
     arguments: &Arguments,
 ) -> Result<Report, anyhow::Error> {
     let mut course = Course::new(contest, &recorded.table, recorded.layers.clone(), recorded.float);
-    if let Some(budget) = arguments.budget {
+    if let Some(budget) = arguments.budget.or(arguments.race.then_some(RACED)) {
         course.budget = usize::try_from(budget).unwrap_or(usize::MAX);
         course.to_optimum = false;
     }

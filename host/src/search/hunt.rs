@@ -4,7 +4,7 @@ use std::path::Path;
 
 use releq_format::image::ImageBuffer;
 use releq_search::evaluate::{Evaluator, Score};
-use releq_search::ledger::{Entry, Ledger};
+use releq_search::ledger::{Entry, Failure, Ledger};
 use releq_search::network::StateOfQuantization;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
@@ -52,6 +52,25 @@ pub struct Request {
     pub baselines: usize,
     /// The one seed of everything random.
     pub seed: u64,
+}
+
+impl Request {
+    /// What searchers maximise.
+    ///
+    /// # Errors
+    /// As [`features`].
+    pub fn objective(&self, bench: &Bench<'_>) -> Result<Objective, SearchError> {
+        let goal = match self.aim {
+            Aim::Loss => Goal::Floor(self.max_loss),
+            Aim::Reward(reward) => Goal::Reward(reward),
+        };
+        Ok(Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, bench.float_accuracy))
+    }
+
+    /// Whether plans are compared by their predicted final loss.
+    pub fn forecasts(&self) -> bool {
+        self.aim == Aim::Loss
+    }
 }
 
 /// Plans that are fine-tuned longer before one is chosen.
@@ -109,18 +128,12 @@ pub fn hunt(
     episodes: &Path,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Found, SearchError> {
-    let goal = match request.aim {
-        Aim::Loss => Goal::Floor(request.max_loss),
-        Aim::Reward(reward) => Goal::Reward(reward),
-    };
-    let objective = Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, bench.float_accuracy);
-    let anchors = if request.aim == Aim::Loss { anchor_plans(&request.space) } else { Vec::new() };
-    let laws = match request.aim {
-        Aim::Loss => {
-            watch(Step { doing: "anchors", done: 0, of: request.budget });
-            Some(Laws::measure(bench, &anchors, request.short, request.long)?)
-        }
-        Aim::Reward(_) => None,
+    let objective = request.objective(bench)?;
+    let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
+    watch(Step { doing: "anchors", done: 0, of: request.budget });
+    let laws = match request.forecasts() {
+        true => Some(Laws::measure(bench, &anchors, request.short, request.long)?),
+        false => None,
     };
     let law = laws.map(|laws| laws.short);
     let entries = search(bench, searcher, request, &objective, law, episodes, watch)?;
@@ -163,12 +176,23 @@ pub fn hunt(
 }
 
 /// Scores plans by the bench: by predicted final accuracy where there is a forecast, else by accuracy as it is now.
-struct Measuring<'m, 'b> {
+pub(super) struct Measuring<'m, 'b> {
     bench: &'m mut Bench<'b>,
     law: Option<Forecast>,
     request: &'m Request,
     done: usize,
     watch: &'m mut dyn FnMut(Step<'_>),
+}
+
+impl<'m, 'b> Measuring<'m, 'b> {
+    pub(super) fn new(
+        bench: &'m mut Bench<'b>,
+        law: Option<Forecast>,
+        request: &'m Request,
+        watch: &'m mut dyn FnMut(Step<'_>),
+    ) -> Self {
+        Self { bench, law, request, done: 0, watch }
+    }
 }
 
 impl Evaluator for Measuring<'_, '_> {
@@ -206,19 +230,21 @@ fn search(
 ) -> Result<Vec<Entry>, SearchError> {
     // A search that goes on walks the same way from the start, so its episodes are told anew.
     let mut log = Log::create(episodes)?;
-    let mut evaluator = Measuring { bench, law, request, done: 0, watch };
+    let mut evaluator = Measuring::new(bench, law, request, watch);
     let mut ledger = Ledger::new(&mut evaluator, objective, request.budget)
         .keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
     let problem = Problem { space: &request.space, objective };
     let outcome = race::run(searcher, &problem, &mut ledger, request.seed);
     let entries = ledger.entries().to_vec();
     drop(ledger);
-    match outcome {
-        Ok(()) => Ok(entries),
-        Err(failure) => Err(match failure.downcast::<BenchError>() {
-            Ok(error) => (*error).into(),
-            Err(other) => SearchError::Searcher(other.to_string()),
-        }),
+    outcome.map(|()| entries).map_err(failed)
+}
+
+/// What a searcher's failure was: the bench's, or its own.
+pub(super) fn failed(failure: Failure) -> SearchError {
+    match failure.downcast::<BenchError>() {
+        Ok(error) => (*error).into(),
+        Err(other) => SearchError::Searcher(other.to_string()),
     }
 }
 

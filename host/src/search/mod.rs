@@ -6,12 +6,14 @@
 //! predicts the loss after a long fine-tune from the divergence after a short one; [`hunt`] spends the budget, re-ranks
 //! the best plans longer, fine-tunes the chosen one, as often as the [`attempts`] so far make it worth while, and takes
 //! the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
-//! the same cost beside the chosen one. [`census`] measures every plan instead.
+//! the same cost beside the chosen one. [`census`] measures every plan instead, and a
+//! [`contest`] races all searchers.
 
 pub mod attempts;
 pub mod bench;
 pub mod census;
 pub mod comparison;
+pub mod contest;
 pub mod forecast;
 pub mod hunt;
 pub mod preset;

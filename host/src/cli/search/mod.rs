@@ -1,6 +1,7 @@
 //! `releq search`: the cheapest bit-width for every layer that keeps the accuracy.
 
 mod census;
+mod contest;
 mod report;
 
 use std::fs;
@@ -77,6 +78,9 @@ pub(super) struct Arguments {
     /// Random plans of the chosen one's mean bits to fine-tune as long and judge beside it, and uniform ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     baselines: usize,
+    /// Only race: every agent spends --episodes plans, and the winner is named
+    #[arg(long, conflicts_with_all = ["agent", "table"])]
+    race: bool,
     /// Only measure every plan under as many seeds, and write the table here; for --agent exhaustive
     #[arg(long, value_name = "FILE.csv")]
     table: Option<PathBuf>,
@@ -131,6 +135,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
         Some(table) => census::run(&search, searcher.name(), table),
+        None if arguments.race => contest::run(&search),
         None => search.run(searcher.as_mut(), board),
     }
 }
