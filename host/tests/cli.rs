@@ -153,6 +153,15 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["replay", "own.csv", "--float", "990"],
         &["replay", "own.csv", "--float", "99", "--agent", "oracle"],
         &["replay", "own.csv", "--float", "99", "--contest", "pareto"],
+        &["replay", "own.csv", "--float", "99", "--race", "--agent", "random"],
+        &["search", "missing.onnx", "-o", "new"],
+        &["search", "missing.onnx", "--agent", "oracle", "-o", "new"],
+        &["search", "missing.onnx", "--table", "new.csv", "-o", "new"],
+        &["search", "missing.onnx", "--weights", "8..2", "-o", "new"],
+        &["search", "missing.onnx", "--weights", "0..8", "-o", "new"],
+        &["search", "missing.onnx", "--preset", "haq", "-o", "new"],
+        &["search", "missing.onnx", "--actors", "0", "-o", "new"],
+        &["search", "missing.onnx", "--board", "virt-m9", "-o", "new"],
     ];
     let mut table = cases.iter().fold(String::new(), |mut table, arguments| {
         writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();
@@ -168,7 +177,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
         let run = ["run", "tiny.rlq", "--board", "virt-m4", "--data", "squares"];
         writeln!(table, "{}", transcript(here, &run, &environment)).unwrap();
     }
-    assert!(!here.join("new.rlq").exists() && !here.join("new.safetensors").exists());
+    assert!(!here.join("new").exists() && !here.join("new.rlq").exists() && !here.join("new.safetensors").exists());
     insta::assert_snapshot!(table);
 }
 

@@ -148,6 +148,27 @@ proptest! {
         }
     }
 
+    /// 2×2 windows side by side have loops of their own, ties and odd extents included.
+    #[test]
+    fn halving_pools_give_the_first_largest_all_of_it(h in 2usize..8, w in 2usize..8, seed: u64) {
+        let mut rng = seed::stream(seed, "ties");
+        let numbers: Vec<f32> = (0..2 * h * w).map(|_| rng.random_range(0..3) as f32).collect();
+        let x = Var::from_tensor(&Tensor::from_vec(numbers.clone(), (1, 2, h, w), &Device::Cpu).unwrap()).unwrap();
+        let window = Window { kernel: [2; 2], stride: [2; 2], padding: [0; 4] };
+        let y = Pool { reduce: Reduce::Max, window }.forward(&x).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let dx: Vec<f32> = gradients.get(&x).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let (mut largest, mut expected) = (Vec::new(), vec![0f32; dx.len()]);
+        for (plane, row, column) in (0..2).flat_map(|p| (0..h / 2).flat_map(move |r| (0..w / 2).map(move |c| (p, r, c)))) {
+            let taps = [[0, 0], [0, 1], [1, 0], [1, 1]].map(|[y, x]| plane * h * w + (2 * row + y) * w + 2 * column + x);
+            let first = taps.into_iter().reduce(|best, tap| if numbers[tap] > numbers[best] { tap } else { best }).unwrap();
+            largest.push(numbers[first]);
+            expected[first] += 1.0;
+        }
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), largest);
+        assert_eq!(dx, expected);
+    }
+
     #[test]
     fn batch_norm_gradients_are_exact(n in 2usize..5, c in 1usize..3, side in 2usize..4, seed: u64) {
         let (x, gamma, beta) = (var(&[n, c, side, side], seed, "x"), var(&[c], seed, "g"), var(&[c], seed, "b"));

@@ -10,14 +10,18 @@ use crate::search::preset::Preset;
 use crate::terminal::{self, Progress};
 use crate::train::interrupt::Interrupt;
 
-pub(super) fn run(search: &Search<'_>, agent: &str, path: &Path) -> Outcome {
+/// Whether that agent's table could be written there.
+pub(super) fn check(agent: &str, path: &Path) -> Result<(), Failure> {
     if agent != EXHAUSTIVE {
         return Err(Failure::with_code(
             2,
             anyhow::anyhow!("{agent} does not see every plan, and a table holds them all; give --agent {EXHAUSTIVE}"),
         ));
     }
-    check_writable(path)?;
+    Ok(check_writable(path)?)
+}
+
+pub(super) fn run(search: &Search<'_>, path: &Path) -> Outcome {
     let arguments = search.arguments;
     let interrupt = Interrupt::watch();
     let stop = move || interrupt.requested();

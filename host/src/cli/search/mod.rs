@@ -131,10 +131,13 @@ struct Search<'a> {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let board = arguments.board.as_deref().map(super::run::board).transpose()?;
     let mut searcher = searcher(arguments)?;
+    if let Some(table) = &arguments.table {
+        census::check(searcher.name(), table)?;
+    }
     let search = Search::open(arguments)?;
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
-        Some(table) => census::run(&search, searcher.name(), table),
+        Some(table) => census::run(&search, table),
         None if arguments.race => contest::run(&search),
         None => search.run(searcher.as_mut(), board),
     }
