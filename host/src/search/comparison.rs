@@ -16,7 +16,7 @@ use super::bench::Bench;
 use super::hunt::Request;
 use super::shelf::Shelf;
 use super::split::Origin;
-use super::verdict::{Answers, better};
+use super::verdict::{Answers, Floats, interval};
 use crate::network::Network;
 
 /// Why a row is there.
@@ -72,23 +72,24 @@ pub fn compare(
     if request.baselines == 0 {
         return Ok(Vec::new());
     }
-    let floats = [of_floats(bench, bench.network)?, of_floats(bench, control)?];
-    let float = better(&floats[0], &floats[1]);
+    let floats = Floats { checkpoint: of_floats(bench, bench.network)?, control: of_floats(bench, control)? };
+    let float = floats.better();
     let row = |kind, plan: Option<&BitPlan>, bytes, answers: &Answers| {
-        let (loss, interval) = answers.loss_against(float);
+        let (loss, loss_interval) = interval(answers.loss_against(float));
         Row {
             kind,
             plan: plan.cloned(),
             mean_weight_bits: plan.map_or(32.0, BitPlan::mean_weight_bits),
             top1: 100.0 * answers.share(),
-            loss: 100.0 * loss,
-            loss_interval: interval.map(|bound| 100.0 * bound),
+            loss,
+            loss_interval,
             bytes,
             images: answers.0.len(),
             wrong: answers.wrong(),
         }
     };
-    let mut rows = vec![row(Kind::Checkpoint, None, 0, &floats[0]), row(Kind::Control, None, 0, &floats[1])];
+    let mut rows =
+        vec![row(Kind::Checkpoint, None, 0, &floats.checkpoint), row(Kind::Control, None, 0, &floats.control)];
     let plans = plans(&request.space, chosen, request.baselines, request.seed);
     let asked: Vec<&BitPlan> = plans.iter().map(|(_, plan)| plan).collect();
     let judge = |plan: &BitPlan| -> Result<(ImageBuffer, Answers), SearchError> {

@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::SearchError;
 use super::bench::Bench;
 use super::forecast::{Laws, anchor_plans};
-use super::hunt::{Measuring, Request, Step, failed};
+use super::hunt::{Measuring, Reference, Request, Step, failed};
+use super::shelf::Shelf;
 
 /// Shares of the budget after which the table reads the best value.
 pub const ANYTIME: [f64; 3] = [0.25, 0.5, 1.0];
@@ -45,13 +46,18 @@ pub struct Standing {
 /// [`SearchError`]; everything measured stays in the bench's log.
 pub fn contest(
     bench: &mut Bench<'_>,
+    shelf: &Shelf,
     makes: &[Make],
     request: &Request,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Standing>, SearchError> {
-    let objective = request.objective(bench)?;
+    let reference = Reference::of(bench, shelf, request)?;
+    let objective = request.objective(bench, reference.last.better().share())?;
     let law = match request.forecasts() {
-        true => Some(Laws::measure(bench, &anchor_plans(&request.space), request.short, request.long)?.short),
+        true => {
+            let anchors = anchor_plans(&request.space);
+            Some(Laws::measure(bench, &anchors, [request.short, request.long], reference.long)?.short)
+        }
         false => None,
     };
     let mut standings = Vec::new();
@@ -59,7 +65,7 @@ pub fn contest(
         let mut searcher = make();
         let name = searcher.name().to_owned();
         let mut relabelled = |step: Step<'_>| watch(Step { doing: &name, ..step });
-        let mut evaluator = Measuring::new(bench, law, request, &mut relabelled);
+        let mut evaluator = Measuring::new(bench, law, &objective, request, &mut relabelled);
         let mut ledger = Ledger::new(&mut evaluator, &objective, request.budget);
         let problem = Problem { space: &request.space, objective: &objective };
         race::run(searcher.as_mut(), &problem, &mut ledger, request.seed).map_err(failed)?;

@@ -74,15 +74,20 @@ pub struct Laws {
 }
 
 impl Laws {
-    /// From `plans` fine-tuned on `short` and on `long` images.
+    /// From `plans` fine-tuned on `short` and on `long` images, the loss being against an accuracy of `float`, 0 to 1.
     ///
     /// # Errors
     /// As the bench's.
-    pub fn measure(bench: &mut Bench<'_>, plans: &[BitPlan], short: usize, long: usize) -> Result<Self, SearchError> {
+    pub fn measure(
+        bench: &mut Bench<'_>,
+        plans: &[BitPlan],
+        [short, long]: [usize; 2],
+        float: f64,
+    ) -> Result<Self, SearchError> {
         let quick = bench.measure_all(Stage::Anchor, plans, short)?;
         let patient = bench.measure_all(Stage::Anchor, plans, long)?;
         let anchors = |measured: &[super::bench::Measurement]| -> Vec<Anchor> {
-            let losses = patient.iter().map(|patient| bench.float_accuracy - patient.accuracy);
+            let losses = patient.iter().map(|patient| float - patient.accuracy);
             measured.iter().zip(losses).map(|(one, loss)| Anchor { divergence: one.divergence, loss }).collect()
         };
         let resolution = 0.5 / bench.split.validation.len().max(1) as f64;

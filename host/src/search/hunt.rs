@@ -14,13 +14,15 @@ use releq_search::reward::Reward;
 use releq_search::searcher::{Problem, Searcher};
 use releq_search::space::Space;
 
-use super::attempts::{ATTEMPTS, Attempt, Candidate, candidates, next_attempt, rank};
+use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, candidates, next_attempt, rank};
 use super::bench::{Bench, BenchError, Stage};
 use super::comparison::{self, Row};
 use super::forecast::{Forecast, Laws, anchor_plans};
 use super::shelf::Shelf;
-use super::verdict::{Answers, Verdict};
+use super::verdict::{Answers, Floats, Verdict};
 use super::{SearchError, features};
+use crate::data::Dataset;
+use crate::network::Network;
 
 /// What a plan is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,22 +57,48 @@ pub struct Request {
 }
 
 impl Request {
-    /// What searchers maximise.
+    /// What searchers maximise, on a network whose fine-tuned accuracy in floats is `float`, 0 to 1.
     ///
     /// # Errors
     /// As [`features`].
-    pub fn objective(&self, bench: &Bench<'_>) -> Result<Objective, SearchError> {
-        let goal = match self.aim {
-            Aim::Loss => Goal::Floor(self.max_loss),
-            Aim::Reward(reward) => Goal::Reward(reward),
+    pub fn objective(&self, bench: &Bench<'_>, float: f64) -> Result<Objective, SearchError> {
+        let (goal, float) = match self.aim {
+            Aim::Loss => (Goal::Floor(self.max_loss), float),
+            // As published: accuracy over that of the network as it came.
+            Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
-        Ok(Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, bench.float_accuracy))
+        Ok(Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, float))
     }
 
     /// Whether plans are compared by their predicted final loss.
     pub fn forecasts(&self) -> bool {
         self.aim == Aim::Loss
     }
+}
+
+/// What losses on the validation images are measured against: the better of the checkpoint and the checkpoint given the
+/// same fine-tune unquantized. An undertrained network gains by the fine-tune alone, and plans get no credit for that.
+pub(super) struct Reference {
+    /// After as many images as the chosen plan.
+    pub(super) last: Floats,
+    /// Accuracy after as many images as the anchors, 0 to 1.
+    pub(super) long: f64,
+}
+
+impl Reference {
+    pub(super) fn of(bench: &Bench<'_>, shelf: &Shelf, request: &Request) -> Result<Self, SearchError> {
+        let last = floats(bench, &shelf.control(bench, request.last)?, &bench.split.validation)?;
+        let long = match request.aim {
+            Aim::Loss => floats(bench, &shelf.control(bench, request.long)?, &bench.split.validation)?.better().share(),
+            Aim::Reward(_) => bench.float_accuracy,
+        };
+        Ok(Self { last, long })
+    }
+}
+
+fn floats(bench: &Bench<'_>, control: &Network, data: &Dataset) -> Result<Floats, SearchError> {
+    let (checkpoint, control) = (Answers::of_floats(bench.network, data)?, Answers::of_floats(control, data)?);
+    Ok(Floats { checkpoint, control })
 }
 
 /// Plans that are fine-tuned longer before one is chosen.
@@ -104,6 +132,8 @@ pub struct Found {
     pub anchors: Vec<BitPlan>,
     /// Short divergence to final loss.
     pub forecast: Option<Forecast>,
+    /// Accuracy in floats on the validation images that losses are measured against, 0 to 1.
+    pub float_accuracy: f64,
     /// Long fine-tunes, in order.
     pub attempts: Vec<Attempt>,
     /// What the test images say.
@@ -114,6 +144,14 @@ pub struct Found {
     pub value: f64,
     /// The image of the chosen plan.
     pub image: ImageBuffer,
+}
+
+/// What all stages of a hunt share.
+struct Terms<'t> {
+    shelf: &'t Shelf,
+    request: &'t Request,
+    objective: Objective,
+    reference: Reference,
 }
 
 /// Finds the plan that the request asks for.
@@ -128,49 +166,45 @@ pub fn hunt(
     episodes: &Path,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Found, SearchError> {
-    let objective = request.objective(bench)?;
-    let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
+    watch(Step { doing: "float control", done: 0, of: request.budget });
+    let reference = Reference::of(bench, shelf, request)?;
+    let objective = request.objective(bench, reference.last.better().share())?;
+    let terms = Terms { shelf, request, objective, reference };
     watch(Step { doing: "anchors", done: 0, of: request.budget });
+    let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
+    let images = [request.short, request.long];
     let laws = match request.forecasts() {
-        true => Some(Laws::measure(bench, &anchors, request.short, request.long)?),
+        true => Some(Laws::measure(bench, &anchors, images, terms.reference.long)?),
         false => None,
     };
-    let law = laws.map(|laws| laws.short);
-    let entries = search(bench, searcher, request, &objective, law, episodes, watch)?;
+    let entries = search(bench, searcher, &terms, laws.map(|laws| laws.short), episodes, watch)?;
     let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
-    let best = best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.clone();
-    let attempts = match laws {
-        Some(laws) => {
-            let ranked = rerank(bench, request, &objective, &entries, laws.long, watch)?;
-            fine_tune(bench, shelf, request, &objective, &entries, &ranked, watch)?
-        }
-        None => {
-            watch(Step { doing: "long fine-tune", done: entries.len(), of: request.budget });
-            vec![attempt(bench, shelf, request, (best.plan.clone(), objective.float() - best.seen.accuracy))?]
-        }
+    let best = best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.plan.clone();
+    let attempts = fine_tune(bench, &terms, &entries, laws.map(|laws| laws.long), watch)?;
+    let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
+        rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
     };
-    let chosen = attempts.iter().min_by(|one, other| rank(&objective, &one.0).total_cmp(&rank(&objective, &other.0)));
-    let (chosen, image) = chosen.cloned().expect("there is an attempt at least");
-    watch(Step { doing: "float control and test", done: entries.len(), of: request.budget });
+    let (chosen, image) = attempts.iter().min_by(by_rank).cloned().expect("there is an attempt at least");
+    watch(Step { doing: "test", done: entries.len(), of: request.budget });
     let control = shelf.control(bench, request.last)?;
-    let test = &bench.split.test;
-    let floats = [Answers::of_floats(bench.network, test)?, Answers::of_floats(&control, test)?];
-    let verdict = Verdict::new(&floats[0], &floats[1], &Answers::of_image(&image, test)?);
+    let floats = floats(bench, &control, &bench.split.test)?;
+    let verdict = Verdict::new(&floats, &Answers::of_image(&image, &bench.split.test)?);
     watch(Step { doing: "plans at the same cost", done: entries.len(), of: request.budget });
     let comparison = comparison::compare(bench, shelf, request, &chosen.plan, &control)?;
-    let seen = entries.iter().find(|entry| entry.plan == chosen.plan).map_or(0.0, |entry| entry.seen.value);
+    let value = entries.iter().find(|entry| entry.plan == chosen.plan).map_or(0.0, |entry| entry.seen.value);
     Ok(Found {
         plan: chosen.plan,
-        best: best.plan,
+        best,
         greedy: searcher.greedy(),
         met: chosen.met,
         entries,
         anchors,
-        forecast: law,
+        forecast: laws.map(|laws| laws.short),
+        float_accuracy: terms.objective.float(),
         attempts: attempts.into_iter().map(|(attempt, _)| attempt).collect(),
         verdict,
         comparison,
-        value: seen,
+        value,
         image,
     })
 }
@@ -179,6 +213,7 @@ pub fn hunt(
 pub(super) struct Measuring<'m, 'b> {
     bench: &'m mut Bench<'b>,
     law: Option<Forecast>,
+    float: f64,
     request: &'m Request,
     done: usize,
     watch: &'m mut dyn FnMut(Step<'_>),
@@ -188,10 +223,11 @@ impl<'m, 'b> Measuring<'m, 'b> {
     pub(super) fn new(
         bench: &'m mut Bench<'b>,
         law: Option<Forecast>,
+        objective: &Objective,
         request: &'m Request,
         watch: &'m mut dyn FnMut(Step<'_>),
     ) -> Self {
-        Self { bench, law, request, done: 0, watch }
+        Self { bench, law, float: objective.float(), request, done: 0, watch }
     }
 }
 
@@ -206,8 +242,7 @@ impl Evaluator for Measuring<'_, '_> {
         let measurements = self.bench.measure_all(Stage::Search, plans, self.request.short)?;
         self.done += plans.len();
         (self.watch)(Step { doing: "search", done: self.done, of: self.request.budget });
-        let float = self.bench.float_accuracy;
-        let score = |law: Forecast, divergence: f64| float - law.loss(divergence);
+        let score = |law: Forecast, divergence: f64| self.float - law.loss(divergence);
         let scores = measurements.iter().map(|measurement| Score {
             accuracy: self.law.map_or(measurement.accuracy, |law| score(law, measurement.divergence)),
         });
@@ -222,15 +257,14 @@ impl Evaluator for Measuring<'_, '_> {
 fn search(
     bench: &mut Bench<'_>,
     searcher: &mut dyn Searcher,
-    request: &Request,
-    objective: &Objective,
+    Terms { request, objective, .. }: &Terms<'_>,
     law: Option<Forecast>,
     episodes: &Path,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Entry>, SearchError> {
     // A search that goes on walks the same way from the start, so its episodes are told anew.
     let mut log = Log::create(episodes)?;
-    let mut evaluator = Measuring::new(bench, law, request, watch);
+    let mut evaluator = Measuring::new(bench, law, objective, request, watch);
     let mut ledger = Ledger::new(&mut evaluator, objective, request.budget)
         .keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
     let problem = Problem { space: &request.space, objective };
@@ -251,13 +285,10 @@ pub(super) fn failed(failure: Failure) -> SearchError {
 /// The best few by value, fine-tuned longer, the cheapest allowed one first; each with its predicted loss, 0 to 1.
 fn rerank(
     bench: &mut Bench<'_>,
-    request: &Request,
-    objective: &Objective,
+    Terms { request, objective, .. }: &Terms<'_>,
     entries: &[Entry],
     law: Forecast,
-    watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Candidate>, SearchError> {
-    watch(Step { doing: "re-ranking", done: entries.len(), of: request.budget });
     let mut best: Vec<&Entry> = entries.iter().collect();
     best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let plans: Vec<BitPlan> = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
@@ -269,38 +300,53 @@ fn rerank(
     Ok(ranked)
 }
 
-/// Long fine-tunes, the cheapest allowed plan first, for as long as what they show makes a cheaper one worth a try.
+/// Long fine-tunes. With a forecast, the best few are re-ranked and the cheapest allowed one goes first; others follow
+/// for as long as what was seen makes a cheaper one worth a try. Without, the plan of the largest reward has the only one.
 fn fine_tune(
-    bench: &Bench<'_>,
-    shelf: &Shelf,
-    request: &Request,
-    objective: &Objective,
+    bench: &mut Bench<'_>,
+    terms: &Terms<'_>,
     entries: &[Entry],
-    ranked: &[Candidate],
+    law: Option<Forecast>,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<(Attempt, ImageBuffer)>, SearchError> {
-    let candidates = candidates(objective, entries, ranked);
+    let Terms { request, objective, .. } = terms;
+    let mut step = |doing| watch(Step { doing, done: entries.len(), of: request.budget });
+    step("re-ranking");
+    let ranked = match law {
+        Some(law) => rerank(bench, terms, entries, law)?,
+        None => {
+            let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
+            best.map(|best| (best.plan.clone(), objective.float() - best.seen.accuracy)).into_iter().collect()
+        }
+    };
+    let candidates = candidates(objective, entries, &ranked);
     let mut next = ranked.first().cloned();
     let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
     while let Some(candidate) = next.take().filter(|_| attempts.len() < ATTEMPTS) {
-        watch(Step { doing: "long fine-tune", done: entries.len(), of: request.budget });
-        attempts.push(attempt(bench, shelf, request, candidate)?);
+        step("long fine-tune");
+        attempts.push(attempt(bench, terms, candidate)?);
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        next = next_attempt(objective, &candidates, &done, request.max_loss);
+        next = law.and_then(|_| next_attempt(objective, &candidates, &done, request.max_loss));
     }
     Ok(attempts)
 }
 
 fn attempt(
     bench: &Bench<'_>,
-    shelf: &Shelf,
-    request: &Request,
+    Terms { shelf, request, reference, .. }: &Terms<'_>,
     (plan, predicted): Candidate,
 ) -> Result<(Attempt, ImageBuffer), SearchError> {
     let image = shelf.image(bench, &plan, request.last)?;
-    let loss = bench.float_accuracy - Answers::of_image(&image, &bench.split.validation)?.share();
-    // Counts of images, so anything below this is rounding.
-    let met = loss <= request.max_loss + 1e-9;
-    let attempt = Attempt { plan, predicted_loss: 100.0 * predicted, validation_loss: 100.0 * loss, met };
+    let answers = Answers::of_image(&image, &bench.split.validation)?;
+    let (loss, deviation) = answers.loss_against(reference.last.better());
+    let expected = if request.forecasts() { believed(predicted, loss, deviation) } else { loss };
+    let attempt = Attempt {
+        plan,
+        predicted_loss: 100.0 * predicted,
+        validation_loss: 100.0 * loss,
+        expected_loss: 100.0 * expected,
+        // Counts of images, so anything below this is rounding.
+        met: expected <= request.max_loss + 1e-9,
+    };
     Ok((attempt, image))
 }

@@ -42,15 +42,14 @@ impl Answers {
         self.0.iter().filter(|right| **right).count() as f64 / self.0.len().max(1) as f64
     }
 
-    /// Loss against `float` on the same images and its 95 % interval (normal, from the discordant pairs), 0 to 1.
-    pub fn loss_against(&self, float: &Self) -> (f64, [f64; 2]) {
+    /// Loss against `float` on the same images, 0 to 1, and its deviation, from the pairs that differ.
+    pub fn loss_against(&self, float: &Self) -> (f64, f64) {
         let count = float.0.len().max(1) as f64;
         let pairs = || float.0.iter().zip(&self.0);
         let lost = pairs().filter(|(float, own)| **float && !**own).count() as f64;
         let won = pairs().filter(|(float, own)| !**float && **own).count() as f64;
         let loss = (lost - won) / count;
-        let deviation = ((lost + won) - (lost - won).powi(2) / count).max(0.0).sqrt() / count;
-        (loss, [loss - 1.96 * deviation, loss + 1.96 * deviation])
+        (loss, ((lost + won) - (lost - won).powi(2) / count).max(0.0).sqrt() / count)
     }
 
     /// Numbers of the images answered wrongly.
@@ -63,6 +62,27 @@ impl Answers {
     pub fn then(mut self, others: Self) -> Self {
         self.0.extend(others.0);
         self
+    }
+}
+
+/// The 95 % interval of a loss, both in points, from shares.
+pub fn interval((loss, deviation): (f64, f64)) -> (f64, [f64; 2]) {
+    (100.0 * loss, [100.0 * (loss - 1.96 * deviation), 100.0 * (loss + 1.96 * deviation)])
+}
+
+/// The float network on one set of images: as it came, and given the same fine-tune unquantized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floats {
+    /// As it came.
+    pub checkpoint: Answers,
+    /// Fine-tuned.
+    pub control: Answers,
+}
+
+impl Floats {
+    /// What "float" means: the better of both.
+    pub fn better(&self) -> &Answers {
+        if self.control.share() > self.checkpoint.share() { &self.control } else { &self.checkpoint }
     }
 }
 
@@ -87,24 +107,18 @@ pub struct Verdict {
 
 impl Verdict {
     /// Judges on paired answers to one set of images.
-    pub fn new(checkpoint: &Answers, control: &Answers, integer: &Answers) -> Self {
-        let float = better(checkpoint, control);
-        let (loss, interval) = integer.loss_against(float);
+    pub fn new(floats: &Floats, integer: &Answers) -> Self {
+        let (loss, loss_interval) = interval(integer.loss_against(floats.better()));
         Self {
             images: integer.0.len(),
-            checkpoint_top1: 100.0 * checkpoint.share(),
-            fine_tuned_top1: 100.0 * control.share(),
-            float_top1: 100.0 * float.share(),
+            checkpoint_top1: 100.0 * floats.checkpoint.share(),
+            fine_tuned_top1: 100.0 * floats.control.share(),
+            float_top1: 100.0 * floats.better().share(),
             final_top1: 100.0 * integer.share(),
-            loss: 100.0 * loss,
-            loss_interval: interval.map(|bound| 100.0 * bound),
+            loss,
+            loss_interval,
         }
     }
-}
-
-/// What "float" means: the better of the checkpoint and the checkpoint given the same fine-tune unquantized.
-pub fn better<'a>(checkpoint: &'a Answers, control: &'a Answers) -> &'a Answers {
-    if control.share() > checkpoint.share() { control } else { checkpoint }
 }
 
 #[cfg(test)]
@@ -116,20 +130,23 @@ mod tests {
         let float = Answers(vec![true; 100]);
         let mut integer = float.clone();
         integer.0[..4].fill(false);
-        let (loss, [low, high]) = integer.loss_against(&float);
-        assert!((loss - 0.04).abs() < 1e-12);
-        // sqrt(4 - 16/100) / 100 = 0.019596
-        assert!((high - loss - 1.96 * 0.019_596).abs() < 1e-6 && (loss - low - (high - loss)).abs() < 1e-12);
-        assert_eq!(float.loss_against(&float), (0.0, [0.0, 0.0]));
+        let (loss, deviation) = integer.loss_against(&float);
+        // sqrt(4 - 16/100) / 100
+        assert!((loss - 0.04).abs() < 1e-12 && (deviation - 0.019_596).abs() < 1e-6);
+        let (points, [low, high]) = interval((loss, deviation));
+        assert!((points - 4.0).abs() < 1e-9 && (high - 4.0 - 3.8408).abs() < 1e-3 && (high + low - 8.0).abs() < 1e-9);
+        assert_eq!(float.loss_against(&float), (0.0, 0.0));
         assert_eq!(integer.wrong(), [0, 1, 2, 3]);
     }
 
     #[test]
     fn float_is_the_better_of_checkpoint_and_control() {
         let (checkpoint, control) = (Answers(vec![true, false, true]), Answers(vec![true; 3]));
-        let verdict = Verdict::new(&checkpoint, &control, &checkpoint);
+        let floats = Floats { checkpoint: checkpoint.clone(), control: control.clone() };
+        let verdict = Verdict::new(&floats, &checkpoint);
         assert_eq!((verdict.float_top1, verdict.images), (100.0, 3));
         assert!((verdict.loss - 100.0 / 3.0).abs() < 1e-9);
-        assert_eq!(Verdict::new(&control, &checkpoint, &control).loss, 0.0);
+        assert_eq!(Verdict::new(&floats, &control).loss, 0.0);
+        assert_eq!(Floats { checkpoint: control.clone(), control: checkpoint }.better(), &control);
     }
 }

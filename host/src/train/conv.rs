@@ -149,9 +149,7 @@ fn im2col(window: &Window, sizes: &Sizes, image: &[f32], columns: &mut [f32]) {
 fn copy_row(to: &mut [f32], from: &[f32]) {
     let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    for index in 0..to_rest.len().min(from_rest.len()) {
-        to_rest[index] = from_rest[index];
-    }
+    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
 /// The transpose of [`im2col`]: adds every column's gradient to the pixels it came from.

@@ -124,7 +124,7 @@ pub fn fit(
     }
     let batch = schedule.batch.clamp(1, data.len());
     let steps = ((schedule.epochs * data.len() as f64) / batch as f64).round() as usize;
-    let mut descent: Box<dyn FnMut(usize, &GradStore) -> Result<()>> = match schedule.descent {
+    let mut descent: Box<Descend<'_>> = match schedule.descent {
         Descent::Adam => {
             let mut adam = Adam::new(model.variables());
             Box::new(move |step, gradients| adam.step(gradients, (schedule.rate * cosine(step, steps)) as f32))
@@ -149,6 +149,9 @@ pub fn fit(
     }
     Ok(())
 }
+
+/// One step of a descent, by its number and the gradients.
+type Descend<'a> = dyn FnMut(usize, &GradStore) -> Result<()> + 'a;
 
 /// From 1 at step 0 towards 0 at the last.
 fn cosine(step: usize, steps: usize) -> f64 {

@@ -111,11 +111,11 @@ fn spread(plane: &[f32], width: usize, dx: &mut [f32], gradient: &[f32], columns
         let windows = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
         let slopes = up.as_chunks_mut::<2>().0.iter_mut().zip(down.as_chunks_mut::<2>().0);
         for (((&[a, b], &[c, d]), (up, down)), gradient) in windows.zip(slopes).zip(gradient) {
-            let (top, bottom) = (if b > a { b } else { a }, if d > c { d } else { c });
+            let (right_above, right_below) = (b > a, d > c);
+            let lower = if right_below { d } else { c } > if right_above { b } else { a };
             let to = |wins: bool| if wins { *gradient } else { 0.0 };
-            let above = !(bottom > top);
-            *up = [to(above && !(b > a)), to(above && b > a)];
-            *down = [to(!above && !(d > c)), to(!above && d > c)];
+            *up = [to(!lower && !right_above), to(!lower && right_above)];
+            *down = [to(lower && !right_below), to(lower && right_below)];
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{Search, failure};
 use crate::cli::{Outcome, print_json, write_whole};
 use crate::search::contest::{ANYTIME, Standing, contest};
 use crate::search::hunt::Step;
+use crate::search::shelf::Shelf;
 use crate::terminal::{self, Progress, table};
 use crate::train::interrupt::Interrupt;
 
@@ -14,10 +15,11 @@ pub(super) fn run(search: &Search<'_>) -> Outcome {
     let interrupt = Interrupt::watch();
     let stop = move || interrupt.requested();
     let mut bench = search.bench(search.arguments.seed, &stop)?;
+    let shelf = Shelf::open(&search.arguments.output, bench.key()).map_err(failure)?;
     let makes: Vec<Make> = rivals::ALL.into_iter().chain(learners::ALL).collect();
     let mut progress = Progress::new("racing");
     let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
-    let standings = contest(&mut bench, &makes, &search.request(), &mut watch);
+    let standings = contest(&mut bench, &shelf, &makes, &search.request(), &mut watch);
     progress.finish();
     let standings = standings.map_err(failure)?;
     let document = serde_json::to_string_pretty(&standings)? + "\n";

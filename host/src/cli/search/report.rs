@@ -91,7 +91,7 @@ impl<'a> Report<'a> {
     ) -> Result<Self, Failure> {
         let arguments = search.arguments;
         let features = features(&search.network).map_err(failure)?;
-        let float = 100.0 * bench.float_accuracy;
+        let float = 100.0 * found.float_accuracy;
         let evaluated = |entry: &Entry| Evaluated {
             plan: entry.plan.to_string(),
             loss: float - 100.0 * entry.seen.accuracy,
