@@ -16,6 +16,7 @@ use releq_search::plan::BitPlan;
 use releq_search::record::{Log, RecordError};
 use serde::{Deserialize, Serialize};
 
+use super::SearchError;
 use super::split::Split;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
@@ -236,6 +237,14 @@ impl<'a> Bench<'a> {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
         })
+    }
+
+    /// Mean divergence of a network's answers on the validation images from those of the float network as it came.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn divergence_of(&self, network: &Network) -> Result<f64, SearchError> {
+        Ok(divergence(&self.float, &fit::logits(&Model::new(network)?, &self.split.validation)?))
     }
 
     /// What a training loop should do next: stop, once the user asked for it.

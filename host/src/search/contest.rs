@@ -56,7 +56,7 @@ pub fn contest(
     let law = match request.forecasts() {
         true => {
             let anchors = anchor_plans(&request.space);
-            Some(Laws::measure(bench, &anchors, [request.short, request.long], reference.long)?.short)
+            Some(Laws::measure(bench, shelf, request, &reference, &anchors)?.short)
         }
         false => None,
     };

@@ -1,16 +1,19 @@
-//! From a short fine-tune to the loss after a long one: a power law through plans that were measured both ways.
+//! From a short fine-tune to the loss after a long one: a power law through plans that were fine-tuned both ways.
 //!
 //! A short fine-tune leaves losses several times those of a long one, and top-1 on 2,000 images cannot tell 0.2 points
-//! from 0.4. So plans are compared by divergence from the float network's answers, which every image has a say in, and
-//! `loss = scale · divergence^exponent` turns it into points, with scale and exponent from anchors: uniform plans
-//! fine-tuned both short and long.
+//! from 0.4. So plans are compared by divergence from the float network's answers, which every image has a say in, less
+//! the divergence that the same fine-tune gives the network unquantized: what is left is the quantization's own.
+//! `loss = scale · excess^exponent` turns it into points, with scale and exponent from anchors: uniform plans.
 
 use releq_search::plan::BitPlan;
 use releq_search::space::Space;
 use serde::{Deserialize, Serialize};
 
 use super::SearchError;
-use super::bench::{Bench, Stage};
+use super::bench::{Bench, Measurement, Stage};
+use super::hunt::{Reference, Request};
+use super::shelf::Shelf;
+use super::verdict::Answers;
 
 /// One plan: its divergence after one fine-tune, and what a long one leaves of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,38 +22,50 @@ pub struct Anchor {
     pub divergence: f64,
     /// Top-1 loss after the long one, 0 to 1; may be negative.
     pub loss: f64,
+    /// Deviation of that loss, for the images it was measured on.
+    pub deviation: f64,
 }
 
 /// The power law.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// Loss at a divergence of one nat, 0 to 1.
+    /// Divergence of the network given the same fine-tune unquantized, nats an image.
+    pub floor: f64,
+    /// Loss at an excess of one nat, 0 to 1.
     pub scale: f64,
-    /// How fast loss grows with divergence.
+    /// How fast loss grows with the excess.
     pub exponent: f64,
 }
 
-/// Exponents between which a fit is believed; loss can neither shrink with divergence nor jump.
-const EXPONENTS: [f64; 2] = [0.5, 1.5];
+/// Exponent believed in before any anchor, and the deviation of that belief. Small disturbances change the log-odds of
+/// answers in proportion, and both divergence and accuracy lost by their square.
+const EXPONENT: [f64; 2] = [1.0, 0.25];
+/// Least excess, nats: below it, plans lose alike.
+const FAINT: f64 = 1e-5;
 
 impl Forecast {
-    /// The law of least square error in logarithms. `resolution` is the smallest loss that the images can show.
-    pub fn fit(anchors: &[Anchor], resolution: f64) -> Self {
-        let points: Vec<[f64; 2]> =
-            anchors.iter().map(|anchor| [anchor.divergence.max(1e-9).ln(), anchor.loss.max(resolution).ln()]).collect();
-        let count = points.len().max(1) as f64;
-        let mean = |axis: usize| points.iter().map(|point| point[axis]).sum::<f64>() / count;
+    /// The law of least square error in logarithms, each anchor weighted by how well its loss is known.
+    pub fn fit(anchors: &[Anchor], floor: f64) -> Self {
+        let point = |anchor: &Anchor| {
+            let deviation = anchor.deviation.max(1e-6);
+            // A loss lost in noise says that it is small, and little more.
+            let loss = anchor.loss.max(0.5 * deviation);
+            [(anchor.divergence - floor).max(FAINT).ln(), loss.ln(), (loss / deviation).powi(2)]
+        };
+        let points: Vec<[f64; 3]> = anchors.iter().map(point).collect();
+        let weight = points.iter().map(|point| point[2]).sum::<f64>().max(1e-12);
+        let mean = |axis: usize| points.iter().map(|point| point[axis] * point[2]).sum::<f64>() / weight;
         let [x, y] = [mean(0), mean(1)];
-        let spread: f64 = points.iter().map(|point| (point[0] - x).powi(2)).sum();
-        let together: f64 = points.iter().map(|point| (point[0] - x) * (point[1] - y)).sum();
-        let slope = if spread > 0.0 { together / spread } else { 1.0 };
-        let exponent = slope.clamp(EXPONENTS[0], EXPONENTS[1]);
-        Self { scale: (y - exponent * x).exp(), exponent }
+        let spread: f64 = points.iter().map(|point| point[2] * (point[0] - x).powi(2)).sum();
+        let together: f64 = points.iter().map(|point| point[2] * (point[0] - x) * (point[1] - y)).sum();
+        let belief = EXPONENT[1].powi(-2);
+        let exponent = (together + EXPONENT[0] * belief) / (spread + belief);
+        Self { floor, scale: (y - exponent * x).exp(), exponent }
     }
 
     /// Predicted top-1 loss after a long fine-tune, 0 to 1, at `divergence` after a short one.
     pub fn loss(&self, divergence: f64) -> f64 {
-        (self.scale * divergence.max(0.0).powf(self.exponent)).min(1.0)
+        (self.scale * (divergence - self.floor).max(FAINT).powf(self.exponent)).min(1.0)
     }
 }
 
@@ -64,35 +79,43 @@ pub fn anchor_plans(space: &Space) -> Vec<BitPlan> {
     if plans.is_empty() { vec![space.slimmest(), space.widest()] } else { plans }
 }
 
-/// The laws from divergence to final loss, after a short and after a long fine-tune.
+/// The laws from divergence to final loss, after a short and after a longer fine-tune.
 #[derive(Clone, Copy, Debug)]
 pub struct Laws {
     /// After a short one.
     pub short: Forecast,
-    /// After a long one.
+    /// After a longer one.
     pub long: Forecast,
 }
 
 impl Laws {
-    /// From `plans` fine-tuned on `short` and on `long` images, the loss being against an accuracy of `float`, 0 to 1.
+    /// From `plans`, each fine-tuned three times: short, longer, and as long as the chosen plan will be.
     ///
     /// # Errors
-    /// As the bench's.
-    pub fn measure(
+    /// As the bench's and the shelf's.
+    pub(super) fn measure(
         bench: &mut Bench<'_>,
+        shelf: &Shelf,
+        request: &Request,
+        reference: &Reference,
         plans: &[BitPlan],
-        [short, long]: [usize; 2],
-        float: f64,
     ) -> Result<Self, SearchError> {
-        let quick = bench.measure_all(Stage::Anchor, plans, short)?;
-        let patient = bench.measure_all(Stage::Anchor, plans, long)?;
-        let anchors = |measured: &[super::bench::Measurement]| -> Vec<Anchor> {
-            let losses = patient.iter().map(|patient| float - patient.accuracy);
-            measured.iter().zip(losses).map(|(one, loss)| Anchor { divergence: one.divergence, loss }).collect()
+        let short = bench.measure_all(Stage::Anchor, plans, request.short)?;
+        let long = bench.measure_all(Stage::Anchor, plans, request.long)?;
+        let all: Vec<&BitPlan> = plans.iter().collect();
+        let last = |plan: &BitPlan| -> Result<(f64, f64), SearchError> {
+            let answers = Answers::of_image(&shelf.image(bench, plan, request.last)?, &bench.split.validation)?;
+            Ok(answers.loss_against(reference.last.better()))
         };
-        let resolution = 0.5 / bench.split.validation.len().max(1) as f64;
-        let fit = |measured| Forecast::fit(&anchors(measured), resolution);
-        Ok(Self { short: fit(&quick), long: fit(&patient) })
+        let losses = bench.side_by_side(&all, last)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let law = |measured: &[Measurement], floor: f64| {
+            let pairs = measured.iter().zip(&losses);
+            let anchors: Vec<Anchor> =
+                pairs.map(|(one, &(loss, deviation))| Anchor { divergence: one.divergence, loss, deviation }).collect();
+            Forecast::fit(&anchors, floor)
+        };
+        let floor = |images: usize| bench.divergence_of(&shelf.control(bench, images)?);
+        Ok(Self { short: law(&short, floor(request.short)?), long: law(&long, floor(request.long)?) })
     }
 }
 
@@ -111,18 +134,21 @@ mod tests {
 
     #[test]
     fn a_power_law_is_found_again() {
-        let law = Forecast { scale: 0.05, exponent: 0.8 };
-        let anchors = [0.01, 0.1, 0.5].map(|divergence| Anchor { divergence, loss: law.loss(divergence) });
-        let found = Forecast::fit(&anchors, 1e-6);
-        assert!((found.scale - law.scale).abs() < 1e-9 && (found.exponent - law.exponent).abs() < 1e-9);
+        let law = Forecast { floor: 0.01, scale: 0.05, exponent: 0.8 };
+        let sure = |divergence: f64| Anchor { divergence, loss: law.loss(divergence), deviation: 1e-6 };
+        let found = Forecast::fit(&[0.02, 0.1, 0.5].map(sure), 0.01);
+        assert!((found.scale - law.scale).abs() < 1e-6 && (found.exponent - law.exponent).abs() < 1e-6);
+        assert!(found.loss(0.01) < 1e-4 && found.loss(1e9) == 1.0);
     }
 
+    /// What is known well decides; an anchor lost in noise turns nothing around.
     #[test]
-    fn noise_cannot_turn_it_around() {
-        let anchors = [Anchor { divergence: 0.01, loss: 0.004 }, Anchor { divergence: 0.1, loss: -0.001 }];
-        let found = Forecast::fit(&anchors, 2.5e-4);
-        assert_eq!(found.exponent, EXPONENTS[0]);
-        assert!(found.loss(0.2) > found.loss(0.1));
-        assert_eq!(Forecast::fit(&anchors[..1], 2.5e-4).exponent, 1.0);
+    fn noise_has_little_say() {
+        let anchor = |divergence, loss| Anchor { divergence, loss, deviation: 0.008 };
+        let found = Forecast::fit(&[anchor(0.02, 0.011), anchor(0.16, 0.04)], 0.0);
+        assert!((found.exponent - 1.0).abs() < 0.15, "{found:?}");
+        assert!((found.loss(0.16) - 0.04).abs() < 0.006 && found.loss(0.02) < 0.008, "{found:?}");
+        let negative = Forecast::fit(&[anchor(0.02, -0.011), anchor(0.16, 0.04)], 0.0);
+        assert!(negative.loss(0.04) > negative.loss(0.02) && negative.loss(0.02) > 0.0);
     }
 }

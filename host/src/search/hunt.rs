@@ -81,18 +81,11 @@ impl Request {
 pub(super) struct Reference {
     /// After as many images as the chosen plan.
     pub(super) last: Floats,
-    /// Accuracy after as many images as the anchors, 0 to 1.
-    pub(super) long: f64,
 }
 
 impl Reference {
     pub(super) fn of(bench: &Bench<'_>, shelf: &Shelf, request: &Request) -> Result<Self, SearchError> {
-        let last = floats(bench, &shelf.control(bench, request.last)?, &bench.split.validation)?;
-        let long = match request.aim {
-            Aim::Loss => floats(bench, &shelf.control(bench, request.long)?, &bench.split.validation)?.better().share(),
-            Aim::Reward(_) => bench.float_accuracy,
-        };
-        Ok(Self { last, long })
+        Ok(Self { last: floats(bench, &shelf.control(bench, request.last)?, &bench.split.validation)? })
     }
 }
 
@@ -172,9 +165,8 @@ pub fn hunt(
     let terms = Terms { shelf, request, objective, reference };
     watch(Step { doing: "anchors", done: 0, of: request.budget });
     let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
-    let images = [request.short, request.long];
     let laws = match request.forecasts() {
-        true => Some(Laws::measure(bench, &anchors, images, terms.reference.long)?),
+        true => Some(Laws::measure(bench, shelf, request, &terms.reference, &anchors)?),
         false => None,
     };
     let entries = search(bench, searcher, &terms, laws.map(|laws| laws.short), episodes, watch)?;
