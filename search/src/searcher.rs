@@ -22,7 +22,8 @@ pub trait Searcher {
     /// Looks plans of `problem.space` up in `ledger`, drawing everything random from streams of `seed`.
     ///
     /// Returning `Ok` means it has nothing left to try. A searcher may use `?` on look-ups: [`Stop::Exhausted`] is an
-    /// ordinary end, and what was seen stays in the ledger. Earlier searches of the same value must not matter.
+    /// ordinary end, and what was seen stays in the ledger. Earlier searches of the same value must not matter; plans that
+    /// the ledger already knows may.
     ///
     /// # Errors
     /// [`Stop`], as the ledger said it.

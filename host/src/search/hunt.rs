@@ -169,10 +169,17 @@ pub fn hunt(
         true => Some(Laws::measure(bench, shelf, request, &terms.reference, &anchors)?),
         false => None,
     };
-    let entries = search(bench, searcher, &terms, laws.map(|laws| laws.short), episodes, watch)?;
+    let mut log = Log::create(episodes)?;
+    let (entries, ranked) = match laws {
+        Some(laws) => two_rounds(bench, searcher, &terms, laws, &mut log, watch)?,
+        None => {
+            let round = Round { law: None, known: &[], budget: request.budget };
+            (search(bench, searcher, &terms, round, &mut log, watch)?, Vec::new())
+        }
+    };
     let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
     let best = best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.plan.clone();
-    let attempts = fine_tune(bench, &terms, &entries, laws.map(|laws| laws.long), watch)?;
+    let attempts = fine_tune(bench, &terms, &entries, &ranked, watch)?;
     let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
         rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
     };
@@ -246,19 +253,66 @@ impl Evaluator for Measuring<'_, '_> {
     }
 }
 
+/// Share of the budget that the first of two rounds spends.
+const FIRST: f64 = 0.625;
+/// How far re-ranking may correct the forecast after the first round, as a factor.
+const RERANKING: [f64; 2] = [0.5, 2.0];
+
+/// The budget in two rounds: where re-ranking the best of the first shows that short fine-tunes mislead, the second
+/// searches with the law so corrected, on top of all that is known. Gives every plan, and the re-ranked ones, best first.
+fn two_rounds(
+    bench: &mut Bench<'_>,
+    searcher: &mut dyn Searcher,
+    terms: &Terms<'_>,
+    laws: Laws,
+    log: &mut Log,
+    watch: &mut dyn FnMut(Step<'_>),
+) -> Result<(Vec<Entry>, Vec<Candidate>), SearchError> {
+    let all = terms.request.budget;
+    let budget = ((FIRST * all as f64).round() as usize).clamp(1, all);
+    let first = search(bench, searcher, terms, Round { law: Some(laws.short), known: &[], budget }, log, watch)?;
+    watch(Step { doing: "re-ranking", done: first.len(), of: all });
+    let ranked = rerank(bench, terms, &first, laws.long)?;
+    let short = |plan: &BitPlan| first.iter().find(|entry| entry.plan == *plan).map(|entry| entry.seen.accuracy);
+    let ratios = ranked.iter().filter_map(|(plan, long)| {
+        let short = terms.objective.float() - short(plan)?;
+        Some((long.max(1e-6) / short.max(1e-6)).ln())
+    });
+    let ratio = (ratios.sum::<f64>() / ranked.len().max(1) as f64).exp().clamp(RERANKING[0], RERANKING[1]);
+    let law = Forecast { scale: laws.short.scale * ratio, ..laws.short };
+    let known: Vec<BitPlan> = first.iter().map(|entry| entry.plan.clone()).collect();
+    let entries = search(bench, searcher, terms, Round { law: Some(law), known: &known, budget: all }, log, watch)?;
+    watch(Step { doing: "re-ranking", done: entries.len(), of: all });
+    let mut again = rerank(bench, terms, &entries, laws.long)?;
+    again.extend(
+        ranked.into_iter().filter(|(plan, _)| again.iter().all(|(other, _)| other != plan)).collect::<Vec<_>>(),
+    );
+    let value = |(plan, loss): &Candidate| terms.objective.value(plan, terms.objective.float() - loss);
+    again.sort_by(|one, other| value(other).total_cmp(&value(one)));
+    Ok((entries, again))
+}
+
+/// One run of the searcher.
+struct Round<'r> {
+    law: Option<Forecast>,
+    /// Plans that an earlier round paid for.
+    known: &'r [BitPlan],
+    /// Distinct plans, the known ones included.
+    budget: usize,
+}
+
 fn search(
     bench: &mut Bench<'_>,
     searcher: &mut dyn Searcher,
     Terms { request, objective, .. }: &Terms<'_>,
-    law: Option<Forecast>,
-    episodes: &Path,
+    Round { law, known, budget }: Round<'_>,
+    log: &mut Log,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Entry>, SearchError> {
-    // A search that goes on walks the same way from the start, so its episodes are told anew.
-    let mut log = Log::create(episodes)?;
     let mut evaluator = Measuring::new(bench, law, objective, request, watch);
-    let mut ledger = Ledger::new(&mut evaluator, objective, request.budget)
-        .keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
+    let mut ledger = Ledger::new(&mut evaluator, objective, budget);
+    ledger.pay_ahead(known).map_err(|stop| SearchError::Searcher(stop.to_string()))?;
+    let mut ledger = ledger.keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
     let problem = Problem { space: &request.space, objective };
     let outcome = race::run(searcher, &problem, &mut ledger, request.seed);
     let entries = ledger.entries().to_vec();
@@ -292,33 +346,27 @@ fn rerank(
     Ok(ranked)
 }
 
-/// Long fine-tunes. With a forecast, the best few are re-ranked and the cheapest allowed one goes first; others follow
-/// for as long as what was seen makes a cheaper one worth a try. Without, the plan of the largest reward has the only one.
+/// Long fine-tunes: first the best of those re-ranked, then others for as long as what was seen makes a cheaper one worth
+/// a try. Without a forecast nothing is re-ranked, and the plan of the largest reward has the only one.
 fn fine_tune(
-    bench: &mut Bench<'_>,
+    bench: &Bench<'_>,
     terms: &Terms<'_>,
     entries: &[Entry],
-    law: Option<Forecast>,
+    ranked: &[Candidate],
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<(Attempt, ImageBuffer)>, SearchError> {
     let Terms { request, objective, .. } = terms;
-    let mut step = |doing| watch(Step { doing, done: entries.len(), of: request.budget });
-    step("re-ranking");
-    let ranked = match law {
-        Some(law) => rerank(bench, terms, entries, law)?,
-        None => {
-            let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
-            best.map(|best| (best.plan.clone(), objective.float() - best.seen.accuracy)).into_iter().collect()
-        }
-    };
-    let candidates = candidates(objective, entries, &ranked);
-    let mut next = ranked.first().cloned();
+    let candidates = candidates(objective, entries, ranked);
+    let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
+    let best = || candidates.iter().max_by(|one, other| value(one).total_cmp(&value(other))).cloned();
+    let mut next = ranked.first().cloned().or_else(best);
     let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
     while let Some(candidate) = next.take().filter(|_| attempts.len() < ATTEMPTS) {
-        step("long fine-tune");
+        watch(Step { doing: "long fine-tune", done: entries.len(), of: request.budget });
         attempts.push(attempt(bench, terms, candidate)?);
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        next = law.and_then(|_| next_attempt(objective, &candidates, &done, request.max_loss));
+        let forecast = request.forecasts().then(|| next_attempt(objective, &candidates, &done, request.max_loss));
+        next = forecast.flatten();
     }
     Ok(attempts)
 }

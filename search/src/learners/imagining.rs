@@ -77,9 +77,15 @@ impl Imagining {
         seed: u64,
     ) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "learners/imagining");
-        // The untrained policy is uniform, so the first plans are any.
-        let first = walk(agent, rules, Imagined { model, ledger, aim: Aim::Value }, ledger.side_by_side())?;
-        let mut walked: Walked = first.0.into_iter().zip(first.1.iter().map(Episode::policy)).collect();
+        ledger.entries().iter().for_each(|entry| model.observe(&entry.plan, entry.seen.accuracy));
+        let mut walked = if model.seen() == 0 {
+            // The untrained policy is uniform, so the first plans are any.
+            let first = walk(agent, rules, Imagined { model, ledger, aim: Aim::Value }, ledger.side_by_side())?;
+            first.0.into_iter().zip(first.1.iter().map(Episode::policy)).collect()
+        } else {
+            let judge = Imagined { model, ledger, aim: Aim::Improvement(best_value(ledger)) };
+            self.practise(agent, rules, judge, self.settings.updates, self.settings.calm)?
+        };
         loop {
             let mut chosen = most_promising(&walked, model, ledger);
             if chosen.is_empty() {

@@ -9,7 +9,7 @@ use crate::searcher::{Problem, Searcher};
 use crate::seed;
 use crate::surrogate::{Settings, Surrogate};
 
-/// From a random plan on, evaluates those expected to raise the best value most.
+/// From what is known on, or from a random plan, evaluates those expected to raise the best value most.
 #[derive(Clone, Copy, Debug)]
 pub struct Improvement {
     settings: Settings,
@@ -36,7 +36,11 @@ impl Searcher for Improvement {
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/improvement");
         let mut model = Surrogate::new(self.settings, problem.objective.float());
-        let mut next = vec![problem.space.sample(&mut rng)];
+        ledger.entries().iter().for_each(|entry| model.observe(&entry.plan, entry.seen.accuracy));
+        let mut next = match ledger.distinct() {
+            0 => vec![problem.space.sample(&mut rng)],
+            _ => most_promising(problem, ledger, &model, &mut rng),
+        };
         while !next.is_empty() {
             for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
                 model.observe(plan, seen.accuracy);
