@@ -278,6 +278,10 @@ impl KernelHint {
     pub const REFERENCE: Self = Self(0);
     /// Portable packed kernels.
     pub const PACKED: Self = Self(1);
+    /// AND and popcount on the vectors of a workstation.
+    pub const BITSERIAL: Self = Self(3);
+    /// 8-bit products on the vectors of a workstation.
+    pub const INT8: Self = Self(4);
 }
 
 /// One layer of an image.

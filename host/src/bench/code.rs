@@ -33,7 +33,9 @@ fn family(symbol: &str) -> Option<&str> {
     let (_, rest) = symbol.split_once("12releq_device7kernels")?;
     let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
     let (length, rest) = rest.split_at(digits);
-    rest.get(..length.parse().ok()?)
+    let (family, inside) = rest.split_at_checked(length.parse().ok()?)?;
+    // A function beside the families has no path below it.
+    inside.starts_with(|letter: char| letter.is_ascii_digit()).then_some(family)
 }
 
 #[cfg(test)]
@@ -45,6 +47,7 @@ mod tests {
         for (symbol, expected) in [
             ("_RNvNtNtNtCscyVT8HWWpP9_12releq_device7kernels6packed3dot8row_pair", Some("packed")),
             ("_ZN12releq_device7kernels9reference3add17h0123456789abcdefE", Some("reference")),
+            ("_RNvNtCscyVT8HWWpP9_12releq_device7kernels6select", None),
             ("_ZN12releq_device6engine9run_layer17h0123456789abcdefE", None),
         ] {
             assert_eq!(family(symbol), expected, "{symbol}");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::shape::{Case, Per, Shape};
 use super::subject::{Fill, Subject};
 use crate::lower::LowerError;
-use crate::network::{Op, Window};
+use crate::network::Op;
 use crate::summary::{ImageSummary, LayerSummary};
 use crate::target::TargetError;
 use crate::target::fit::{FitError, check_fit};
@@ -97,13 +97,12 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
     })
 }
 
-/// What a layer of one code counts: the engine's own work, and the least that a kernel can do.
+/// What a residual add of one code counts: the engine's own work for a layer, and the least that a kernel can do.
 ///
 /// # Errors
 /// [`MeasureError`].
 pub fn overhead(board: &'static Board, launch: &Launch) -> Result<u32, MeasureError> {
-    let shape =
-        Shape { name: "smallest", input: [1, 1, 1], op: Op::MaxPool { window: Window::square(1, 1, 0) }, first: false };
+    let shape = Shape { name: "smallest", input: [1, 1, 1], op: Op::Add, first: false };
     let case = Case { shape, weights: None, activations: 8 };
     Ok(Trial::run(board, launch, &Subject::new(&case, Fill::Random)?)?.instructions)
 }

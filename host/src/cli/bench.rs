@@ -63,7 +63,7 @@ struct Report {
     board: &'static str,
     core: &'static str,
     unit: &'static str,
-    /// What a layer of one code counts, its kernel included.
+    /// What a residual add of one code counts, its kernel included.
     layer_overhead: u32,
     /// Bytes of code in the runner, by kernel family.
     code_bytes: Option<BTreeMap<String, u64>>,
@@ -159,7 +159,7 @@ fn text(report: &Report) -> String {
     let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
     format!(
         "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         a layer of one code counts {} instructions, its kernel included\n\
+         a residual add of one code counts {} instructions: the engine's own for a layer, and the least a kernel can do\n\
          code in the runner, bytes by kernel family: {}\n",
         report.board,
         report.core,

@@ -1,0 +1,124 @@
+//! The 8-bit scheme: 16-bit products of two columns at a time, 16 rows and four pixels in registers.
+//!
+//! Exact for every operand: `madd` on 16-bit pairs cannot saturate at these magnitudes, as the byte forms can.
+//! Weights lie as 16 rows of one pair of columns, group after group; a block as the pair of every pixel.
+
+use releq_format::bits::BitWidth;
+use releq_format::pack::Matrix;
+
+use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Rows, Scheme};
+use super::{Isa, PIXELS, codes};
+
+/// The scheme; weights are borrowed by [`Rows`].
+pub(super) struct Bytes<'a>(core::marker::PhantomData<&'a ()>);
+
+/// A pair of columns of 16 rows, as 16-bit integers.
+pub(super) type RowPairs = [[[u8; 2]; 2]; MOST_ROWS];
+/// A pair of columns of every pixel of a block.
+pub(super) type PixelPairs = [[[u8; 2]; 2]; PIXELS];
+
+fn pairs(matrix: &Matrix) -> usize {
+    (matrix.columns as usize).div_ceil(2)
+}
+
+impl Scheme for Bytes<'_> {
+    const ROWS: usize = MOST_ROWS;
+
+    fn sizes(matrix: &Matrix, _: BitWidth) -> [usize; 3] {
+        let groups = (matrix.rows as usize).div_ceil(MOST_ROWS);
+        [
+            (matrix.columns as usize).next_multiple_of(COLUMN_MULTIPLE),
+            pairs(matrix).saturating_mul(size_of::<PixelPairs>()),
+            pairs(matrix).saturating_mul(size_of::<RowPairs>()).saturating_mul(groups),
+        ]
+    }
+
+    fn arrange(matrix: &Matrix, section: &[u8], codes: &mut [u8], weights: &mut [u8], _: Isa) {
+        let (gain, offset) = matrix.levels.affine(matrix.bits);
+        let pairs = pairs(matrix);
+        weights.fill(0);
+        let (columns, _) = weights.as_chunks_mut::<{ size_of::<RowPairs>() }>();
+        for row in 0..matrix.rows as usize {
+            codes::row(matrix, section, row, codes);
+            let group = columns.get_mut(row / MOST_ROWS * pairs..).unwrap_or(&mut []);
+            let codes = codes.get(..matrix.columns as usize).unwrap_or(&[]);
+            for (place, codes) in group.iter_mut().zip(codes.chunks(2)) {
+                let place = place.as_chunks_mut::<4>().0.get_mut(row % MOST_ROWS);
+                let values = place.into_iter().flat_map(|pair| pair.as_chunks_mut::<2>().0);
+                for (value, &code) in values.zip(codes) {
+                    *value = (gain * i32::from(code) - offset).to_le_bytes()[..2].try_into().unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    fn load(_: BitWidth, _: Isa, codes: &[u8], pixel: usize, block: &mut [u8]) {
+        let (block, _) = block.as_chunks_mut::<{ size_of::<PixelPairs>() }>();
+        for (place, &[first, second]) in block.iter_mut().zip(codes.as_chunks::<2>().0) {
+            if let Some(pair) = place.as_chunks_mut::<4>().0.get_mut(pixel) {
+                *pair = [first, 0, second, 0];
+            }
+        }
+    }
+
+    #[inline]
+    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], _: &[i32; PIXELS]) -> [[i32; PIXELS]; MOST_ROWS] {
+        let pairs = pairs(&rows.matrix);
+        let (weights, _) = rows.weights.as_chunks::<{ size_of::<RowPairs>() }>();
+        let group = weights.get(first / MOST_ROWS * pairs..).and_then(|weights| weights.get(..pairs)).unwrap_or(&[]);
+        let (block, _) = block.as_chunks::<{ size_of::<PixelPairs>() }>();
+        match rows.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => super::x86::products(group, block),
+            _ => products_portable(group, block),
+        }
+    }
+}
+
+fn products_portable(
+    group: &[[u8; size_of::<RowPairs>()]],
+    block: &[[u8; size_of::<PixelPairs>()]],
+) -> [[i32; PIXELS]; MOST_ROWS] {
+    let halves = |pair: &[u8; 4]| {
+        let [a, b, c, d] = *pair;
+        [i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d])].map(i32::from)
+    };
+    let mut sums = [[0i32; PIXELS]; MOST_ROWS];
+    for (weights, pixels) in group.iter().zip(block) {
+        for (sums, weight) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
+            let [first, second] = halves(weight);
+            for (sum, pixel) in sums.iter_mut().zip(pixels.as_chunks::<4>().0) {
+                let [left, right] = halves(pixel);
+                *sum = sum.wrapping_add(first.wrapping_mul(left)).wrapping_add(second.wrapping_mul(right));
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// This machine's instructions against the portable loop, at magnitudes that saturate the byte forms.
+    #[test]
+    fn every_instruction_set_multiplies_alike() {
+        for pairs in [1usize, 2, 77] {
+            let weight = |index: usize| -> i16 { [-128, 127, -128, -3][index % 4] };
+            let group: Vec<[u8; size_of::<RowPairs>()]> = (0..pairs)
+                .map(|pair| core::array::from_fn(|byte| weight(pair * 31 + byte / 2).to_le_bytes()[byte % 2]))
+                .collect();
+            let code = |index: usize| -> u8 { [255, 255, 0, 254, 7][index % 5] };
+            let block: Vec<[u8; size_of::<PixelPairs>()]> = (0..pairs)
+                .map(|pair| core::array::from_fn(|byte| if byte % 2 == 0 { code(pair * 3 + byte / 2) } else { 0 }))
+                .collect();
+            let expected = products_portable(&group, &block);
+            #[cfg(target_arch = "x86_64")]
+            if Isa::found() != Isa::Portable {
+                assert_eq!(super::super::x86::products(&group, &block), expected);
+            }
+            assert!(expected.iter().flatten().any(|sum| sum.unsigned_abs() > 1 << 15));
+        }
+    }
+}
