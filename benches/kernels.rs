@@ -55,7 +55,7 @@ impl Layer {
                 tensor::store(pixel, input.storage, channel, rng.random_range(0..=activations.max_code()));
             }
         }
-        let channels = (0..32).flat_map(|_| [0i32.to_le_bytes(), (1 << 25i32).to_le_bytes()]).flatten().collect();
+        let channels = (0..32).flat_map(|_| [0i32.to_le_bytes(), (1i32 << 25).to_le_bytes()]).flatten().collect();
         Self { op, input, output: input, activations: bytes, codes, channels }
     }
 

@@ -6,7 +6,7 @@
 use releq_format::bits::BitWidth;
 use releq_format::pack::Matrix;
 
-use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Rows, Scheme};
+use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Rows, Scheme, Sums};
 use super::{Isa, PIXELS, codes};
 
 /// The scheme; weights are borrowed by [`Rows`].
@@ -62,23 +62,20 @@ impl Scheme for Bytes<'_> {
     }
 
     #[inline]
-    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], _: &[i32; PIXELS]) -> [[i32; PIXELS]; MOST_ROWS] {
+    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], _: &[i32; PIXELS], sums: &mut Sums) {
         let pairs = pairs(&rows.matrix);
         let (weights, _) = rows.weights.as_chunks::<{ size_of::<RowPairs>() }>();
         let group = weights.get(first / MOST_ROWS * pairs..).and_then(|weights| weights.get(..pairs)).unwrap_or(&[]);
         let (block, _) = block.as_chunks::<{ size_of::<PixelPairs>() }>();
-        match rows.isa {
+        *sums = match rows.isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => super::x86::products(group, block),
             _ => products_portable(group, block),
-        }
+        };
     }
 }
 
-fn products_portable(
-    group: &[[u8; size_of::<RowPairs>()]],
-    block: &[[u8; size_of::<PixelPairs>()]],
-) -> [[i32; PIXELS]; MOST_ROWS] {
+fn products_portable(group: &[[u8; size_of::<RowPairs>()]], block: &[[u8; size_of::<PixelPairs>()]]) -> Sums {
     let halves = |pair: &[u8; 4]| {
         let [a, b, c, d] = *pair;
         [i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d])].map(i32::from)

@@ -56,9 +56,9 @@ fn walk_any<S: Scheme>(task: Task<'_>) {
     walk::<S>(task, Isa::found());
 }
 
-/// Scratch: the codes of one patch, what the scheme makes of a block of them, and what it makes of all weights.
+/// Scratch: the codes of one patch, what the scheme makes of a block of them and of all weights, and the unpacked input.
 fn scratch_bytes<S: Scheme>(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
     let sizes = op.matrix(input, output).map(|matrix| S::sizes(&matrix, input.bits));
-    let total = sizes.and_then(|sizes| sizes.into_iter().try_fold(0usize, usize::checked_add));
+    let total = sizes.and_then(|sizes| sizes.into_iter().try_fold(walk::expanded_bytes(input), usize::checked_add));
     total.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX)
 }

@@ -1,19 +1,22 @@
 //! The bit-serial scheme: codes as bit-planes of 64-bit words, products as AND and popcount.
 //!
-//! A weight row is its planes one after another, low bits first, one word per 64 columns. A block of activations is
-//! its planes in the same order, each word beside the same word of the block's other pixels.
+//! Four weight rows lie together: their planes one after another, low bits first, one word per 64 columns, each beside
+//! the same word of the other rows. A block of activations is its planes in the same order, each word beside the same
+//! word of the block's other pixels. So a word of activations meets four of weights while it is in a register.
 
 use releq_format::bits::BitWidth;
 use releq_format::pack::Matrix;
 
-use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Rows, Scheme};
+use super::walk::{COLUMN_MULTIPLE, Rows, Scheme, Sums};
 use super::{Isa, PIXELS, codes};
 
 /// The scheme; weights are borrowed by [`Rows`].
 pub(super) struct Planes<'a>(core::marker::PhantomData<&'a ()>);
 
-/// One word of one weight plane.
-pub(super) type Word = [u8; 8];
+/// Weight rows that lie together.
+pub(super) const ROWS: usize = 4;
+/// One word of one weight plane, for every row of a group.
+pub(super) type RowsWord = [u8; 8 * ROWS];
 /// One word of one activation plane, for every pixel of a block.
 pub(super) type BlockWord = [u8; 8 * PIXELS];
 
@@ -21,12 +24,43 @@ pub(super) type BlockWord = [u8; 8 * PIXELS];
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
 pub(super) const WORDS_PER_FLUSH: usize = 31;
 
+/// Place values of pairs of planes, i + j, from the top.
+pub(super) fn places(rows: &[RowsWord], block: &[BlockWord], words: usize) -> impl Iterator<Item = usize> + use<> {
+    let planes = (rows.len() + block.len()) / words.max(1);
+    (0..planes.saturating_sub(1)).rev()
+}
+
+/// All planes that meet at one place value: a weight plane and an activation plane each.
+#[inline]
+pub(super) fn pairs<'r>(
+    rows: &'r [RowsWord],
+    block: &'r [BlockWord],
+    words: usize,
+    place: usize,
+) -> impl Iterator<Item = (&'r [RowsWord], &'r [BlockWord])> {
+    let (mut i, mut start, mut end) = (0, 0, place * words);
+    core::iter::from_fn(move || {
+        loop {
+            // Additions only: a division by the plane's length costs more than a short plane's words.
+            let weights = rows.get(start..start + words).filter(|_| i <= place)?;
+            let activations = block.get(end..end + words);
+            (i, start, end) = (i + 1, start + words, end.wrapping_sub(words));
+            if let Some(activations) = activations {
+                return Some((weights, activations));
+            }
+        }
+    })
+}
+
+/// Counts of a group of rows, each for every pixel of a block.
+pub(super) type Counts = [[u32; PIXELS]; ROWS];
+
 fn words(matrix: &Matrix) -> usize {
     (matrix.columns as usize).div_ceil(COLUMN_MULTIPLE)
 }
 
 impl Scheme for Planes<'_> {
-    const ROWS: usize = 1;
+    const ROWS: usize = ROWS;
 
     fn sizes(matrix: &Matrix, activations: BitWidth) -> [usize; 3] {
         let (words, rows) = (words(matrix), matrix.rows as usize);
@@ -34,21 +68,18 @@ impl Scheme for Planes<'_> {
         [
             words.saturating_mul(COLUMN_MULTIPLE),
             words.saturating_mul(size_of::<BlockWord>()).saturating_mul(activation_bits),
-            words.saturating_mul(size_of::<Word>()).saturating_mul(weight_bits).saturating_mul(rows),
+            words.saturating_mul(size_of::<RowsWord>()).saturating_mul(weight_bits).saturating_mul(rows.div_ceil(ROWS)),
         ]
     }
 
     fn arrange(matrix: &Matrix, section: &[u8], codes: &mut [u8], weights: &mut [u8], isa: Isa) {
         let (words, bits) = (words(matrix), usize::from(matrix.bits.get()));
-        let row_bytes = (words * bits * size_of::<Word>()).max(1);
-        for (row, place) in weights.chunks_exact_mut(row_bytes).enumerate() {
+        weights.fill(0);
+        let (weights, _) = weights.as_chunks_mut::<{ 8 * ROWS }>();
+        for row in 0..matrix.rows as usize {
             codes::row(matrix, section, row, codes);
-            let (place, _) = place.as_chunks_mut::<8>();
-            split(isa, codes, bits, |plane, word, value| {
-                if let Some(place) = place.get_mut(plane * words + word) {
-                    *place = value.to_le_bytes();
-                }
-            });
+            let group = weights.get_mut(row / ROWS * words * bits..).unwrap_or(&mut []);
+            split(isa, codes, bits, |plane, word, value| set(group, plane * words + word, row % ROWS, value));
         }
     }
 
@@ -56,27 +87,33 @@ impl Scheme for Planes<'_> {
         let words = codes.len() / COLUMN_MULTIPLE;
         let (block, _) = block.as_chunks_mut::<{ 8 * PIXELS }>();
         split(isa, codes, usize::from(activations.get()), |plane, word, value| {
-            let place = block.get_mut(plane * words + word).and_then(|word| word.as_chunks_mut::<8>().0.get_mut(pixel));
-            if let Some(place) = place {
-                *place = value.to_le_bytes();
-            }
+            set(block, plane * words + word, pixel, value);
         });
     }
 
     #[inline]
-    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], totals: &[i32; PIXELS]) -> [[i32; PIXELS]; MOST_ROWS] {
+    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], totals: &[i32; PIXELS], sums: &mut Sums) {
         let words = words(&rows.matrix);
-        let row_words = words * usize::from(rows.matrix.bits.get());
-        let (weights, _) = rows.weights.as_chunks::<8>();
-        let row = weights.get(first * row_words..).and_then(|weights| weights.get(..row_words)).unwrap_or(&[]);
+        let group_words = words * usize::from(rows.matrix.bits.get());
+        let (weights, _) = rows.weights.as_chunks::<{ 8 * ROWS }>();
+        let group = weights.get(first / ROWS * group_words..).and_then(|weights| weights.get(..group_words));
         let (block, _) = block.as_chunks::<{ 8 * PIXELS }>();
-        let counts = count(rows.isa, row, block, words);
+        let counts = count(rows.isa, group.unwrap_or(&[]), block, words);
         let (gain, offset) = rows.matrix.levels.affine(rows.matrix.bits);
-        let mut sums = [[0; PIXELS]; MOST_ROWS];
-        for ((sum, &count), total) in sums[0].iter_mut().zip(&counts).zip(totals) {
-            *sum = gain.wrapping_mul(count as i32).wrapping_sub(offset.wrapping_mul(*total));
+        for (sums, counts) in sums.iter_mut().zip(&counts) {
+            for ((sum, &count), total) in sums.iter_mut().zip(counts).zip(totals) {
+                *sum = gain.wrapping_mul(count as i32).wrapping_sub(offset.wrapping_mul(*total));
+            }
         }
-        sums
+    }
+}
+
+/// Puts the word of one row or pixel in its place beside the others'.
+#[inline]
+fn set<const N: usize>(places: &mut [[u8; N]], index: usize, lane: usize, word: u64) {
+    let place = places.get_mut(index).and_then(|words| words.as_chunks_mut::<8>().0.get_mut(lane));
+    if let Some(place) = place {
+        *place = word.to_le_bytes();
     }
 }
 
@@ -107,34 +144,35 @@ fn plane_of(codes: &[u8; COLUMN_MULTIPLE], plane: u32) -> u64 {
     u64::from_le_bytes(bits)
 }
 
-/// Σ over planes i of the row and j of the block: 2^(i+j) · popcount(row i AND block j), modulo 2^32, for every pixel.
-fn count(isa: Isa, row: &[Word], block: &[BlockWord], words: usize) -> [u32; PIXELS] {
+/// Σ over planes i of a row and j of a pixel: 2^(i+j) · popcount(row i AND pixel j), modulo 2^32, for every row of a
+/// group and every pixel of a block.
+fn count(isa: Isa, rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => super::x86::count(isa, row, block, words),
+        Isa::Avx2 | Isa::Avx512 => super::x86::count(isa, rows, block, words),
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => super::neon::count(row, block, words),
-        _ => count_portable(row, block, words),
+        Isa::Neon => super::neon::count(rows, block, words),
+        _ => count_portable(rows, block, words),
     }
 }
 
-fn count_portable(row: &[Word], block: &[BlockWord], words: usize) -> [u32; PIXELS] {
-    let mut sums = [0u32; PIXELS];
-    for (i, weights) in row.chunks_exact(words.max(1)).enumerate() {
-        for (j, activations) in block.chunks_exact(words.max(1)).enumerate() {
-            let mut ones = [0u32; PIXELS];
-            for (weight, pixels) in weights.iter().zip(activations) {
-                let weight = u64::from_le_bytes(*weight);
-                for (ones, pixel) in ones.iter_mut().zip(pixels.as_chunks::<8>().0) {
-                    *ones += (weight & u64::from_le_bytes(*pixel)).count_ones();
+fn count_portable(rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
+    let mut counts = [[0u32; PIXELS]; ROWS];
+    // Horner over the place value, from the top.
+    for place in places(rows, block, words) {
+        counts = counts.map(|row| row.map(|count| count << 1));
+        for (weights, pixels) in pairs(rows, block, words, place) {
+            for (weights, pixels) in weights.iter().zip(pixels) {
+                for (counts, weight) in counts.iter_mut().zip(weights.as_chunks::<8>().0) {
+                    for (count, pixel) in counts.iter_mut().zip(pixels.as_chunks::<8>().0) {
+                        let both = u64::from_le_bytes(*weight) & u64::from_le_bytes(*pixel);
+                        *count = count.wrapping_add(both.count_ones());
+                    }
                 }
-            }
-            for (sum, ones) in sums.iter_mut().zip(ones) {
-                *sum = sum.wrapping_add(ones << (i + j));
             }
         }
     }
-    sums
+    counts
 }
 
 #[cfg(test)]
@@ -142,7 +180,25 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// Every instruction set of this machine against the portable loop, over lengths that flush and do not.
+    /// Plane by plane and bit by bit.
+    fn by_definition(rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
+        core::array::from_fn(|row| {
+            core::array::from_fn(|pixel| {
+                let mut sum = 0u32;
+                for (i, weights) in rows.chunks(words).enumerate() {
+                    for (j, pixels) in block.chunks(words).enumerate() {
+                        let bytes = weights.iter().flat_map(|word| &word[8 * row..8 * row + 8]);
+                        let both = bytes.zip(pixels.iter().flat_map(|word| &word[8 * pixel..8 * pixel + 8]));
+                        let ones: u32 = both.map(|(weight, code)| (weight & code).count_ones()).sum();
+                        sum = sum.wrapping_add(ones << (i + j));
+                    }
+                }
+                sum
+            })
+        })
+    }
+
+    /// Every instruction set of this machine against the definition, over lengths that flush and do not.
     #[test]
     fn every_instruction_set_counts_alike() {
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
@@ -156,15 +212,16 @@ mod tests {
             for (weight_bits, activation_bits) in [(1, 1), (2, 8), (3, 5), (4, 4), (8, 8)] {
                 for saturated in [false, true] {
                     let mut byte = || if saturated { 0xFF } else { byte() };
-                    let row: Vec<Word> = (0..words * weight_bits).map(|_| [0; 8].map(|_: u8| byte())).collect();
+                    let rows: Vec<RowsWord> =
+                        (0..words * weight_bits).map(|_| [0; 8 * ROWS].map(|_: u8| byte())).collect();
                     let block: Vec<BlockWord> =
                         (0..words * activation_bits).map(|_| [0; 8 * PIXELS].map(|_: u8| byte())).collect();
-                    let expected = count_portable(&row, &block, words);
+                    let expected = by_definition(&rows, &block, words);
                     for isa in Isa::all() {
                         assert_eq!(
-                            count(isa, &row, &block, words),
+                            count(isa, &rows, &block, words),
                             expected,
-                            "{isa:?} {weight_bits} {activation_bits}"
+                            "{isa:?} {weight_bits} {activation_bits} {words}"
                         );
                     }
                 }

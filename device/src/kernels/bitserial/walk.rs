@@ -1,12 +1,12 @@
 //! The walk that both schemes share: weights once, then blocks of output pixels, then every row.
 
 use releq_format::bits::BitWidth;
-use releq_format::graph::Op;
+use releq_format::graph::{Op, Storage, TensorRecord};
 use releq_format::pack::Matrix;
 
 use super::{Isa, PIXELS};
 use crate::kernels::{Task, gather};
-use crate::tensor::{self, Sink, pixels_mut};
+use crate::tensor::{self, Input, Sink, pixels_mut};
 
 /// Codes of a patch are padded with zeros to a multiple of this, the bits of a word.
 pub(super) const COLUMN_MULTIPLE: usize = 64;
@@ -25,12 +25,15 @@ pub(super) trait Scheme {
     /// Puts one patch of codes into a block.
     fn load(activations: BitWidth, isa: Isa, codes: &[u8], pixel: usize, block: &mut [u8]);
 
-    /// Σ weight · activation of the rows from `first` on, for every pixel of the block.
-    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], totals: &[i32; PIXELS]) -> [[i32; PIXELS]; MOST_ROWS];
+    /// Σ weight · activation of the [`Scheme::ROWS`] rows from `first` on, for every pixel of the block; `totals` are the
+    /// pixels' Σ activation.
+    fn sums(rows: &Rows<'_>, first: usize, block: &[u8], totals: &[i32; PIXELS], sums: &mut Sums);
 }
 
 /// Most rows whose sums come together.
 pub(super) const MOST_ROWS: usize = 16;
+/// Sums of some rows, each for every pixel of a block.
+pub(super) type Sums = [[i32; PIXELS]; MOST_ROWS];
 
 /// Arranged weights, and what is needed to read them.
 pub(super) struct Rows<'a> {
@@ -47,7 +50,9 @@ pub(super) fn walk<S: Scheme>(task: Task<'_>, isa: Isa) {
     let [codes, block, arranged] = S::sizes(&matrix, record.bits);
     let Some((codes, rest)) = task.scratch.split_at_mut_checked(codes) else { return };
     let Some((block, rest)) = rest.split_at_mut_checked(block) else { return };
-    let Some(arranged) = rest.get_mut(..arranged) else { return };
+    let Some((arranged, rest)) = rest.split_at_mut_checked(arranged) else { return };
+    let Some(bytes) = rest.get_mut(..expanded_bytes(&record)) else { return };
+    let input = expanded(&task.input, bytes);
     codes.fill(0);
     S::arrange(&matrix, task.codes, codes, arranged, isa);
     codes.fill(0);
@@ -63,8 +68,8 @@ pub(super) fn walk<S: Scheme>(task: Task<'_>, isa: Isa) {
         for ((output, total), (y, x, pixel)) in outputs.iter_mut().zip(&mut totals).zip(&mut pixels) {
             let patch = codes.get_mut(..columns).unwrap_or(&mut []);
             match task.op {
-                Op::Conv2d { window, .. } => gather::patch(&task.input, window, y, x, patch),
-                _ => gather::everything(&task.input, patch),
+                Op::Conv2d { window, .. } => gather::patch(&input, window, y, x, patch),
+                _ => gather::everything(&input, patch),
             }
             *total = patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code)));
             S::load(record.bits, isa, codes, filled, block);
@@ -81,6 +86,23 @@ pub(super) fn walk<S: Scheme>(task: Task<'_>, isa: Isa) {
     }
 }
 
+/// Bytes of an input with one code a byte, where it is not stored so: windows overlap, so each code is unpacked once.
+pub(super) fn expanded_bytes(record: &TensorRecord) -> usize {
+    match record.storage {
+        Storage::Bits8 => 0,
+        _ => record.elements().map_or(usize::MAX, |elements| elements as usize),
+    }
+}
+
+/// The input with one code a byte.
+fn expanded<'a>(input: &Input<'a>, bytes: &'a mut [u8]) -> Input<'a> {
+    if input.record.storage == Storage::Bits8 {
+        return *input;
+    }
+    gather::everything(input, bytes);
+    Input { record: TensorRecord { storage: Storage::Bits8, ..input.record }, bytes }
+}
+
 /// Every row's outcome at every pixel of a block.
 fn put_block<S: Scheme>(
     rows: &Rows<'_>,
@@ -91,8 +113,9 @@ fn put_block<S: Scheme>(
     outputs: &mut [&mut [u8]],
 ) {
     let mut channels = tensor::channels(channels).enumerate();
+    let mut sums = [[0; PIXELS]; MOST_ROWS];
     for first in (0..rows.matrix.rows as usize).step_by(S::ROWS.max(1)) {
-        let sums = S::sums(rows, first, block, totals);
+        S::sums(rows, first, block, totals, &mut sums);
         for (sums, (index, channel)) in sums.iter().take(S::ROWS).zip(channels.by_ref()) {
             for (pixel, &sum) in outputs.iter_mut().zip(sums) {
                 sink.put(pixel, index, channel.bias.wrapping_add(sum), channel.multiplier);

@@ -1,10 +1,13 @@
 //! AVX2 and AVX-512 loops, and the look for them.
+//!
+//! Loops stand where iterators could: `map` over an array has not this file's target features, so what it is given is
+//! called and not inlined.
 #![allow(unsafe_code, reason = "vector instructions; each block says why its processor has them")]
 
 use core::arch::x86_64::*;
 
-use super::planes::{BlockWord, WORDS_PER_FLUSH, Word};
-use super::walk::{COLUMN_MULTIPLE, MOST_ROWS};
+use super::planes::{BlockWord, Counts, ROWS, RowsWord, WORDS_PER_FLUSH, pairs, places};
+use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Sums};
 use super::{Isa, PIXELS};
 
 /// Asks the processor, and whether the operating system keeps its wide registers (Intel SDM vol. 1, §14.3 and §15.2).
@@ -37,17 +40,17 @@ pub(super) fn split(isa: Isa, codes: &[u8; COLUMN_MULTIPLE]) -> [u64; 8] {
 }
 
 /// Weighted popcounts; `isa` must be one of this file's.
-pub(super) fn count(isa: Isa, row: &[Word], block: &[BlockWord], words: usize) -> [u32; PIXELS] {
+pub(super) fn count(isa: Isa, rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
     match isa {
         // SAFETY: the instruction set was found on this processor.
-        Isa::Avx512 => unsafe { count_avx512(row, block, words) },
+        Isa::Avx512 => unsafe { count_avx512(rows, block, words) },
         // SAFETY: as above; AVX-512 was handled, so this is AVX2.
-        _ => unsafe { count_avx2(row, block, words) },
+        _ => unsafe { count_avx2(rows, block, words) },
     }
 }
 
 /// Sums of products of 16 rows and a block of pixels; the caller has found AVX2.
-pub(super) fn products(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> [[i32; PIXELS]; MOST_ROWS] {
+pub(super) fn products(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> Sums {
     // SAFETY: callers take this path only for an `Isa` with AVX2.
     unsafe { products_avx2(group, block) }
 }
@@ -80,75 +83,99 @@ fn ones_per_byte(bits: __m256i) -> __m256i {
 }
 
 #[target_feature(enable = "avx2")]
-fn count_avx2(row: &[Word], block: &[BlockWord], words: usize) -> [u32; PIXELS] {
+fn count_avx2(rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
     let zero = _mm256_setzero_si256();
-    let mut sums = [zero; 2];
-    let words = words.max(1);
-    let (weight_bits, activation_bits) = (row.len() / words, block.len() / words);
+    let mut sums = [[zero; 2]; ROWS];
     // Horner over the place value, from the top: all pairs of planes of one place share their counters.
-    for place in (0..(weight_bits + activation_bits).saturating_sub(1)).rev() {
-        sums = sums.map(|sum| _mm256_add_epi64(sum, sum));
-        let (mut bytes, mut left) = ([zero; 2], WORDS_PER_FLUSH);
-        for i in place.saturating_sub(activation_bits - 1)..weight_bits.min(place + 1) {
-            let weights = row.get(i * words..).unwrap_or(&[]);
-            let activations = block.get((place - i) * words..).unwrap_or(&[]);
-            for (weight, pixels) in weights.iter().zip(activations).take(words) {
-                let weight = _mm256_set1_epi64x(i64::from_le_bytes(*weight));
-                let (halves, _) = pixels.as_chunks::<32>();
-                for (bytes, half) in bytes.iter_mut().zip(halves) {
-                    // SAFETY: 32 bytes are there, and the load needs no alignment.
-                    let pixels = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
-                    *bytes = _mm256_add_epi8(*bytes, ones_per_byte(_mm256_and_si256(weight, pixels)));
+    for place in places(rows, block, words) {
+        for sum in sums.as_flattened_mut() {
+            *sum = _mm256_add_epi64(*sum, *sum);
+        }
+        let (mut bytes, mut counted) = ([[zero; 2]; ROWS], 0usize);
+        for (mut weights, mut pixels) in pairs(rows, block, words, place) {
+            while !weights.is_empty() {
+                if counted == WORDS_PER_FLUSH {
+                    flush(&mut sums, &bytes);
+                    (bytes, counted) = ([[zero; 2]; ROWS], 0);
                 }
-                left -= 1;
-                if left == 0 {
-                    for (sum, bytes) in sums.iter_mut().zip(&mut bytes) {
-                        *sum = _mm256_add_epi64(*sum, _mm256_sad_epu8(*bytes, zero));
-                        *bytes = zero;
-                    }
-                    left = WORDS_PER_FLUSH;
-                }
+                let run = weights.len().min(WORDS_PER_FLUSH.wrapping_sub(counted));
+                let (head, rest) = (weights.split_at(run), pixels.split_at(run));
+                bytes = count_run(bytes, head.0, rest.0);
+                (weights, pixels) = (head.1, rest.1);
+                counted += run;
             }
         }
-        for (sum, bytes) in sums.iter_mut().zip(bytes) {
-            *sum = _mm256_add_epi64(*sum, _mm256_sad_epu8(bytes, zero));
-        }
+        flush(&mut sums, &bytes);
     }
-    let mut counts = [0u64; PIXELS];
-    for (counts, sum) in counts.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+    let mut counts = [[0u64; PIXELS]; ROWS];
+    for (counts, &sum) in counts.as_flattened_mut().as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened()) {
         // SAFETY: 32 bytes are there, and the store needs no alignment.
         unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), sum) };
     }
-    counts.map(|count| count as u32)
+    low_halves(&counts)
 }
 
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn count_avx512(row: &[Word], block: &[BlockWord], words: usize) -> [u32; PIXELS] {
-    let mut sums = _mm512_setzero_si512();
-    let words = words.max(1);
-    let (weight_bits, activation_bits) = (row.len() / words, block.len() / words);
-    for place in (0..(weight_bits + activation_bits).saturating_sub(1)).rev() {
-        sums = _mm512_add_epi64(sums, sums);
-        for i in place.saturating_sub(activation_bits - 1)..weight_bits.min(place + 1) {
-            let weights = row.get(i * words..).unwrap_or(&[]);
-            let activations = block.get((place - i) * words..).unwrap_or(&[]);
-            for (weight, pixels) in weights.iter().zip(activations).take(words) {
-                let weight = _mm512_set1_epi64(i64::from_le_bytes(*weight));
-                // SAFETY: 64 bytes are there, and the load needs no alignment.
-                let pixels = unsafe { _mm512_loadu_si512(pixels.as_ptr().cast()) };
-                sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(_mm512_and_si512(weight, pixels)));
+/// Counts modulo 2^32.
+fn low_halves(counts: &[[u64; PIXELS]; ROWS]) -> Counts {
+    counts.map(|row| row.map(|count| count as u32))
+}
+
+/// Adds the counters of all bytes to the sums of their pixels.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn flush(sums: &mut [[__m256i; 2]; ROWS], bytes: &[[__m256i; 2]; ROWS]) {
+    for (sum, &bytes) in sums.as_flattened_mut().iter_mut().zip(bytes.as_flattened()) {
+        *sum = _mm256_add_epi64(*sum, _mm256_sad_epu8(bytes, _mm256_setzero_si256()));
+    }
+}
+
+/// Adds the ones of a run of words to the counters of every byte.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn count_run(mut bytes: [[__m256i; 2]; ROWS], weights: &[RowsWord], pixels: &[BlockWord]) -> [[__m256i; 2]; ROWS] {
+    for (weights, pixels) in weights.iter().zip(pixels) {
+        // SAFETY: 64 bytes are there, and the loads need no alignment.
+        let pixels =
+            unsafe { [_mm256_loadu_si256(pixels.as_ptr().cast()), _mm256_loadu_si256(pixels.as_ptr().add(32).cast())] };
+        for (bytes, weight) in bytes.iter_mut().zip(weights.as_chunks::<8>().0) {
+            let weight = _mm256_set1_epi64x(i64::from_le_bytes(*weight));
+            for (bytes, pixels) in bytes.iter_mut().zip(pixels) {
+                *bytes = _mm256_add_epi8(*bytes, ones_per_byte(_mm256_and_si256(weight, pixels)));
             }
         }
     }
-    let mut counts = [0u64; PIXELS];
-    // SAFETY: 64 bytes are there, and the store needs no alignment.
-    unsafe { _mm512_storeu_si512(counts.as_mut_ptr().cast(), sums) };
-    counts.map(|count| count as u32)
+    bytes
+}
+
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn count_avx512(rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts {
+    let mut sums = [_mm512_setzero_si512(); ROWS];
+    for place in places(rows, block, words) {
+        for sum in &mut sums {
+            *sum = _mm512_add_epi64(*sum, *sum);
+        }
+        for (weights, pixels) in pairs(rows, block, words, place) {
+            for (weights, pixels) in weights.iter().zip(pixels) {
+                // SAFETY: 64 bytes are there, and the load needs no alignment.
+                let pixels = unsafe { _mm512_loadu_si512(pixels.as_ptr().cast()) };
+                for (sum, weight) in sums.iter_mut().zip(weights.as_chunks::<8>().0) {
+                    let weight = _mm512_set1_epi64(i64::from_le_bytes(*weight));
+                    *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(_mm512_and_si512(weight, pixels)));
+                }
+            }
+        }
+    }
+    let mut counts = [[0u64; PIXELS]; ROWS];
+    for (counts, &sum) in counts.iter_mut().zip(&sums) {
+        // SAFETY: 64 bytes are there, and the store needs no alignment.
+        unsafe { _mm512_storeu_si512(counts.as_mut_ptr().cast(), sum) };
+    }
+    low_halves(&counts)
 }
 
 /// 16 rows in two vectors, four pixels at a time: eight accumulators, two weights and a pixel in registers.
 #[target_feature(enable = "avx2")]
-fn products_avx2(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> [[i32; PIXELS]; MOST_ROWS] {
+fn products_avx2(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> Sums {
     let mut sums = [[0i32; PIXELS]; MOST_ROWS];
     for half in 0..2 {
         let mut lanes = [[_mm256_setzero_si256(); 2]; 4];
