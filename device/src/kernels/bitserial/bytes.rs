@@ -1,7 +1,7 @@
 //! The 8-bit scheme: 16-bit products of two columns at a time, 16 rows and four pixels in registers.
 //!
 //! Exact for every operand: `madd` on 16-bit pairs cannot saturate at these magnitudes, as the byte forms can.
-//! Weights lie as 16 rows of one pair of columns, group after group; a block as the pair of every pixel.
+//! Weights lie as 16 rows of one pair of columns, group after group; a block as the patches of its pixels in 16 bits.
 
 use releq_format::bits::BitWidth;
 use releq_format::pack::Matrix;
@@ -14,8 +14,8 @@ pub(super) struct Bytes<'a>(core::marker::PhantomData<&'a ()>);
 
 /// A pair of columns of 16 rows, as 16-bit integers.
 pub(super) type RowPairs = [[[u8; 2]; 2]; MOST_ROWS];
-/// A pair of columns of every pixel of a block.
-pub(super) type PixelPairs = [[[u8; 2]; 2]; PIXELS];
+/// A pair of columns of one pixel.
+pub(super) type PixelPair = [u8; 4];
 
 fn pairs(matrix: &Matrix) -> usize {
     (matrix.columns as usize).div_ceil(2)
@@ -28,7 +28,7 @@ impl Scheme for Bytes<'_> {
         let groups = (matrix.rows as usize).div_ceil(MOST_ROWS);
         [
             (matrix.columns as usize).next_multiple_of(COLUMN_MULTIPLE),
-            pairs(matrix).saturating_mul(size_of::<PixelPairs>()),
+            pairs(matrix).saturating_mul(size_of::<PixelPair>() * PIXELS),
             pairs(matrix).saturating_mul(size_of::<RowPairs>()).saturating_mul(groups),
         ]
     }
@@ -53,11 +53,10 @@ impl Scheme for Bytes<'_> {
     }
 
     fn load(_: BitWidth, _: Isa, codes: &[u8], pixel: usize, block: &mut [u8]) {
-        let (block, _) = block.as_chunks_mut::<{ size_of::<PixelPairs>() }>();
-        for (place, &[first, second]) in block.iter_mut().zip(codes.as_chunks::<2>().0) {
-            if let Some(pair) = place.as_chunks_mut::<4>().0.get_mut(pixel) {
-                *pair = [first, 0, second, 0];
-            }
+        let patch_bytes = (block.len() / PIXELS).max(1);
+        let Some(patch) = block.chunks_exact_mut(patch_bytes).nth(pixel) else { return };
+        for (wide, &code) in patch.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+            *wide = [code, 0];
         }
     }
 
@@ -66,7 +65,7 @@ impl Scheme for Bytes<'_> {
         let pairs = pairs(&rows.matrix);
         let (weights, _) = rows.weights.as_chunks::<{ size_of::<RowPairs>() }>();
         let group = weights.get(first / MOST_ROWS * pairs..).and_then(|weights| weights.get(..pairs)).unwrap_or(&[]);
-        let (block, _) = block.as_chunks::<{ size_of::<PixelPairs>() }>();
+        let (block, _) = block.as_chunks::<{ size_of::<PixelPair>() }>();
         *sums = match rows.isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => super::x86::products(group, block),
@@ -75,18 +74,20 @@ impl Scheme for Bytes<'_> {
     }
 }
 
-fn products_portable(group: &[[u8; size_of::<RowPairs>()]], block: &[[u8; size_of::<PixelPairs>()]]) -> Sums {
+/// Sums of products of a group of rows and a block, `group.len()` pairs a pixel.
+fn products_portable(group: &[[u8; size_of::<RowPairs>()]], block: &[PixelPair]) -> Sums {
     let halves = |pair: &[u8; 4]| {
         let [a, b, c, d] = *pair;
         [i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d])].map(i32::from)
     };
     let mut sums = [[0i32; PIXELS]; MOST_ROWS];
-    for (weights, pixels) in group.iter().zip(block) {
-        for (sums, weight) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
-            let [first, second] = halves(weight);
-            for (sum, pixel) in sums.iter_mut().zip(pixels.as_chunks::<4>().0) {
-                let [left, right] = halves(pixel);
-                *sum = sum.wrapping_add(first.wrapping_mul(left)).wrapping_add(second.wrapping_mul(right));
+    for (pixel, patch) in block.chunks_exact(group.len().max(1)).enumerate().take(PIXELS) {
+        for (weights, codes) in group.iter().zip(patch) {
+            let [left, right] = halves(codes);
+            for (sums, weight) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
+                let [first, second] = halves(weight);
+                sums[pixel] =
+                    sums[pixel].wrapping_add(first.wrapping_mul(left)).wrapping_add(second.wrapping_mul(right));
             }
         }
     }
@@ -107,9 +108,8 @@ mod tests {
                 .map(|pair| core::array::from_fn(|byte| weight(pair * 31 + byte / 2).to_le_bytes()[byte % 2]))
                 .collect();
             let code = |index: usize| -> u8 { [255, 255, 0, 254, 7][index % 5] };
-            let block: Vec<[u8; size_of::<PixelPairs>()]> = (0..pairs)
-                .map(|pair| core::array::from_fn(|byte| if byte % 2 == 0 { code(pair * 3 + byte / 2) } else { 0 }))
-                .collect();
+            let block: Vec<PixelPair> =
+                (0..pairs * PIXELS).map(|pair| [code(2 * pair), 0, code(2 * pair + 1), 0]).collect();
             let expected = products_portable(&group, &block);
             #[cfg(target_arch = "x86_64")]
             if Isa::found() != Isa::Portable {

@@ -6,6 +6,7 @@
 
 use core::arch::x86_64::*;
 
+use super::bytes::PixelPair;
 use super::planes::{BlockWord, Counts, ROWS, RowsWord, WORDS_PER_FLUSH, pairs, places};
 use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Sums};
 use super::{Isa, PIXELS};
@@ -50,7 +51,7 @@ pub(super) fn count(isa: Isa, rows: &[RowsWord], block: &[BlockWord], words: usi
 }
 
 /// Sums of products of 16 rows and a block of pixels; the caller has found AVX2.
-pub(super) fn products(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> Sums {
+pub(super) fn products(group: &[[u8; 4 * MOST_ROWS]], block: &[PixelPair]) -> Sums {
     // SAFETY: callers take this path only for an `Isa` with AVX2.
     unsafe { products_avx2(group, block) }
 }
@@ -175,18 +176,21 @@ fn count_avx512(rows: &[RowsWord], block: &[BlockWord], words: usize) -> Counts 
 
 /// 16 rows in two vectors, four pixels at a time: eight accumulators, two weights and a pixel in registers.
 #[target_feature(enable = "avx2")]
-fn products_avx2(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> Sums {
+fn products_avx2(group: &[[u8; 4 * MOST_ROWS]], block: &[PixelPair]) -> Sums {
     let mut sums = [[0i32; PIXELS]; MOST_ROWS];
-    for half in 0..2 {
+    for (quad, patches) in block.chunks_exact((4 * group.len()).max(1)).enumerate() {
+        let mut patches = patches.chunks_exact(group.len());
+        let [Some(a), Some(b), Some(c), Some(d)] = [patches.next(), patches.next(), patches.next(), patches.next()]
+        else {
+            break;
+        };
         let mut lanes = [[_mm256_setzero_si256(); 2]; 4];
-        for (weights, pixels) in group.iter().zip(block) {
+        for ((((weights, a), b), c), d) in group.iter().zip(a).zip(b).zip(c).zip(d) {
             // SAFETY: 64 bytes are there, and the loads need no alignment.
             let weights = unsafe {
                 [_mm256_loadu_si256(weights.as_ptr().cast()), _mm256_loadu_si256(weights.as_ptr().add(32).cast())]
             };
-            let (pixels, _) = pixels.as_chunks::<4>();
-            let (four, _) = pixels.as_chunks::<4>();
-            for (lanes, pixel) in lanes.iter_mut().zip(&four[half]) {
+            for (lanes, pixel) in lanes.iter_mut().zip([a, b, c, d]) {
                 let pixel = _mm256_set1_epi32(i32::from_le_bytes(*pixel));
                 for (lane, &weights) in lanes.iter_mut().zip(&weights) {
                     *lane = _mm256_add_epi32(*lane, _mm256_madd_epi16(weights, pixel));
@@ -200,7 +204,9 @@ fn products_avx2(group: &[[u8; 4 * MOST_ROWS]], block: &[[u8; 4 * PIXELS]]) -> S
                 unsafe { _mm256_storeu_si256(rows.as_mut_ptr().cast(), lane) };
             }
             for (sums, row) in sums.iter_mut().zip(rows) {
-                sums[4 * half + pixel] = row;
+                if let Some(sum) = sums.get_mut(4 * quad + pixel) {
+                    *sum = row;
+                }
             }
         }
     }
