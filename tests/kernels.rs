@@ -3,7 +3,7 @@
 mod suite;
 
 use releq_device::{Engine, Observer, kernels};
-use releq_format::graph::KernelHint;
+use releq_format::graph::{KernelHint, Op};
 use releq_format::image::Image;
 use suite::{Fill, TestNet, expected_bytes, store};
 
@@ -22,9 +22,15 @@ fn run(net: &TestNet, codes: &[u8], hint: KernelHint) -> Vec<Vec<u8>> {
     let mut arena = vec![0xA5A5_A5A5_A5A5_A5A5u64; image.arena_bytes().div_ceil(8)];
     let arena: &mut [u8] = bytemuck::cast_slice_mut(&mut arena);
     let mut engine = Engine::<16>::new(&image, arena, kernels::ALL).expect("all kernels are there");
-    let family = if hint == KernelHint::PACKED { "packed::" } else { "reference::" };
-    for layer in 0..engine.layer_count() {
-        assert!(engine.kernel_name(layer).unwrap().starts_with(family));
+    for (index, layer) in net.layers.iter().enumerate() {
+        let workstation = matches!(layer.op, Op::Conv2d { .. } | Op::Dense { .. });
+        let family = match hint {
+            KernelHint::REFERENCE => "reference::",
+            KernelHint::BITSERIAL if workstation => "bitserial::",
+            KernelHint::INT8 if workstation => "bitserial::INT8_",
+            _ => "packed::",
+        };
+        assert!(engine.kernel_name(index).unwrap().starts_with(family));
     }
     engine.input_mut().copy_from_slice(&store(&net.input, codes));
     let mut outputs = Outputs(Vec::new());
@@ -35,7 +41,7 @@ fn run(net: &TestNet, codes: &[u8], hint: KernelHint) -> Vec<Vec<u8>> {
 fn check(mut net: TestNet, what: &str) {
     let codes = net.input_codes();
     let naive = net.naive(&codes);
-    for hint in [KernelHint::REFERENCE, KernelHint::PACKED] {
+    for hint in [KernelHint::REFERENCE, KernelHint::PACKED, KernelHint::BITSERIAL, KernelHint::INT8] {
         let outputs = run(&net, &codes, hint);
         for (index, ((output, values), layer)) in outputs.iter().zip(&naive).zip(&net.layers).enumerate() {
             assert_eq!(output, &expected_bytes(&layer.output, values), "{what}: layer {index} {:?}", layer.op);

@@ -9,6 +9,8 @@ mod suite;
 
 use std::io::Write;
 
+use releq::bench::measure::{MeasureError, measure};
+use releq::bench::shape::{Case, shapes};
 use releq::target::TargetError;
 use releq::target::qemu::{Launch, Qemu};
 use releq::target::session::{Patience, Session};
@@ -138,4 +140,24 @@ fn another_board_is_noticed() {
     let Some(qemu) = emulator(&board::VIRT_M4, &image) else { return };
     let refused = Session::open(&board::VIRT_M3, qemu, &image, Patience::default()).unwrap_err();
     assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "virt-m4"), "{refused}");
+}
+
+/// What `releq bench` reports of a layer: counts that repeat, of a kernel that is exact, far above the machine's least.
+#[test]
+fn a_bench_row_is_exact_and_repeats() {
+    let shape = shapes().into_iter().find(|shape| shape.name == "dense").unwrap();
+    let case = Case { shape, weights: Some(2), activations: 8 };
+    let row = || match measure(&board::VIRT_M4, &Launch::from_env(), &case) {
+        Err(MeasureError::Target(TargetError::NoEmulator { .. } | TargetError::NoRunner { .. })) => {
+            assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none());
+            writeln!(std::io::stderr(), "skipped: no qemu-system-arm or no runner firmware").unwrap();
+            None
+        }
+        row => Some(row.unwrap()),
+    };
+    let Some(first) = row() else { return };
+    assert_eq!(Some(&first), row().as_ref());
+    assert!(first.exact && first.kernel.ends_with("::DENSE"), "{first:?}");
+    assert_eq!((first.terms, first.weight_bytes), (256 * 128, 256 * 128 / 4));
+    assert!(first.ratio > 0.25 && first.ratio < 20.0, "{first:?}");
 }

@@ -139,9 +139,9 @@ impl<'a, const N: usize> Engine<'a, N> {
     pub fn run(&mut self, observer: &mut impl Observer) {
         for (index, layer) in self.layers.iter().enumerate() {
             observer.begin(index);
-            run_layer(&self.image, &self.layers, layer, self.arena);
-            let output = self.arena.get(range(layer.output.region())).unwrap_or(&[]);
-            observer.end(index, output);
+            let output = range(layer.output.region());
+            run_layer(&self.image, &self.layers, layer, output.clone(), self.arena);
+            observer.end(index, self.arena.get(output).unwrap_or(&[]));
         }
     }
 
@@ -191,13 +191,14 @@ fn range(region: Option<Region>) -> Range<usize> {
     }
 }
 
-fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, arena: &mut [u8]) {
+/// Runs one layer, whose output lies at `output`.
+fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, output: Range<usize>, arena: &mut [u8]) {
     let tensor = |id: u16| match id.checked_sub(1) {
-        None => Some(image.header().input),
-        Some(index) => layers.get(usize::from(index)).map(|layer| layer.output),
+        None => Some(&image.header().input),
+        Some(index) => layers.get(usize::from(index)).map(|layer| &layer.output),
     };
     let (Some(input), Some(other)) = (tensor(layer.inputs[0]), tensor(layer.inputs[1])) else { return };
-    let (codes, channels) = constants(image, layer, &input);
+    let (codes, channels) = constants(image, layer, input);
     let task = |input, other, output, scratch| Task {
         op: &layer.op,
         input,
@@ -208,9 +209,8 @@ fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, arena: &mut [u8
         codes,
         channels,
     };
-    let view = |record, bytes| Input { record, bytes };
-    let [left, right, output, scratch] =
-        [input.region(), other.region(), layer.output.region(), Some(layer.scratch)].map(range);
+    let view = |record: &TensorRecord, bytes| Input { record: *record, bytes };
+    let [left, right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
     let adds_two = matches!(layer.op, Op::Add { .. }) && layer.inputs[0] != layer.inputs[1];
     if adds_two && left.start == output.start {
         // In place: the left operand is what the output holds.

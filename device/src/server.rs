@@ -146,6 +146,9 @@ impl<C: Clock, const N: usize> Bench<'_, C, N> {
             Request::ReadLayers { first } => Ok(self.timer.read(first, piece)),
             Request::SelfTest => Ok(Response::SelfTested { passed: self.state.engine()?.self_test() }),
             Request::Spin { loops } => Ok(Response::Spun { count: self.timer.count(|clock| clock.spin(loops.max(1))) }),
+            Request::ReadKernel { layer } => {
+                Ok(Response::Kernel { name: self.state.engine()?.kernel_name(layer as usize).unwrap_or_default() })
+            }
         }
     }
 

@@ -93,6 +93,7 @@ pub fn clear_padding(pixel: &mut [u8], storage: Storage, channels: usize) {
 }
 
 /// log2 of the lanes per byte, and a lane's mask.
+#[inline]
 const fn lanes(storage: Storage) -> (u32, u8) {
     match storage {
         Storage::Bits1 => (3, 0x01),
@@ -102,6 +103,7 @@ const fn lanes(storage: Storage) -> (u32, u8) {
     }
 }
 
+#[inline]
 const fn lane_bit(index: usize, shift: u32) -> u32 {
     ((index & ((1 << shift) - 1)) << (3 - shift)) as u32
 }

@@ -36,6 +36,7 @@ impl Storage {
     }
 
     /// Bits per element.
+    #[inline]
     pub const fn bits(self) -> u32 {
         match self {
             Self::Bits1 => 1,
@@ -68,6 +69,7 @@ pub struct TensorRecord {
 
 impl TensorRecord {
     /// Bytes from one pixel to the next.
+    #[inline]
     pub const fn pixel_bytes(&self) -> u32 {
         (self.channels as u32 * self.storage.bits()).div_ceil(8)
     }
@@ -278,6 +280,10 @@ impl KernelHint {
     pub const REFERENCE: Self = Self(0);
     /// Portable packed kernels.
     pub const PACKED: Self = Self(1);
+    /// AND and popcount on the vectors of a workstation.
+    pub const BITSERIAL: Self = Self(3);
+    /// 8-bit products on the vectors of a workstation.
+    pub const INT8: Self = Self(4);
 }
 
 /// One layer of an image.

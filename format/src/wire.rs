@@ -22,7 +22,7 @@ use crate::crc::crc32;
 use crate::image::ImageError;
 
 /// Version of the messages; a host talks only to a board that states the same one.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 /// Most bytes of a frame, the closing zero included.
 pub const MAX_FRAME: usize = 512;
 /// Most bytes of inputs, logits or layer records in one message; a multiple of 8.
@@ -102,6 +102,11 @@ pub enum Request<'a> {
         /// Turns of the loop, at least 1.
         loops: u32,
     },
+    /// Which kernel runs a layer of the open image? The firmware may lack the one that the image hints at.
+    ReadKernel {
+        /// Index of the layer.
+        layer: u32,
+    },
 }
 
 /// What a board answers.
@@ -152,6 +157,11 @@ pub enum Response<'a> {
         code: FaultCode,
         /// Where: the layer for faults of a layer, the bytes or entries available for faults of size, else 0.
         detail: u32,
+    },
+    /// The kernel that runs the layer asked about; empty past the last layer.
+    Kernel {
+        /// Its name, as in `releq_device::kernels`.
+        name: &'a str,
     },
 }
 

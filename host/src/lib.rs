@@ -7,10 +7,12 @@
 //! * [`lower`]: from there to one checked image;
 //! * [`search`]: which bits each layer gets, with training in the loop;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
+//! * [`mod@bench`]: kernels on a board, one layer at a time;
 //! * [`whole`]: files that appear whole or not at all; [`cli`]: the `releq` command over all of these.
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

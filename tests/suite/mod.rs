@@ -257,7 +257,7 @@ impl TestNet {
         for (index, layer) in self.layers.iter().enumerate() {
             let output = TensorRecord { offset: place(layer.output.bytes().expect("small")).offset, ..layer.output };
             let from = placed[usize::from(layer.inputs[0])];
-            let scratch = releq_device::kernels::scratch_bytes(&layer.op, &from, &output);
+            let scratch = releq_device::kernels::hinted_scratch_bytes(hint, &layer.op, &from, &output);
             let op = self.packed(&mut builder, layer, &from, &output);
             builder.layer(&LayerRecord {
                 name: &format!("layer{index}"),

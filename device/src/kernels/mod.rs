@@ -1,11 +1,15 @@
 //! The loops: kernels in families, and how a layer gets one.
 //!
 //! * [`mod@reference`]: the obvious loops, the oracle for everything else;
-//! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation.
+//! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation;
+//! * `bitserial`: AND and popcount on a workstation's vectors, and the 8-bit kernel beside it; not in firmware.
 //!
 //! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds
 //! them to it.
 
+#[cfg(not(target_arch = "arm"))]
+pub mod bitserial;
+mod gather;
 pub mod packed;
 pub mod reference;
 
@@ -63,18 +67,40 @@ pub const ALL: &[&Kernel] = &[
     &reference::MAXPOOL,
     &reference::AVGPOOL,
     &reference::ADD,
+    // Last: taken only by images that hint at them, since only those reserve the scratch.
+    #[cfg(not(target_arch = "arm"))]
+    &bitserial::CONV2D,
+    #[cfg(not(target_arch = "arm"))]
+    &bitserial::DENSE,
+    #[cfg(not(target_arch = "arm"))]
+    &bitserial::INT8_CONV2D,
+    #[cfg(not(target_arch = "arm"))]
+    &bitserial::INT8_DENSE,
 ];
+
+/// Families that no firmware has, and whose scratch is no microcontroller's.
+const WORKSTATION: [KernelHint; 2] = [KernelHint::BITSERIAL, KernelHint::INT8];
 
 /// The kernels of one family out of [`ALL`].
 pub fn family(hint: KernelHint) -> impl Iterator<Item = &'static Kernel> {
     ALL.iter().copied().filter(move |kernel| kernel.family == hint)
 }
 
-/// Scratch that lets any kernel of [`ALL`] run `op`, in bytes, a multiple of 4. The host's planner reserves this.
+/// Scratch that lets any kernel of any core run `op`, in bytes, a multiple of 4. The host's planner reserves this.
+///
+/// The families of workstations need more; see [`hinted_scratch_bytes`].
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
-    let suited = ALL.iter().filter(|kernel| (kernel.supports)(op));
+    let anywhere = |kernel: &&&Kernel| !WORKSTATION.contains(&kernel.family);
+    let suited = ALL.iter().filter(anywhere).filter(|kernel| (kernel.supports)(op));
     let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
     most.checked_next_multiple_of(4).unwrap_or(u32::MAX)
+}
+
+/// As [`scratch_bytes`], and enough for the family of `hint`: what an image with that hint reserves.
+pub fn hinted_scratch_bytes(hint: KernelHint, op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
+    let suited = family(hint).filter(|kernel| (kernel.supports)(op));
+    let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    most.checked_next_multiple_of(4).unwrap_or(u32::MAX).max(scratch_bytes(op, input, output))
 }
 
 /// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.

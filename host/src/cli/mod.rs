@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no; 2 it could not be done; 3 no such board or emulator; 4 the target
 //! misbehaved; 130 interrupted.
 
+mod bench;
 mod import;
 mod inspect;
 mod quantize;
@@ -21,7 +22,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, replay, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, bench, replay, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -41,6 +42,8 @@ enum Verb {
     Search(search::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
+    /// Measure what kernels cost on a board, and whether they are exact.
+    Bench(bench::Arguments),
     /// Race searchers on a recorded table of accuracies.
     Replay(replay::Arguments),
     /// Print what an image or a model holds.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Quantize(arguments) => quantize::run(&arguments),
         Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };

@@ -1,6 +1,7 @@
 //! Images on this machine: the engine that ships, so that its answers are the device's.
 
 use rayon::prelude::*;
+use releq_device::kernels::Kernel;
 use releq_device::{Engine, Observer, OpenError, kernels};
 use releq_format::crc::crc32;
 use releq_format::image::Image;
@@ -41,6 +42,16 @@ fn engine<'a>(image: &Image<'a>, arena: &'a mut [u64]) -> Result<Engine<'a, MAX_
     Engine::new(image, bytemuck::cast_slice_mut(arena), kernels::ALL)
 }
 
+/// The oracle's kernels.
+const ORACLE: &[&Kernel] = releq_device::kernels![
+    reference::CONV2D,
+    reference::DEPTHWISE,
+    reference::DENSE,
+    reference::MAXPOOL,
+    reference::AVGPOOL,
+    reference::ADD,
+];
+
 /// Runs once on the input that `fill` writes and returns the logits.
 ///
 /// # Errors
@@ -59,11 +70,23 @@ pub fn run_once(image: &Image<'_>, fill: impl FnOnce(&mut [u8])) -> Result<Vec<i
 /// As [`run_once`].
 pub fn infer(image: &Image<'_>, input: &[u8]) -> Result<Inference, OpenError> {
     let mut arena = arena(image);
-    let mut engine = engine(image, &mut arena)?;
+    Ok(watched(engine(image, &mut arena)?, input))
+}
+
+/// As [`infer`], but every layer from its definition, by the `reference` kernels.
+///
+/// # Errors
+/// As [`run_once`].
+pub fn oracle(image: &Image<'_>, input: &[u8]) -> Result<Inference, OpenError> {
+    let mut arena = arena(image);
+    Ok(watched(Engine::new(image, bytemuck::cast_slice_mut(&mut arena), ORACLE)?, input))
+}
+
+fn watched(mut engine: Engine<'_, MAX_LAYERS>, input: &[u8]) -> Inference {
     engine.input_mut().copy_from_slice(input);
     let mut digests = Digests(Vec::new());
     engine.run(&mut digests);
-    Ok(Inference { logits: engine.logits().collect(), top1: engine.top1(), digests: digests.0 })
+    Inference { logits: engine.logits().collect(), top1: engine.top1(), digests: digests.0 }
 }
 
 /// The class of every image of `data`, encoded as the image's header says, on all cores.

@@ -114,6 +114,17 @@ impl<T: Transport> Session<T> {
         Ok(Measured { inference: Inference { logits, top1, digests }, unit: self.unit, counts })
     }
 
+    /// The kernel that the board runs layer `layer` with; empty past the last.
+    ///
+    /// # Errors
+    /// As [`Session::infer`].
+    pub fn kernel(&mut self, layer: usize) -> Result<String, TargetError> {
+        self.line.ask(Request::ReadKernel { layer: layer as u32 }, "read kernel", |response| match response {
+            Response::Kernel { name } => Some(name.to_owned()),
+            _ => None,
+        })
+    }
+
     /// Bytes of the packed input.
     pub const fn input_bytes(&self) -> usize {
         self.shape.input_bytes

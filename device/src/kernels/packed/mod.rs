@@ -5,7 +5,6 @@
 //! are emptied before [`lane_terms`](releq_format::quant::lane_terms) products could overflow them.
 
 mod dot;
-mod gather;
 mod pool;
 mod weighted;
 

@@ -6,7 +6,8 @@ use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
 
 use super::dot::{PATCH_MULTIPLE, row_bytes, row_pair};
-use super::{Kernel, Task, gather, kernel};
+use super::{Kernel, Task, kernel};
+use crate::kernels::gather;
 use crate::tensor::{self, Sink, pixels_mut};
 
 /// Convolution.

@@ -1,0 +1,170 @@
+//! `releq bench`: what kernels cost on a board, layer by layer and width by width, and whether they are exact.
+
+use std::collections::BTreeMap;
+
+use releq_device::board::Board;
+use serde::Serialize;
+
+use super::{Failure, Outcome, print_json};
+use crate::bench::code;
+use crate::bench::measure::{MeasureError, Row, measure, overhead};
+use crate::bench::shape::{Case, Per, Shape, cases, shapes};
+use crate::target::qemu::Launch;
+use crate::terminal::{self, Progress, grouped, table};
+
+/// Example: releq bench --suite kernels --board virt-m4 --op conv3x3
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  releq bench --suite kernels --board virt-m4 --op conv3x3")]
+pub(super) struct Arguments {
+    /// What to measure
+    #[arg(long, value_enum)]
+    suite: Suite,
+    /// Where to measure it
+    #[arg(long, value_name = "BOARD")]
+    board: String,
+    /// Only this layer; may be given several times
+    #[arg(long, value_name = "OP")]
+    op: Vec<String>,
+    /// Only these weight bits; may be given several times
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    w: Vec<u8>,
+    /// Only these activation bits; may be given several times
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    a: Vec<u8>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Suite {
+    /// One layer at a time, on the shapes that public libraries are compared on
+    Kernels,
+}
+
+/// Why there is nothing to measure.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error("the bench has no layer `{op}`; its layers are {known}; name one of them with --op")]
+    UnknownOp { op: String, known: String },
+    #[error("no row has these widths; layers are measured with 8, 4 and 2 activation bits; choose among them with --a")]
+    NoRows,
+    #[error(
+        "{board} counts no instructions, and the suite reports nothing else; \
+         name an emulated board with --board, such as virt-m4, or run `cargo bench --bench kernels` for this machine"
+    )]
+    NoCounts { board: String },
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    suite: &'static str,
+    board: &'static str,
+    core: &'static str,
+    unit: &'static str,
+    /// What a residual add of one code counts, its kernel included.
+    layer_overhead: u32,
+    /// Bytes of code in the runner, by kernel family.
+    code_bytes: Option<BTreeMap<String, u64>>,
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let Suite::Kernels = arguments.suite;
+    if arguments.board == "native" {
+        return Err(BenchError::NoCounts { board: arguments.board.clone() }.into());
+    }
+    let board = super::run::board(&arguments.board)?;
+    let cases = chosen(arguments)?;
+    let launch = Launch::from_env();
+    let report = measured(board, &launch, &cases).map_err(failure)?;
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        terminal::answer(&text(&report))?;
+    }
+    Ok(report.rows.iter().all(|row| row.exact))
+}
+
+/// A board that does not hold a row is an answer; a missing or misbehaving one has its own codes.
+fn failure(error: MeasureError) -> Failure {
+    let code = match &error {
+        MeasureError::Fit(_) => 1,
+        MeasureError::Target(error) => error.exit_code(),
+        _ => 2,
+    };
+    Failure::with_code(code, error)
+}
+
+fn chosen(arguments: &Arguments) -> Result<Vec<Case>, BenchError> {
+    let shapes = shapes();
+    if let Some(op) = arguments.op.iter().find(|op| shapes.iter().all(|shape| shape.name != **op)) {
+        let known = shapes.iter().map(|shape| shape.name).collect::<Vec<_>>().join(", ");
+        return Err(BenchError::UnknownOp { op: op.clone(), known });
+    }
+    let named = |shape: &&Shape| arguments.op.is_empty() || arguments.op.iter().any(|op| op == shape.name);
+    let wanted = |case: &Case| {
+        let weights = case.weights.is_none_or(|bits| arguments.w.is_empty() || arguments.w.contains(&bits));
+        weights && (arguments.a.is_empty() || arguments.a.contains(&case.activations))
+    };
+    let cases: Vec<Case> = shapes.iter().filter(named).flat_map(cases).filter(wanted).collect();
+    if cases.is_empty() { Err(BenchError::NoRows) } else { Ok(cases) }
+}
+
+fn measured(board: &'static Board, launch: &Launch, cases: &[Case]) -> Result<Report, MeasureError> {
+    let layer_overhead = overhead(board, launch)?;
+    let mut progress = Progress::new(board.name);
+    let mut rows = Vec::with_capacity(cases.len());
+    for case in cases {
+        progress.update(rows.len(), cases.len(), case.shape.name);
+        rows.push(measure(board, launch, case)?);
+    }
+    progress.finish();
+    Ok(Report {
+        schema: 1,
+        suite: "kernels",
+        board: board.name,
+        core: board.core,
+        unit: "instructions",
+        layer_overhead,
+        code_bytes: launch.runner(board).ok().as_deref().and_then(code::by_family),
+        rows,
+    })
+}
+
+fn text(report: &Report) -> String {
+    let row = |row: &Row| {
+        vec![
+            row.op.to_owned(),
+            row.shape.clone(),
+            row.w.map_or("-".to_owned(), |bits| bits.to_string()),
+            row.a.to_string(),
+            row.kernel.clone(),
+            grouped(row.instructions.into()),
+            format!("{:.3}", row.ratio),
+            match row.per {
+                Per::Mac => "MAC",
+                Per::InputElement => "input",
+            }
+            .to_owned(),
+            grouped(row.scratch_bytes),
+            grouped(row.weight_bytes),
+            if row.exact { "yes" } else { "NO" }.to_owned(),
+        ]
+    };
+    let header =
+        ["layer", "shape", "w", "a", "kernel", "instructions", "ratio", "per", "scratch B", "weight B", "exact"];
+    let rows: Vec<Vec<String>> = report.rows.iter().map(row).collect();
+    let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
+    format!(
+        "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
+         a residual add of one code counts {} instructions: the engine's own for a layer, and the least a kernel can do\n\
+         code in the runner, bytes by kernel family: {}\n",
+        report.board,
+        report.core,
+        table(&header, &rows),
+        report.layer_overhead,
+        code.collect::<Vec<_>>().join(", "),
+    )
+}
