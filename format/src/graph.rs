@@ -278,6 +278,8 @@ impl KernelHint {
     pub const REFERENCE: Self = Self(0);
     /// Portable packed kernels.
     pub const PACKED: Self = Self(1);
+    /// Assembly for Cortex-M cores with the DSP extension.
+    pub const DSP: Self = Self(2);
 }
 
 /// One layer of an image.
