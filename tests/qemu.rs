@@ -14,7 +14,7 @@ use releq::target::qemu::{Launch, Qemu};
 use releq::target::session::{Patience, Session};
 use releq_device::board::{self, Board};
 use releq_format::crc::crc32;
-use releq_format::graph::KernelHint;
+use releq_format::graph::{KernelHint, Window};
 use releq_format::image::{Image, ImageBuffer, SelfTest};
 use suite::{Fill, TestNet, expected_bytes, store};
 
@@ -56,7 +56,7 @@ fn check(board: &'static Board, mut net: TestNet, hint: KernelHint, what: &str) 
 
 fn run_suite(board: &'static Board) {
     for seed in 0..RANDOM_NETWORKS {
-        for hint in [KernelHint::REFERENCE, KernelHint::PACKED] {
+        for hint in [KernelHint::REFERENCE, KernelHint::PACKED, KernelHint::DSP] {
             if !check(board, TestNet::random(seed), hint, &format!("seed {seed}")) {
                 return;
             }
@@ -67,7 +67,10 @@ fn run_suite(board: &'static Board) {
             let mut net = TestNet::new(u64::from(bits), fill, [5, 5, 7], bits);
             net.conv(5, bits, 8);
             net.depthwise(bits, bits);
-            check(board, net.dense(3, bits, None), KernelHint::PACKED, &format!("{fill:?} {bits}"));
+            let net = net.dense(3, bits, None);
+            for hint in [KernelHint::PACKED, KernelHint::DSP] {
+                check(board, net.clone(), hint, &format!("{fill:?} {bits}"));
+            }
         }
     }
 }
@@ -138,4 +141,49 @@ fn another_board_is_noticed() {
     let Some(qemu) = emulator(&board::VIRT_M4, &image) else { return };
     let refused = Session::open(&board::VIRT_M3, qemu, &image, Patience::default()).unwrap_err();
     assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "virt-m4"), "{refused}");
+}
+
+fn square(kernel: u8, padding: u8) -> Window {
+    Window { kernel: [kernel; 2], stride: [1; 2], padding: [padding; 4] }
+}
+
+/// Instructions of the only layer worth measuring, per multiply-accumulate.
+fn price(mut net: TestNet) -> Option<String> {
+    let input = net.input;
+    let macs = net.layers[0].op.macs(&input, &net.layers[0].output).unwrap();
+    let codes = net.input_codes();
+    net = net.dense(1, 8, None);
+    let bytes = net.image(KernelHint::DSP);
+    let image = Image::open(&bytes).unwrap();
+    let measured = session(&board::VIRT_M4, &image)?.infer(&store(&net.input, &codes)).unwrap();
+    let naive = net.naive(&codes);
+    let exact = measured.inference.digests[0] == crc32(&expected_bytes(&net.layers[0].output, &naive[0]));
+    let scratch = image.layers().next().unwrap().scratch.bytes;
+    Some(format!("{:.3} scratch {scratch} exact {exact}", f64::from(measured.counts[0]) / macs as f64))
+}
+
+/// `cargo test --test qemu -- --ignored --nocapture prices`
+#[test]
+#[ignore = "prints what kernels cost, checks nothing"]
+fn prices() {
+    let convs = [
+        (
+            "conv3x3 16x16x32->32",
+            [16, 16, 32],
+            square(3, 1),
+            32,
+            &[(8, 8), (4, 8), (2, 8), (1, 8), (4, 4), (2, 4), (2, 2), (3, 8), (5, 8), (7, 8), (3, 3)][..],
+        ),
+        ("conv1x1 16x16x64->64", [16, 16, 64], square(1, 0), 64, &[(8, 8), (4, 8), (4, 4), (2, 2), (7, 8)]),
+        ("conv5x5 28x28x1->20", [28, 28, 1], square(5, 0), 20, &[(8, 8), (4, 8)]),
+        ("conv3x3 32x32x3->16", [32, 32, 3], square(3, 1), 16, &[(8, 8), (4, 8)]),
+    ];
+    for (name, shape, window, out, widths) in convs {
+        for &(w, a) in widths {
+            let mut net = TestNet::new(1, Fill::Random, shape, a);
+            net.conv_of(window, out, w, a);
+            let Some(price) = price(net) else { return };
+            println!("{name} w{w}a{a}: {price}");
+        }
+    }
 }

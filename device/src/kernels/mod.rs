@@ -1,17 +1,23 @@
 //! The loops: kernels in families, and how a layer gets one.
 //!
 //! * [`mod@reference`]: the obvious loops, the oracle for everything else;
-//! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation.
+//! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation;
+//! * [`dsp`]: assembly for Cortex-M cores with the DSP extension; elsewhere only its need of scratch is known.
 //!
 //! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds
 //! them to it.
 
+pub mod dsp;
+mod gather;
 pub mod packed;
 pub mod reference;
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};
 
 use crate::tensor::Input;
+
+/// Whether a kernel runs an op from an input to an output.
+pub type Supports = fn(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool;
 
 /// One way to run some layers.
 #[derive(Debug)]
@@ -20,8 +26,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The family a hint in an image means.
     pub family: KernelHint,
-    /// Whether it runs `op`.
-    pub supports: fn(op: &Op) -> bool,
+    /// Whether it runs `op` from `input` to `output`.
+    pub supports: Supports,
     /// Bytes of scratch it needs for `op` from `input` to `output`.
     pub scratch_bytes: fn(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32,
     /// Runs one layer.
@@ -51,6 +57,8 @@ pub struct Task<'a> {
 
 /// Every kernel, best first: for runners that must take any image.
 pub const ALL: &[&Kernel] = &[
+    #[cfg(releq_dsp)]
+    &dsp::CONV2D,
     &packed::CONV2D,
     &packed::DEPTHWISE,
     &packed::DENSE,
@@ -70,11 +78,20 @@ pub fn family(hint: KernelHint) -> impl Iterator<Item = &'static Kernel> {
     ALL.iter().copied().filter(move |kernel| kernel.family == hint)
 }
 
-/// Scratch that lets any kernel of [`ALL`] run `op`, in bytes, a multiple of 4. The host's planner reserves this.
+/// Scratch that lets any kernel of any core run `op`, in bytes, a multiple of 4. The host's planner reserves this.
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
-    let suited = ALL.iter().filter(|kernel| (kernel.supports)(op));
-    let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    let suited = ALL.iter().filter(|kernel| (kernel.supports)(op, input, output));
+    let here = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    let most = here.max(dsp::scratch_bytes(op, input, output).unwrap_or(0));
     most.checked_next_multiple_of(4).unwrap_or(u32::MAX)
+}
+
+/// The family to hint at for a layer: the fastest that any core has for it.
+pub fn hint(op: &Op, input: &TensorRecord, output: &TensorRecord) -> KernelHint {
+    match dsp::scratch_bytes(op, input, output) {
+        Some(_) => KernelHint::DSP,
+        None => KernelHint::PACKED,
+    }
 }
 
 /// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.
@@ -94,8 +111,9 @@ pub fn select(
     output: &TensorRecord,
     scratch: u32,
 ) -> Option<&'static Kernel> {
-    let fits =
-        |kernel: &&&'static Kernel| (kernel.supports)(op) && (kernel.scratch_bytes)(op, input, output) <= scratch;
+    let fits = |kernel: &&&'static Kernel| {
+        (kernel.supports)(op, input, output) && (kernel.scratch_bytes)(op, input, output) <= scratch
+    };
     let hinted = kernels.iter().filter(|kernel| kernel.family == hint).find(fits);
     hinted.or_else(|| kernels.iter().find(fits)).copied()
 }

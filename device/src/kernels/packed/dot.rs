@@ -1,6 +1,7 @@
 //! Dot products of packed weight rows with a patch of activation codes.
 
 use releq_format::bits::{BitWidth, Plane};
+use releq_format::pack::Matrix;
 use releq_format::quant::lane_terms;
 
 /// A patch's length is a multiple of this, filled up with zeros, so that every word of every plane meets whole chunks.
@@ -61,6 +62,67 @@ fn lanes<const WIDTH: u32, const FIELDS: usize>(words: &[[u8; 4]], terms: usize,
     [low, high]
 }
 
+/// Σ code · activation of two rows in byte lanes ([`Layout::Lanes`](releq_format::pack::Layout::Lanes)); the rest as
+/// for [`row_pair`].
+pub(super) fn lane_pair(words: &[u8], matrix: &Matrix, activations: BitWidth, patch: &[u8]) -> [i32; 2] {
+    let (mut words, _) = words.as_chunks::<4>();
+    let mut sums = [0i32; 2];
+    for plane in matrix.planes() {
+        let Some((head, tail)) = words.split_at_checked(matrix.plane_words(plane) as usize) else { return sums };
+        words = tail;
+        let terms = lane_terms(plane.width, activations);
+        let [low, high] = match plane.width {
+            8 => byte_lanes::<8, 2, 4>(head, terms, patch),
+            4 => byte_lanes::<4, 1, 4>(head, terms, patch),
+            2 => byte_lanes::<2, 1, 8>(head, terms, patch),
+            _ => byte_lanes::<1, 1, 16>(head, terms, patch),
+        };
+        sums[0] = sums[0].wrapping_add((low << plane.shift) as i32);
+        sums[1] = sums[1].wrapping_add((high << plane.shift) as i32);
+    }
+    sums
+}
+
+/// One plane of `WIDTH`-bit fields; `WORDS` words hold `COLUMNS` whole columns of both rows.
+#[inline]
+fn byte_lanes<const WIDTH: u32, const WORDS: usize, const COLUMNS: usize>(
+    words: &[[u8; 4]],
+    terms: usize,
+    patch: &[u8],
+) -> [u32; 2] {
+    // Odd rows of whole bytes are stored signed.
+    let flip = if WIDTH == 8 { 0x8000_8000 } else { 0 };
+    let mask = 0x0101_0101u32.wrapping_mul((1 << WIDTH) - 1);
+    let (groups, _) = words.as_chunks::<WORDS>();
+    let (patch, _) = patch.as_chunks::<COLUMNS>();
+    let (mut low, mut high, mut lanes, mut taken) = (0u32, 0u32, 0u32, 0);
+    for (group, codes) in groups.iter().zip(patch) {
+        for (field, column) in (0..COLUMNS / 2).map(|field| (field as u32, field / 2 * 4 + field % 2)) {
+            let word = group.get((field * WIDTH / 8) as usize).copied().unwrap_or([0; 4]);
+            let pairs = ((u32::from_le_bytes(word) ^ flip) >> (field * WIDTH % 8)) & mask;
+            let product = |pair: u32, column: usize| {
+                let code = u32::from(codes.get(column).copied().unwrap_or(0));
+                ((pair & 0xFF) | ((pair & 0xFF00) << 8)).wrapping_mul(code)
+            };
+            if WIDTH == 8 {
+                for lanes in [product(pairs, column), product(pairs >> 16, column + 2)] {
+                    low = low.wrapping_add(lanes & 0xFFFF);
+                    high = high.wrapping_add(lanes >> 16);
+                }
+            } else {
+                lanes = lanes.wrapping_add(product(pairs, column)).wrapping_add(product(pairs >> 16, column + 2));
+            }
+        }
+        taken += COLUMNS;
+        if taken + COLUMNS > terms {
+            low = low.wrapping_add(lanes & 0xFFFF);
+            high = high.wrapping_add(lanes >> 16);
+            (lanes, taken) = (0, 0);
+        }
+    }
+    [low.wrapping_add(lanes & 0xFFFF), high.wrapping_add(lanes >> 16)]
+}
+
 /// Σ weight · activation of one row of signed bytes.
 #[inline]
 pub(super) fn row_bytes(row: &[u8], patch: &[u8]) -> i32 {
@@ -83,7 +145,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
     use releq_format::bits::Levels;
-    use releq_format::pack::{Layout, Matrix};
+    use releq_format::pack::Layout;
 
     #[test]
     fn extremes_do_not_overflow_the_lanes() {
@@ -99,6 +161,10 @@ mod tests {
                     let expected = columns as i32 * i32::from(bits.max_code()) * i32::from(activations.max_code());
                     let sums = row_pair(&section, columns as usize, bits, activations, &patch);
                     assert_eq!(sums, [expected; 2], "{bits:?} × {activations:?} × {columns}");
+                    let matrix = Matrix { layout: Layout::Lanes, ..matrix };
+                    let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
+                    let sums = lane_pair(&section, &matrix, activations, &patch);
+                    assert_eq!(sums, [expected; 2], "lanes {bits:?} × {activations:?} × {columns}");
                 }
             }
         }

@@ -5,7 +5,6 @@
 //! are emptied before [`lane_terms`](releq_format::quant::lane_terms) products could overflow them.
 
 mod dot;
-mod gather;
 mod pool;
 mod weighted;
 
@@ -18,7 +17,7 @@ use super::{Kernel, Task};
 
 const fn kernel(
     name: &'static str,
-    supports: fn(&Op) -> bool,
+    supports: super::Supports,
     scratch_bytes: fn(&Op, &TensorRecord, &TensorRecord) -> u32,
     run: fn(Task<'_>),
 ) -> Kernel {

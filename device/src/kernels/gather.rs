@@ -5,7 +5,7 @@ use releq_format::graph::Window;
 use crate::tensor::{Input, copy};
 
 /// Fills `patch` with the codes under `window` at output pixel (y, x), the zero point where it hangs over the edge.
-pub(super) fn patch(input: &Input<'_>, window: &Window, y: usize, x: usize, patch: &mut [u8]) {
+pub(in crate::kernels) fn patch(input: &Input<'_>, window: &Window, y: usize, x: usize, patch: &mut [u8]) {
     let channels = usize::from(input.record.channels);
     let width = usize::from(window.kernel[1]);
     let row_codes = width.wrapping_mul(channels).max(1);
@@ -30,7 +30,7 @@ pub(super) fn patch(input: &Input<'_>, window: &Window, y: usize, x: usize, patc
 }
 
 /// The whole input in storage order, for a dense layer.
-pub(super) fn everything(input: &Input<'_>, patch: &mut [u8]) {
+pub(in crate::kernels) fn everything(input: &Input<'_>, patch: &mut [u8]) {
     use releq_format::graph::Storage;
     if input.record.storage == Storage::Bits8 {
         copy(patch, input.bytes);

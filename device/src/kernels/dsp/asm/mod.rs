@@ -1,0 +1,19 @@
+//! The loops themselves: naked functions behind safe fronts that check every length.
+//!
+//! Naked, because a function of its own has all of r0–r12 and lr, while `asm!` cannot name r6 and r7. Instruction
+//! timings and encodings: Armv7-M ARM (DDI 0403), A7.7; procedure call standard: AAPCS32.
+
+/// The first line of every function: the baseline of Armv8-M targets lacks the extension.
+macro_rules! core_with_dsp {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
+mod block;
+mod expand;
+mod widen;
+
+pub(super) use block::{Block, run as block};
+pub(super) use expand::plane as expand_plane;
+pub(super) use widen::pair as widen_pair;
