@@ -1,13 +1,15 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
-use releq_format::graph::{KernelHint, Op, Storage, TensorRecord, Window};
+use releq_format::bits::Plane;
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
 use releq_format::pack::Matrix;
 
 use super::asm::{self, Block};
 use super::finish;
-use super::plan::{BLOCK, ConvPlan, QUAD};
-use crate::kernels::{Kernel, Task, gather};
-use crate::tensor::{Input, copy};
+use super::gather::Gatherer;
+use super::plan::{BLOCK, ConvPlan};
+use crate::kernels::{Kernel, Task};
+use crate::tensor::copy;
 
 /// Convolution of [`Layout::Lanes`](releq_format::pack::Layout::Lanes), every width.
 pub const CONV2D: Kernel =
@@ -31,6 +33,7 @@ fn conv2d(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
+    // Columns beyond the last must be 0, and stay so.
     scratch.gather.fill(0);
     let (gain, offset) = weights.levels.affine(weights.bits);
     let layer = Layer {
@@ -41,25 +44,36 @@ fn conv2d(task: Task<'_>) {
         channels: task.channels,
         scale: gain.trailing_zeros(),
         shift: weights.shift,
+        planes: planes(&matrix),
     };
     // By how much the lanes of even and odd rows exceed the weights.
     let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
     let correction = [offset + 256 * odd, odd];
-    let mut gatherer = Gatherer { input: task.input, window, plan, width: usize::from(record.width), y: 0, x: 0 };
+    let (band, table) = (core::mem::take(&mut scratch.band), core::mem::take(&mut scratch.table));
+    let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table);
     let pixel_bytes = record.pixel_bytes() as usize;
     for output in task.output.chunks_mut((plan.pixels * pixel_bytes).max(1)) {
         let count = output.len() / pixel_bytes.max(1);
-        gatherer.gather(count, &mut scratch, correction);
+        gatherer.gather(count, plan.quads, &mut scratch, correction);
         layer.round(output, count, &mut scratch);
     }
 }
 
 /// The pieces of a layer's scratch.
-struct Scratch<'a> {
-    patches: &'a mut [u8],
-    starts: &'a mut [u8],
-    gather: &'a mut [u8],
+pub(super) struct Scratch<'a> {
+    /// Widened patches, block after block.
+    pub(super) patches: &'a mut [u8],
+    /// What accumulators start with, eight words a block.
+    pub(super) starts: &'a mut [u8],
+    /// Two patches before they are widened.
+    pub(super) gather: &'a mut [u8],
+    /// Unpacked input rows.
+    band: &'a mut [u8],
+    /// Offsets of columns.
+    table: &'a mut [u8],
+    /// One pair of rows in byte lanes.
     expanded: &'a mut [u8],
+    /// Outputs that cannot be written in place.
     staging: &'a mut [u8],
 }
 
@@ -68,108 +82,11 @@ impl<'a> Scratch<'a> {
         let (patches, rest) = scratch.split_at_mut_checked(plan.patch_bytes())?;
         let (starts, rest) = rest.split_at_mut_checked(plan.start_bytes())?;
         let (gather, rest) = rest.split_at_mut_checked(plan.gather_bytes())?;
+        let (band, rest) = rest.split_at_mut_checked(plan.band)?;
+        let (table, rest) = rest.split_at_mut_checked(plan.table_bytes())?;
         let (expanded, rest) = rest.split_at_mut_checked(plan.expanded_bytes())?;
         let staging = rest.get_mut(..plan.staging_bytes())?;
-        Some(Self { patches, starts, gather, expanded, staging })
-    }
-}
-
-/// Walks over output pixels and widens what lies under their windows.
-struct Gatherer<'a> {
-    input: Input<'a>,
-    window: &'a Window,
-    plan: ConvPlan,
-    /// Of the output.
-    width: usize,
-    y: usize,
-    x: usize,
-}
-
-impl<'a> Gatherer<'a> {
-    /// Gathers the next `count` pixels, two at a time; `correction` times their sums is taken off X and O.
-    fn gather(&mut self, count: usize, scratch: &mut Scratch<'_>, correction: [i32; 2]) {
-        let block_bytes = 8 * BLOCK * self.plan.quads;
-        let blocks = scratch.patches.chunks_exact_mut(block_bytes.max(1)).zip(scratch.starts.as_chunks_mut::<32>().0);
-        for (block, (patches, starts)) in blocks.enumerate().take(count.div_ceil(BLOCK)) {
-            let (starts, _) = starts.as_chunks_mut::<4>();
-            for (half, pixel) in [(0, BLOCK * block), (1, BLOCK * block + 2)] {
-                if pixel >= count {
-                    break;
-                }
-                let first = self.next();
-                let second = if pixel + 1 < count { self.next() } else { first };
-                let to = patches.get_mut(8 * half..).unwrap_or(&mut []);
-                let sums = self.widen(to, [first, second], scratch.gather);
-                for (pixel, sum) in sums.into_iter().enumerate() {
-                    for (accumulator, correction) in correction.into_iter().enumerate() {
-                        if let Some(start) = starts.get_mut(4 * accumulator + 2 * half + pixel) {
-                            *start = correction.wrapping_mul(sum as i32).wrapping_neg().to_le_bytes();
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The next output pixel's row and column.
-    fn next(&mut self) -> [usize; 2] {
-        let at = [self.y, self.x];
-        self.x += 1;
-        if self.x >= self.width {
-            (self.y, self.x) = (self.y + 1, 0);
-        }
-        at
-    }
-
-    /// Widens the patches of two pixels; straight from the input where whole words lie under whole windows.
-    fn widen(&self, to: &mut [u8], pixels: [[usize; 2]; 2], patches: &mut [u8]) -> [u32; 2] {
-        let run = usize::from(self.window.kernel[1]).wrapping_mul(usize::from(self.input.record.channels));
-        let inside = pixels.map(|pixel| self.inside(pixel));
-        if let [Some(first), Some(second)] = inside
-            && run.is_multiple_of(QUAD)
-        {
-            let mut sums = [0u32; 2];
-            let steps = to.chunks_mut((8 * run).max(1)).take(usize::from(self.window.kernel[0]));
-            for (ky, to) in steps.enumerate() {
-                let [left, right] = asm::widen_pair(to, [self.row(first, ky), self.row(second, ky)], run / QUAD);
-                sums = [sums[0].wrapping_add(left), sums[1].wrapping_add(right)];
-            }
-            return sums;
-        }
-        let (first, second) = patches.split_at_mut_checked(patches.len() / 2).unwrap_or_default();
-        let columns = run.wrapping_mul(usize::from(self.window.kernel[0]));
-        for ((patch, pixel), inside) in [&mut *first, &mut *second].into_iter().zip(pixels).zip(inside) {
-            let patch = patch.get_mut(..columns).unwrap_or(&mut []);
-            match inside {
-                Some(start) => {
-                    for (ky, patch) in patch.chunks_exact_mut(run.max(1)).enumerate() {
-                        copy(patch, self.row(start, ky));
-                    }
-                }
-                None => gather::patch(&self.input, self.window, pixel[0], pixel[1], patch),
-            }
-        }
-        asm::widen_pair(to, [first, second], self.plan.quads)
-    }
-
-    /// Where the window at an output pixel starts in the input, if the input is bytes and all of it lies inside.
-    fn inside(&self, [y, x]: [usize; 2]) -> Option<usize> {
-        let record = &self.input.record;
-        let span = |at: usize, stride: u8, padding: u8, kernel: u8, size: u16| {
-            let start = (at * usize::from(stride)).checked_sub(usize::from(padding))?;
-            (start + usize::from(kernel) <= usize::from(size)).then_some(start)
-        };
-        let Window { kernel, stride, padding } = self.window;
-        let top = span(y, stride[0], padding[0], kernel[0], record.height)?;
-        let left = span(x, stride[1], padding[1], kernel[1], record.width)?;
-        let start = (top * usize::from(record.width) + left) * usize::from(record.channels);
-        (record.storage == Storage::Bits8).then_some(start)
-    }
-
-    /// The input from row `ky` of a window on.
-    fn row(&self, start: usize, ky: usize) -> &'a [u8] {
-        let row = usize::from(self.input.record.width) * usize::from(self.input.record.channels);
-        self.input.bytes.get(start + ky * row..).unwrap_or(&[])
+        Some(Self { patches, starts, gather, band, table, expanded, staging })
     }
 }
 
@@ -183,6 +100,13 @@ struct Layer<'a> {
     /// log2 of what a code step is worth.
     scale: u32,
     shift: u8,
+    /// The planes of one pair of rows, with their bytes.
+    planes: [Option<(Plane, usize)>; 3],
+}
+
+fn planes(matrix: &Matrix) -> [Option<(Plane, usize)>; 3] {
+    let mut planes = matrix.planes().map(|plane| (plane, 4 * matrix.plane_words(plane) as usize));
+    [planes.next(), planes.next(), planes.next()]
 }
 
 impl Layer<'_> {
@@ -260,11 +184,10 @@ impl Layer<'_> {
 
     /// One pair's planes as byte lanes.
     fn expand(&self, mut words: &[u8], to: &mut [u8]) {
-        for (index, plane) in self.matrix.planes().enumerate() {
-            let bytes = 4 * self.matrix.plane_words(plane) as usize;
+        for (plane, bytes) in self.planes.into_iter().flatten() {
             let Some((head, rest)) = words.split_at_checked(bytes) else { return };
             words = rest;
-            asm::expand_plane(to, head, plane, self.scale, index == 0);
+            asm::expand_plane(to, head, plane, self.scale);
         }
         if self.flips_odd_rows() {
             for lanes in to.as_chunks_mut::<4>().0 {

@@ -14,6 +14,8 @@ mod asm;
 mod conv;
 #[cfg(releq_dsp)]
 mod finish;
+#[cfg(releq_dsp)]
+mod gather;
 mod plan;
 
 #[cfg(releq_dsp)]

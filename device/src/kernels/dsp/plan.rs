@@ -7,12 +7,17 @@ use releq_format::pack::Layout;
 pub(super) const BLOCK: usize = 4;
 /// Patches are widened to 16 bits, so columns come in fours: two words of two columns.
 pub(super) const QUAD: usize = 4;
-/// Scratch that patches may take where weights have to be expanded once for all of them.
-const PATCH_BUDGET: usize = 4800;
+/// Scratch that patches may take; more of them share what a round costs.
+const PATCH_BUDGET: usize = 2304;
+/// The same where a round also expands all weights.
+const EXPANDED_BUDGET: usize = 4608;
 /// Most patches that are expanded for at once; more would gain nothing.
 const MOST_PIXELS: usize = 32;
 /// Longest patch, in columns: beyond it the scratch of one block would be out of proportion.
 const MOST_COLUMNS: usize = 2304;
+
+/// Longest patch, in columns, that is fetched through a table: its sums fit 16-bit lanes.
+const MOST_TABLED: usize = 256;
 
 /// How a convolution is cut: `pixels` output pixels at a time, gathered side by side.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +28,10 @@ pub(super) struct ConvPlan {
     pub(super) pixels: usize,
     /// Whether weights are expanded to bytes before use.
     pub(super) expands: bool,
+    /// Bytes of as many unpacked input rows as the window has; none where the input is bytes.
+    pub(super) band: usize,
+    /// Whether columns are fetched one by one through a table of offsets: where runs are no whole words, but short.
+    pub(super) tabled: bool,
     /// Output channels, rounded up to whole pairs.
     pub(super) rows: usize,
 }
@@ -30,6 +39,7 @@ pub(super) struct ConvPlan {
 impl ConvPlan {
     /// The plan; `None` where another family must run it: other layouts, logits, very long patches.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let Op::Conv2d { window, .. } = op else { return None };
         let matrix = op.matrix(input, output)?;
         let columns = matrix.columns as usize;
         if matrix.layout != Layout::Lanes || output.storage == Storage::Logits || columns > MOST_COLUMNS {
@@ -38,10 +48,18 @@ impl ConvPlan {
         let quads = columns.div_ceil(QUAD).max(1);
         let expands = matrix.bits.get() < 8;
         let wanted = (output.pixels() as usize).min(MOST_PIXELS);
-        let affordable = if expands { PATCH_BUDGET / (8 * quads) } else { BLOCK };
+        let budget = if expands { EXPANDED_BUDGET } else { PATCH_BUDGET };
+        let affordable = budget / (8 * quads);
         let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
+        let (run, bytes) = (columns / usize::from(window.kernel[0]).max(1), input.storage == Storage::Bits8);
+        let tabled = bytes && !run.is_multiple_of(QUAD) && columns <= MOST_TABLED;
+        let band = if bytes {
+            0
+        } else {
+            usize::from(window.kernel[0]) * usize::from(input.width) * usize::from(input.channels)
+        };
         let rows = (matrix.rows as usize).next_multiple_of(2);
-        Some(Self { quads, pixels, expands, rows })
+        Some(Self { quads, pixels, expands, band: band.next_multiple_of(4), tabled, rows })
     }
 
     /// Bytes of all widened patches of a round.
@@ -59,6 +77,11 @@ impl ConvPlan {
         2 * QUAD * self.quads
     }
 
+    /// Bytes of the table of column offsets.
+    pub(super) const fn table_bytes(&self) -> usize {
+        if self.tabled { 4 * QUAD * self.quads } else { 0 }
+    }
+
     /// Bytes of one expanded pair of rows.
     pub(super) const fn expanded_bytes(&self) -> usize {
         if self.expands { 8 * self.quads } else { 0 }
@@ -71,8 +94,15 @@ impl ConvPlan {
 
     /// All of it.
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
-        let parts =
-            [self.patch_bytes(), self.start_bytes(), self.gather_bytes(), self.expanded_bytes(), self.staging_bytes()];
+        let parts = [
+            self.patch_bytes(),
+            self.start_bytes(),
+            self.gather_bytes(),
+            self.band,
+            self.table_bytes(),
+            self.expanded_bytes(),
+            self.staging_bytes(),
+        ];
         u32::try_from(parts.into_iter().sum::<usize>()).ok()
     }
 }

@@ -4,11 +4,12 @@ use core::arch::naked_asm;
 
 use releq_format::bits::Plane;
 
-/// Adds `plane`'s fields, times `2^scale` more than the plane is worth, to the byte lanes at `to`; writes them if
-/// `first`.
+/// Adds `plane`'s fields, times `2^scale` more than the plane is worth, to the byte lanes at `to`; writes them for
+/// the first plane.
 ///
 /// `words` are the plane of one pair of rows, `to` two words for each four columns. Does nothing if `to` is too short.
-pub(in super::super) fn plane(to: &mut [u8], words: &[u8], plane: Plane, scale: u32, first: bool) {
+pub(in super::super) fn plane(to: &mut [u8], words: &[u8], plane: Plane, scale: u32) {
+    let first = plane.shift == 0;
     let fields = 8 / usize::from(plane.width).max(1);
     let count = words.len() / 4;
     let whole = (to.len() / 4 / fields).min(count);

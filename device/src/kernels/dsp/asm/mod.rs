@@ -11,9 +11,13 @@ macro_rules! core_with_dsp {
 }
 
 mod block;
+mod copy;
 mod expand;
+mod fetch;
 mod widen;
 
 pub(super) use block::{Block, run as block};
+pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use expand::plane as expand_plane;
+pub(super) use fetch::pair as fetch_pair;
 pub(super) use widen::pair as widen_pair;
