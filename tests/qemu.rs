@@ -186,4 +186,10 @@ fn prices() {
             println!("{name} w{w}a{a}: {price}");
         }
     }
+    for (w, a) in [(8, 8), (4, 8), (2, 8), (1, 8), (7, 8), (3, 8), (4, 4)] {
+        let mut net = TestNet::new(1, Fill::Random, [1, 1, 256], a);
+        net.dense_of(128, w, a);
+        let Some(price) = price(net) else { return };
+        println!("dense 256->128 w{w}a{a}: {price}");
+    }
 }

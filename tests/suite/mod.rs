@@ -135,6 +135,11 @@ impl TestNet {
         )
     }
 
+    /// A dense layer with weights in lanes.
+    pub fn dense_of(&mut self, out: u16, bits: u8, activations: u8) -> &mut Self {
+        self.weighted(|weights| Op::Dense { weights }, [1, 1, out], bits, Some(activations), Layout::Lanes)
+    }
+
     pub fn depthwise(&mut self, bits: u8, activations: u8) -> &mut Self {
         let window = self.window();
         let [height, width] = self.slid(&window);

@@ -59,6 +59,8 @@ pub struct Task<'a> {
 pub const ALL: &[&Kernel] = &[
     #[cfg(releq_dsp)]
     &dsp::CONV2D,
+    #[cfg(releq_dsp)]
+    &dsp::DENSE,
     &packed::CONV2D,
     &packed::DEPTHWISE,
     &packed::DENSE,

@@ -13,6 +13,8 @@ mod asm;
 #[cfg(releq_dsp)]
 mod conv;
 #[cfg(releq_dsp)]
+mod dense;
+#[cfg(releq_dsp)]
 mod finish;
 #[cfg(releq_dsp)]
 mod gather;
@@ -20,6 +22,8 @@ mod plan;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;
+#[cfg(releq_dsp)]
+pub use dense::DENSE;
 
 use releq_format::graph::{Op, TensorRecord};
 #[cfg(doc)]
@@ -29,6 +33,7 @@ use releq_format::pack::Layout;
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
     match op {
         Op::Conv2d { .. } => plan::ConvPlan::new(op, input, output)?.scratch_bytes(),
+        Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
         _ => None,
     }
 }

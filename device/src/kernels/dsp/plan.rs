@@ -106,3 +106,40 @@ impl ConvPlan {
         u32::try_from(parts.into_iter().sum::<usize>()).ok()
     }
 }
+
+/// Widest input of a dense layer, in codes.
+const MOST_INPUTS: usize = 8192;
+
+/// How a dense layer is run: the whole input at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DensePlan {
+    /// Columns, rounded up to what a turn of any plane's loop takes.
+    columns: usize,
+    pairs: usize,
+}
+
+impl DensePlan {
+    /// The plan; `None` where another family must run it: other layouts, very wide inputs.
+    pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let matrix = op.matrix(input, output)?;
+        let columns = (matrix.columns as usize).next_multiple_of(16);
+        let suits = matrix.layout == Layout::Lanes && columns <= MOST_INPUTS;
+        suits.then_some(Self { columns, pairs: (matrix.rows as usize).div_ceil(2) })
+    }
+
+    /// Bytes of the widened input.
+    pub(super) const fn code_bytes(&self) -> usize {
+        2 * self.columns
+    }
+
+    /// Bytes of two sums a pair of rows.
+    pub(super) const fn sum_bytes(&self) -> usize {
+        8 * self.pairs
+    }
+
+    /// All of it, with room for the unpacked input, the widest plane of a pair of rows, or the outputs.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        let rest = (2 * self.columns).max(2 * self.pairs).next_multiple_of(4);
+        u32::try_from(self.code_bytes() + self.sum_bytes() + rest).ok()
+    }
+}

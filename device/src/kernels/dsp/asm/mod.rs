@@ -12,12 +12,16 @@ macro_rules! core_with_dsp {
 
 mod block;
 mod copy;
+mod dense;
 mod expand;
 mod fetch;
+mod settle;
 mod widen;
 
 pub(super) use block::{Block, run as block};
 pub(super) use copy::rectangle as copy_rectangle;
+pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
 pub(super) use expand::plane as expand_plane;
 pub(super) use fetch::pair as fetch_pair;
-pub(super) use widen::pair as widen_pair;
+pub(super) use settle::{Settle, pairs as settle_pairs};
+pub(super) use widen::{pair as widen_pair, vector as widen_vector};
