@@ -150,7 +150,7 @@ fn square(kernel: u8, padding: u8) -> Window {
 /// Instructions of the only layer worth measuring, per multiply-accumulate.
 fn price(mut net: TestNet) -> Option<String> {
     let input = net.input;
-    let macs = net.layers[0].op.macs(&input, &net.layers[0].output).unwrap();
+    let macs = net.layers[0].op.macs(&input, &net.layers[0].output).unwrap_or(u64::from(input.elements().unwrap()));
     let codes = net.input_codes();
     net = net.dense(1, 8, None);
     let bytes = net.image(KernelHint::DSP);
@@ -185,6 +185,12 @@ fn prices() {
             let Some(price) = price(net) else { return };
             println!("{name} w{w}a{a}: {price}");
         }
+    }
+    for (kernel, stride) in [(2, 2), (3, 2), (3, 1)] {
+        let mut net = TestNet::new(1, Fill::Random, [16, 16, 64], 8);
+        net.maxpool_of(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4] });
+        let Some(price) = price(net) else { return };
+        println!("maxpool {kernel}x{kernel} stride {stride} 16x16x64, per input: {price}");
     }
     for (w, a) in [(8, 8), (4, 8), (2, 8), (1, 8), (7, 8), (3, 8), (4, 4)] {
         let mut net = TestNet::new(1, Fill::Random, [1, 1, 256], a);

@@ -219,6 +219,11 @@ impl TestNet {
 
     pub fn maxpool(&mut self) -> &mut Self {
         let window = self.window();
+        self.maxpool_of(window)
+    }
+
+    /// A max pool of this very window.
+    pub fn maxpool_of(&mut self, window: Window) -> &mut Self {
         let [height, width] = self.slid(&window);
         let input = self.last();
         let output = TensorRecord { height, width, ..input };

@@ -61,6 +61,8 @@ pub const ALL: &[&Kernel] = &[
     &dsp::CONV2D,
     #[cfg(releq_dsp)]
     &dsp::DENSE,
+    #[cfg(releq_dsp)]
+    &dsp::MAXPOOL,
     &packed::CONV2D,
     &packed::DEPTHWISE,
     &packed::DENSE,

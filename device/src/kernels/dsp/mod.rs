@@ -19,11 +19,15 @@ mod finish;
 #[cfg(releq_dsp)]
 mod gather;
 mod plan;
+#[cfg(releq_dsp)]
+mod pool;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;
 #[cfg(releq_dsp)]
 pub use dense::DENSE;
+#[cfg(releq_dsp)]
+pub use pool::MAXPOOL;
 
 use releq_format::graph::{Op, TensorRecord};
 #[cfg(doc)]
@@ -34,6 +38,7 @@ pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Op
     match op {
         Op::Conv2d { .. } => plan::ConvPlan::new(op, input, output)?.scratch_bytes(),
         Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
+        Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
         _ => None,
     }
 }

@@ -143,3 +143,8 @@ impl DensePlan {
         u32::try_from(self.code_bytes() + self.sum_bytes() + rest).ok()
     }
 }
+
+/// Whether max pooling runs on whole bytes.
+pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
+    input.storage == Storage::Bits8 && output.storage == Storage::Bits8
+}

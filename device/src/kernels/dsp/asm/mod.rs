@@ -15,6 +15,7 @@ mod copy;
 mod dense;
 mod expand;
 mod fetch;
+mod max;
 mod settle;
 mod widen;
 
@@ -23,5 +24,6 @@ pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
 pub(super) use expand::plane as expand_plane;
 pub(super) use fetch::pair as fetch_pair;
+pub(super) use max::four as max_four;
 pub(super) use settle::{Settle, pairs as settle_pairs};
 pub(super) use widen::{pair as widen_pair, vector as widen_vector};
