@@ -1,13 +1,14 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
-use releq_format::bits::Plane;
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
 use releq_format::pack::Matrix;
 
 use super::asm::{self, Block};
 use super::finish;
 use super::gather::Gatherer;
-use super::plan::{BLOCK, ConvPlan};
+use super::lines;
+use super::plan::{self, BLOCK, ConvPlan, LinePlan};
+use super::rows::Planes;
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
 
@@ -15,20 +16,19 @@ use crate::tensor::copy;
 pub const CONV2D: Kernel =
     Kernel { name: "dsp::CONV2D", family: KernelHint::DSP, supports, scratch_bytes, run: conv2d };
 
-fn plan(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<ConvPlan> {
-    matches!(op, Op::Conv2d { .. }).then(|| ConvPlan::new(op, input, output)).flatten()
-}
-
 fn supports(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
-    plan(op, input, output).is_some()
+    matches!(op, Op::Conv2d { .. }) && plan::conv_scratch(op, input, output).is_some()
 }
 
 fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
-    plan(op, input, output).and_then(|plan| plan.scratch_bytes()).unwrap_or(u32::MAX)
+    plan::conv_scratch(op, input, output).unwrap_or(u32::MAX)
 }
 
 fn conv2d(task: Task<'_>) {
     let Op::Conv2d { window, weights } = task.op else { return };
+    if let Some(plan) = LinePlan::new(task.op, &task.input.record, &task.output_record) {
+        return lines::conv2d(task, &plan);
+    }
     let Some(plan) = ConvPlan::new(task.op, &task.input.record, &task.output_record) else { return };
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let record = task.output_record;
@@ -44,7 +44,7 @@ fn conv2d(task: Task<'_>) {
         channels: task.channels,
         scale: gain.trailing_zeros(),
         shift: weights.shift,
-        planes: planes(&matrix),
+        planes: Planes::of(&matrix),
     };
     // By how much the lanes of even and odd rows exceed the weights.
     let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
@@ -100,13 +100,7 @@ struct Layer<'a> {
     /// log2 of what a code step is worth.
     scale: u32,
     shift: u8,
-    /// The planes of one pair of rows, with their bytes.
-    planes: [Option<(Plane, usize)>; 3],
-}
-
-fn planes(matrix: &Matrix) -> [Option<(Plane, usize)>; 3] {
-    let mut planes = matrix.planes().map(|plane| (plane, 4 * matrix.plane_words(plane) as usize));
-    [planes.next(), planes.next(), planes.next()]
+    planes: Planes,
 }
 
 impl Layer<'_> {
@@ -183,12 +177,8 @@ impl Layer<'_> {
     }
 
     /// One pair's planes as byte lanes.
-    fn expand(&self, mut words: &[u8], to: &mut [u8]) {
-        for (plane, bytes) in self.planes.into_iter().flatten() {
-            let Some((head, rest)) = words.split_at_checked(bytes) else { return };
-            words = rest;
-            asm::expand_plane(to, head, plane, self.scale);
-        }
+    fn expand(&self, words: &[u8], to: &mut [u8]) {
+        self.planes.expand(words, self.scale, to);
         if self.flips_odd_rows() {
             for lanes in to.as_chunks_mut::<4>().0 {
                 *lanes = (u32::from_le_bytes(*lanes) ^ 0x8000_8000).to_le_bytes();

@@ -18,9 +18,13 @@ mod dense;
 mod finish;
 #[cfg(releq_dsp)]
 mod gather;
+#[cfg(releq_dsp)]
+mod lines;
 mod plan;
 #[cfg(releq_dsp)]
 mod pool;
+#[cfg(releq_dsp)]
+mod rows;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;
@@ -36,7 +40,7 @@ use releq_format::pack::Layout;
 /// Scratch of this family's kernel for `op`, in bytes; `None` where it has none and another family runs the layer.
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
     match op {
-        Op::Conv2d { .. } => plan::ConvPlan::new(op, input, output)?.scratch_bytes(),
+        Op::Conv2d { .. } => plan::conv_scratch(op, input, output),
         Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
         Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
         _ => None,

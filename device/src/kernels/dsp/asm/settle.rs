@@ -92,3 +92,91 @@ unsafe extern "C" fn settle_pairs(args: *const Args) {
         "pop {{r4-r11, pc}}",
     )
 }
+
+/// What [`line`]'s loop works on. Field order is the assembly's.
+#[repr(C)]
+struct LineArgs {
+    /// 0: sums of the even row.
+    sums: *const u8,
+    /// 4: bytes to those of the odd row.
+    stride: usize,
+    /// 8: what is added to both rows' accumulators, a word a pixel.
+    corrections: *const u8,
+    /// 12: two codes a pixel.
+    output: *mut u8,
+    /// 16: bias, multiplier, bias, multiplier.
+    channels: [i32; 4],
+    /// 32
+    shift: u32,
+    /// 36: zero point · 256 + 128.
+    offset: u32,
+    /// 40: log2 of the gain.
+    scale: u32,
+    /// 44: end of the output.
+    end: *const u8,
+}
+
+/// Writes two codes of 8 bits for each word of `corrections` from the rows' sums; as many as all slices have room for.
+pub(in super::super) fn line(
+    settle: &Settle,
+    sums: [&[u8]; 2],
+    corrections: &[u8],
+    channels: [i32; 4],
+    output: &mut [u8],
+) {
+    let [even, odd] = sums;
+    let count = (even.len() / 4).min(odd.len() / 4).min(corrections.len() / 4).min(output.len() / 2);
+    if count == 0 {
+        return;
+    }
+    let start = output.as_mut_ptr();
+    let args = LineArgs {
+        sums: even.as_ptr(),
+        stride: (odd.as_ptr() as usize).wrapping_sub(even.as_ptr() as usize),
+        corrections: corrections.as_ptr(),
+        output: start,
+        channels,
+        shift: u32::from(settle.shift),
+        offset: u32::from(settle.zero_point) << 8 | 128,
+        scale: settle.scale,
+        end: start.wrapping_add(2 * count).cast_const(),
+    };
+    // SAFETY: all slices hold what `count` pixels take, and words are aligned, as scratch is.
+    unsafe { settle_line(&args) }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn settle_line(args: *const LineArgs) {
+    naked_asm!(
+        core_with_dsp!(),
+        "push {{r4-r11, lr}}",
+        "ldr r11, [r0, #44]",
+        "push {{r11}}",
+        "add r11, r0, #16",
+        "ldm r11, {{r4-r10}}",
+        "ldm r0, {{r0-r3}}",
+        "2:",
+        "ldr lr, [r0, r1]",
+        "ldr r12, [r0], #4",
+        "ldr r11, [r2], #4",
+        "lsl r12, r12, r10",
+        "lsl lr, lr, r10",
+        "add r12, r11",
+        "add lr, r11",
+        "add r12, r4",
+        "add lr, r6",
+        "lsl r12, r12, r8",
+        "lsl lr, lr, r8",
+        "smmla r12, r12, r5, r9",
+        "smmla lr, lr, r7, r9",
+        "usat r12, #8, r12, asr #8",
+        "usat lr, #8, lr, asr #8",
+        "orr r12, r12, lr, lsl #8",
+        "strh r12, [r3], #2",
+        "ldr r11, [sp]",
+        "cmp r3, r11",
+        "bne 2b",
+        "add sp, #4",
+        "pop {{r4-r11, pc}}",
+    )
+}
