@@ -7,7 +7,7 @@
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
 use super::asm::{self, Line, Settle};
-use super::plan::{LinePlan, QUAD, TAPS};
+use super::plan::{LinePlan, MOST_CHANNELS as PADDING, QUAD, TAPS};
 use super::rows::Planes;
 use crate::kernels::Task;
 use crate::tensor::{self, Input};
@@ -57,13 +57,12 @@ struct Scratch<'a> {
     /// A ring of spaced input rows, and the sums of their columns over all channels.
     spaced: &'a mut [u8],
     column_sums: &'a mut [u8],
-    /// Spaced taps of one pair of weight rows, and its byte lanes.
+    /// Spaced taps of one pair of weight rows, and its byte lanes; before these, an unpacked input row.
     taps: &'a mut [u8],
     lanes: &'a mut [u8],
     sums: &'a mut [u8],
     corrections: &'a mut [u8],
     codes: &'a mut [u8],
-    unpacked: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -75,9 +74,8 @@ impl<'a> Scratch<'a> {
         let (lanes, rest) = rest.split_at_mut_checked(parts[3])?;
         let (sums, rest) = rest.split_at_mut_checked(parts[4])?;
         let (corrections, rest) = rest.split_at_mut_checked(parts[5])?;
-        let (codes, rest) = rest.split_at_mut_checked(parts[6])?;
-        let unpacked = rest.get_mut(..parts[7])?;
-        Some(Self { spaced, column_sums, taps, lanes, sums, corrections, codes, unpacked })
+        let codes = rest.get_mut(..parts[6])?;
+        Some(Self { spaced, column_sums, taps, lanes, sums, corrections, codes })
     }
 }
 
@@ -117,48 +115,39 @@ impl Spacer<'_> {
             false => &[],
             true if record.storage == Storage::Bits8 => self.input.pixels(y, 0, usize::from(record.width)),
             true => {
-                let unpacked = scratch.unpacked.get_mut(..row).unwrap_or(&mut []);
+                let unpacked = scratch.lanes.get_mut(..row).unwrap_or(&mut []);
                 self.input.unpack(y, 0, unpacked);
                 unpacked
             }
         };
         let spaced = spaced.unwrap_or(&mut []);
-        spaced.fill(0);
         let (spacing, pixels) = self.plan.fields.places();
         let before = usize::from(self.window.padding[1]);
+        let padding = [record.zero_point; PADDING];
+        let mut sums = sums.as_chunks_mut::<4>().0.iter_mut().take(self.plan.width);
         let mut x = 0;
         for pair in spaced.chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
-                for place in 0..pixels {
-                    if let Some(sum) = sums.get_mut(4 * x..).and_then(|rest| rest.first_chunk_mut::<4>())
-                        && x < self.plan.width
-                    {
-                        let at = x.wrapping_sub(before).wrapping_mul(channels);
-                        let pixel = codes.get(at..).and_then(|rest| rest.get(..channels));
-                        let shift = place as u32 * spacing & 31;
-                        let total = put(pair, half, pixel, record.zero_point, shift);
-                        *sum = total.to_le_bytes();
+                let mut block: [&[u8]; 4] = [&NOTHING; 4];
+                for (place, pixel) in block.iter_mut().enumerate().take(pixels) {
+                    let at = (x + place).wrapping_sub(before).wrapping_mul(channels);
+                    let inside = codes.get(at..).filter(|rest| rest.len() >= channels);
+                    match inside {
+                        Some(codes) => *pixel = codes,
+                        None if x + place < self.plan.width => *pixel = &padding,
+                        None => {}
                     }
-                    x += 1;
                 }
+                let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
+                let block = block.get(..pixels).unwrap_or(&[]);
+                let totals = asm::space_pixels(to, block, channels / QUAD, spacing);
+                for (sum, total) in sums.by_ref().zip(totals).take(pixels) {
+                    *sum = total.to_le_bytes();
+                }
+                x += pixels;
             }
         }
     }
-}
-
-/// Puts one pixel's codes, or `padding` for all, into the words of one block; returns their sum.
-fn put(pair: &mut [u8], half: usize, pixel: Option<&[u8]>, padding: u8, shift: u32) -> u32 {
-    let words = pair.as_chunks_mut::<4>().0.iter_mut().skip(half).step_by(2);
-    let mut total = 0u32;
-    let mut join = |word: &mut [u8; 4], code: u8| {
-        total = total.wrapping_add(u32::from(code));
-        *word = (u32::from_le_bytes(*word) | u32::from(code) << shift).to_le_bytes();
-    };
-    match pixel {
-        Some(codes) => words.zip(codes).for_each(|(word, &code)| join(word, code)),
-        None => words.for_each(|word| join(word, padding)),
-    }
-    total
 }
 
 /// What all lines share.
@@ -251,17 +240,34 @@ impl Round<'_> {
 
     /// Puts two codes of each pixel where the output stores them.
     fn store(&self, pair: usize, codes: &[u8], output: &mut [u8]) {
-        let storage = self.record.storage;
         let most = self.record.bits.max_code();
         let pixel_bytes = (self.record.pixel_bytes() as usize).max(1);
-        let channels = usize::from(self.record.channels);
-        for (pixel, codes) in output.chunks_exact_mut(pixel_bytes).zip(codes.as_chunks::<2>().0) {
-            for (row, &code) in codes.iter().enumerate() {
-                let channel = 2 * pair + row;
-                if channel < channels {
-                    tensor::store(pixel, storage, channel, code.min(most));
+        let pixels = output.chunks_exact_mut(pixel_bytes).zip(codes.as_chunks::<2>().0);
+        // Lanes of a byte, and what a pair takes of it.
+        let (log_lanes, both) = match self.record.storage {
+            Storage::Bits8 | Storage::Logits => {
+                for (pixel, codes) in pixels {
+                    if let Some(place) = pixel.get_mut(2 * pair..) {
+                        place.iter_mut().zip(codes).for_each(|(byte, &code)| *byte = code.min(most));
+                    }
                 }
+                return;
+            }
+            Storage::Bits4 => (1, 4),
+            Storage::Bits2 => (2, 2),
+            Storage::Bits1 => (3, 1),
+        };
+        let byte = 2 * pair >> log_lanes;
+        let shift = (2 * pair * both & 7) as u32;
+        // The partner of a last odd row is no channel; its code must not show in the padding.
+        let partner = if 2 * pair + 1 < usize::from(self.record.channels) { most } else { 0 };
+        for (pixel, [even, odd]) in pixels {
+            if let Some(byte) = pixel.get_mut(byte) {
+                *byte |= ((*even).min(most) | (*odd).min(partner) << both) << shift;
             }
         }
     }
 }
+
+/// What a pixel beyond the padding reads, for as many channels as lines take.
+static NOTHING: [u8; PADDING] = [0; PADDING];

@@ -115,9 +115,11 @@ pub(super) const TAPS: usize = 3;
 /// Scratch that lines may take.
 const LINE_BUDGET: usize = 6144;
 /// Most window rows.
-const MOST_WINDOW_ROWS: usize = 16;
-/// Most channels: runs of one window row, and sums of a column in 16 bits.
-const MOST_CHANNELS: usize = 512;
+pub(super) const MOST_WINDOW_ROWS: usize = 7;
+/// Most runs of one window row.
+pub(super) const MOST_RUNS: usize = 23;
+/// Most channels.
+pub(super) const MOST_CHANNELS: usize = 256;
 
 /// Places of fields in a 64-bit product, as there is code to empty them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,8 +195,8 @@ impl LinePlan {
             let (spacing, pixels) = fields.places();
             let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights.bits, input.bits) as usize;
             let longest = terms.min(MOST_STEPS).min(channels);
-            (longest > 0).then(|| {
-                let runs = channels.div_ceil(longest);
+            let runs = if longest == 0 { usize::MAX } else { channels.div_ceil(longest) };
+            (runs <= MOST_RUNS).then(|| {
                 // Measured: a step takes 6 instructions, emptying 66; each pair of blocks does all runs.
                 let blocks = width.div_ceil(pixels).div_ceil(2);
                 (blocks * (6 * channels + 66 * runs), fields, channels.div_ceil(runs), blocks)
@@ -233,19 +235,19 @@ impl LinePlan {
         8 * self.blocks * self.channels
     }
 
-    /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums, corrections, codes, and an unpacked row.
-    pub(super) const fn parts(&self) -> [usize; 8] {
+    /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums, corrections and codes.
+    /// An unpacked row takes the place of the byte lanes.
+    pub(super) fn parts(&self) -> [usize; 7] {
         let (_, pixels) = self.fields.places();
         let steps = self.kernel_rows * self.channels;
         [
             self.slots * self.row_bytes(),
             4 * self.slots * self.width,
             8 * steps,
-            2 * TAPS * steps,
+            (2 * TAPS * steps).max(self.unpacked).next_multiple_of(4),
             8 * (2 * pixels * self.blocks + 2),
             4 * self.outputs * self.lines,
             (2 * self.outputs).next_multiple_of(4),
-            self.unpacked.next_multiple_of(4),
         ]
     }
 

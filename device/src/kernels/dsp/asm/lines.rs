@@ -3,7 +3,7 @@
 
 use core::arch::naked_asm;
 
-use super::super::plan::{Fields, MOST_STEPS};
+use super::super::plan::{Fields, MOST_RUNS, MOST_STEPS, MOST_WINDOW_ROWS};
 
 /// Bytes of code of one step, by which runs are entered.
 const STEP_BYTES: usize = 24;
@@ -59,8 +59,8 @@ pub(in super::super) fn run(line: &Line<'_>, sums: &mut [u8]) {
         && line.rows.iter().all(|row| row.len() >= 8 * steps * blocks)
         && half.is_multiple_of(4)
         && half >= 4 * (2 * pixels * blocks + 2);
-    let mut rows = [core::ptr::null(); 16];
-    let mut runs = [-1i32; 64];
+    let mut rows = [core::ptr::null(); MOST_WINDOW_ROWS];
+    let mut runs = [-1i32; MOST_RUNS + 1];
     let run = line.run.clamp(1, MOST_STEPS);
     if !fits || steps == 0 || blocks == 0 || line.rows.is_empty() || line.rows.len() > rows.len() {
         return;
@@ -69,7 +69,7 @@ pub(in super::super) fn run(line: &Line<'_>, sums: &mut [u8]) {
         *place = row.as_ptr();
     }
     let mut left = steps;
-    for place in runs.iter_mut().take(63) {
+    for place in runs.iter_mut().take(MOST_RUNS) {
         if left == 0 {
             break;
         }

@@ -18,6 +18,7 @@ mod fetch;
 mod lines;
 mod max;
 mod settle;
+mod space;
 mod weave;
 mod widen;
 
@@ -29,5 +30,6 @@ pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Line, run as line};
 pub(super) use max::four as max_four;
 pub(super) use settle::{Settle, line as settle_line, pairs as settle_pairs};
+pub(super) use space::pixels as space_pixels;
 pub(super) use weave::taps as weave_taps;
 pub(super) use widen::{pair as widen_pair, vector as widen_vector};
