@@ -6,8 +6,8 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Line, Settle};
-use super::plan::{LinePlan, MOST_CHANNELS as PADDING, QUAD, TAPS};
+use super::asm::{self, Line, Runs, Settle};
+use super::plan::{LinePlan, MOST_CHANNELS as PADDING, MOST_WINDOW_ROWS, QUAD, TAPS};
 use super::rows::Planes;
 use crate::kernels::Task;
 use crate::tensor::{self, Input};
@@ -26,7 +26,9 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
         zero_point: record.zero_point,
     };
     let planes = Planes::of(&matrix);
-    let round = Round { plan, window, record, channels: usize::from(task.input.record.channels), settle, offset };
+    let channels = usize::from(task.input.record.channels);
+    let runs = Runs::new(channels, plan.run);
+    let round = Round { plan, window, record, channels, runs, settle, offset };
     let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
@@ -156,6 +158,7 @@ struct Round<'a> {
     window: &'a Window,
     record: TensorRecord,
     channels: usize,
+    runs: Runs,
     settle: Settle,
     offset: i32,
 }
@@ -184,7 +187,7 @@ impl Round<'_> {
         let rows_used = usize::from(self.window.kernel[0]);
         let first = y.wrapping_mul(usize::from(self.window.stride[0]));
         let (row_bytes, slots) = (self.plan.row_bytes(), self.plan.slots.max(1));
-        let mut rows: [&[u8]; 16] = [&[]; 16];
+        let mut rows: [&[u8]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
         let Some(rows) = rows.get_mut(..rows_used) else { return };
         for (ky, row) in rows.iter_mut().enumerate() {
             let slot = first.wrapping_add(ky) % slots;
@@ -196,11 +199,10 @@ impl Round<'_> {
             rows,
             fields: self.plan.fields,
             pixels,
-            steps: self.channels,
-            run: self.plan.run,
+            runs: &self.runs,
+            joins: self.plan.joins,
             blocks: self.plan.blocks,
         };
-        scratch.sums.fill(0);
         asm::line(&work, scratch.sums);
         // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
         let (even, odd) = scratch.sums.split_at_checked(scratch.sums.len() / 2).unwrap_or_default();

@@ -161,6 +161,8 @@ pub(super) struct LinePlan {
     pub(super) fields: Fields,
     /// Steps until fields are emptied.
     pub(super) run: usize,
+    /// Whether fields have room for the sums of all window rows.
+    pub(super) joins: bool,
     /// Output rows a round, which share one expansion of the weights.
     pub(super) lines: usize,
     /// Pairs of blocks of pixels in a row.
@@ -196,21 +198,25 @@ impl LinePlan {
             let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights.bits, input.bits) as usize;
             let longest = terms.min(MOST_STEPS).min(channels);
             let runs = if longest == 0 { usize::MAX } else { channels.div_ceil(longest) };
+            let joins = terms >= channels * kernel_rows && channels < MOST_STEPS;
             (runs <= MOST_RUNS).then(|| {
-                // Measured: a step takes 6 instructions, emptying 66; each pair of blocks does all runs.
+                // A step takes 6 instructions, emptying 66; each pair of blocks does all runs.
+                let emptied = if joins { 1 } else { runs * kernel_rows };
                 let blocks = width.div_ceil(pixels).div_ceil(2);
-                (blocks * (6 * channels + 66 * runs), fields, channels.div_ceil(runs), blocks)
+                (blocks * (6 * channels * kernel_rows + 66 * emptied), fields, channels.div_ceil(runs), blocks, joins)
             })
         };
-        let (cost, fields, run, blocks) = Fields::ALL.into_iter().filter_map(price).min_by_key(|priced| priced.0)?;
+        let (cost, fields, run, blocks, joins) =
+            Fields::ALL.into_iter().filter_map(price).min_by_key(|priced| priced.0)?;
         // Two rows × width × three taps by dual multiplication, at 0.9 a product.
-        if cost * 10 > 9 * 6 * usize::from(output.width) * channels {
+        if cost * 10 > 9 * 6 * usize::from(output.width) * channels * kernel_rows {
             return None;
         }
         let stride = usize::from(window.stride[0]);
         let mut plan = Self {
             fields,
             run,
+            joins,
             lines: 0,
             blocks,
             slots: 0,

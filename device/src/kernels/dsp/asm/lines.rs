@@ -30,6 +30,10 @@ struct Args {
     /// 32: bytes of one pair of blocks in a row, and 36 of its sums that no later one shares.
     block_bytes: usize,
     sums_step: usize,
+    /// 40: 1 if only the last window row's sums are emptied.
+    joins: usize,
+    /// 44
+    sums_end: *const u8,
 }
 
 /// One pair of weight rows over one line of outputs.
@@ -43,54 +47,73 @@ pub(in super::super) struct Line<'a> {
     pub(in super::super) fields: Fields,
     /// Pixels a block.
     pub(in super::super) pixels: usize,
-    /// Steps a window row: input channels.
-    pub(in super::super) steps: usize,
-    /// Steps until fields are emptied.
-    pub(in super::super) run: usize,
+    /// Steps of each window row.
+    pub(in super::super) runs: &'a Runs,
+    /// Whether fields hold the sums of all window rows, each one run.
+    pub(in super::super) joins: bool,
     /// Pairs of blocks.
     pub(in super::super) blocks: usize,
 }
 
-/// Adds to `sums` (even row, then odd row, half of it each) what `line` gives; nothing if a slice is too short.
+/// How the steps of a window row, one an input channel, are cut into runs after which fields are emptied.
+#[derive(Debug)]
+pub(in super::super) struct Runs {
+    /// Where in the code each run starts, back from its end; then a negative word.
+    starts: [i32; MOST_RUNS + 1],
+    steps: usize,
+}
+
+impl Runs {
+    /// Runs of at most `longest` steps; fewer steps than asked for where there is no room for more runs.
+    pub(in super::super) fn new(steps: usize, longest: usize) -> Self {
+        let longest = longest.clamp(1, MOST_STEPS);
+        let mut runs = Self { starts: [-1; MOST_RUNS + 1], steps: 0 };
+        for start in runs.starts.iter_mut().take(MOST_RUNS) {
+            let now = longest.min(steps - runs.steps);
+            if now == 0 {
+                break;
+            }
+            *start = (STEP_BYTES * (now - 1)) as i32;
+            runs.steps += now;
+        }
+        runs
+    }
+
+    /// Whether a window row is one run.
+    const fn is_one(&self) -> bool {
+        self.starts[1] < 0 && self.steps < MOST_STEPS
+    }
+}
+
+/// Sets `sums` (even row, then odd row, half of it each) to what `line` gives; nothing if a slice is too short.
 pub(in super::super) fn run(line: &Line<'_>, sums: &mut [u8]) {
-    let Line { steps, blocks, pixels, .. } = *line;
-    let half = sums.len() / 2;
+    let Line { runs, blocks, pixels, .. } = *line;
+    let (steps, half) = (runs.steps, sums.len() / 2);
     let fits = line.weights.len() >= 8 * steps * line.rows.len()
         && line.rows.iter().all(|row| row.len() >= 8 * steps * blocks)
-        && half.is_multiple_of(4)
-        && half >= 4 * (2 * pixels * blocks + 2);
+        && sums.len().is_multiple_of(16)
+        && half >= 4 * (2 * pixels * blocks + 2)
+        && (!line.joins || runs.is_one());
     let mut rows = [core::ptr::null(); MOST_WINDOW_ROWS];
-    let mut runs = [-1i32; MOST_RUNS + 1];
-    let run = line.run.clamp(1, MOST_STEPS);
     if !fits || steps == 0 || blocks == 0 || line.rows.is_empty() || line.rows.len() > rows.len() {
         return;
     }
     for (place, row) in rows.iter_mut().zip(line.rows) {
         *place = row.as_ptr();
     }
-    let mut left = steps;
-    for place in runs.iter_mut().take(MOST_RUNS) {
-        if left == 0 {
-            break;
-        }
-        let now = left.min(run);
-        *place = (STEP_BYTES * (now - 1)) as i32;
-        left -= now;
-    }
-    if left > 0 {
-        return;
-    }
     let args = Args {
         weights: line.weights.as_ptr(),
         rows: rows.as_ptr(),
         kernel_rows: line.rows.len(),
-        runs: runs.as_ptr(),
+        runs: runs.starts.as_ptr(),
         fields: line.fields.number(),
         sums: sums.as_mut_ptr(),
         sums_stride: half,
         blocks,
         block_bytes: 8 * steps,
         sums_step: 8 * pixels,
+        joins: usize::from(line.joins),
+        sums_end: sums.as_mut_ptr_range().end,
     };
     // SAFETY: the runs add up to the steps of a row, so words read and sums written lie in the slices, as checked; all
     // are word-aligned, as scratch is.
@@ -269,13 +292,14 @@ macro_rules! empty {
 }
 
 // The frame: 0 entry into the run, 4 what empties its sums, 8 end of the run, 12 arguments, 16 next run, 20 window rows
-// left, 24 next window row, 28 pairs of blocks left, 32 their offset, 36 sums, 40 weights and pixels, 48 sums' stride.
+// left, 24 next window row, 28 pairs of blocks left, 32 their offset, 36 sums, 40 weights and pixels, 48 sums' stride, 52 what empties sums
+// at the end of the last window row.
 #[unsafe(naked)]
 unsafe extern "C" fn lines(args: *const Args) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "sub sp, #52",
+        "sub sp, #56",
         "str r0, [sp, #12]",
         "adr.w r1, 7f",
         "orr r1, r1, #1",
@@ -294,11 +318,20 @@ unsafe extern "C" fn lines(args: *const Args) {
         "9:",
         "orr r1, r1, #1",
         "str r1, [sp, #4]",
+        "str r1, [sp, #52]",
         "ldrd r1, r2, [r0, #20]",
         "str r1, [sp, #36]",
         "str r2, [sp, #48]",
-        "ldr r1, [r0, #28]",
+        "ldr r3, [r0, #44]",
         "movs r2, #0",
+        "mov r4, r2",
+        "mov r5, r2",
+        "mov r6, r2",
+        "5:",
+        "stm r1!, {{r2, r4-r6}}",
+        "cmp r1, r3",
+        "bne 5b",
+        "ldr r1, [r0, #28]",
         "strd r1, r2, [sp, #28]",
         // A pair of blocks.
         "2:",
@@ -314,6 +347,8 @@ unsafe extern "C" fn lines(args: *const Args) {
         "ldr r3, [sp, #32]",
         "add r1, r2, r3",
         "ldr r2, [sp, #12]",
+        "ldr r3, [r2, #40]",
+        "cbnz r3, 8f",
         "ldr r2, [r2, #12]",
         // A run: its first step starts the sums anew.
         "4:",
@@ -324,8 +359,31 @@ unsafe extern "C" fn lines(args: *const Args) {
         "ldr r2, [sp, #8]",
         "sub r2, r2, r3",
         "str r2, [sp]",
+        "10:",
         step!("umull"),
         "ldr.w pc, [sp]",
+        // Rows that join: only the last one's run is followed by emptying, only the first one starts anew.
+        "8:",
+        "ldr r3, [r2, #12]",
+        "ldr r3, [r3]",
+        "ldr r12, [sp, #8]",
+        "sub r3, r12, r3",
+        "adr.w r12, 6f",
+        "orr r12, r12, #1",
+        "ldr lr, [sp, #20]",
+        "cmp lr, #1",
+        "it eq",
+        "ldreq r12, [sp, #52]",
+        "str r12, [sp, #4]",
+        "ldr r12, [r2, #12]",
+        "add r12, r12, #4",
+        "str r12, [sp, #16]",
+        "str r3, [sp]",
+        "ldr r12, [r2, #8]",
+        "cmp lr, r12",
+        "beq 10b",
+        "subs r3, #24",
+        "bx r3",
         ".rept 32",
         step!("umlal"),
         ".endr",
@@ -347,7 +405,7 @@ unsafe extern "C" fn lines(args: *const Args) {
         "subs r1, #1",
         "str r1, [sp, #28]",
         "bne.w 2b",
-        "add sp, #52",
+        "add sp, #56",
         "pop {{r4-r11, pc}}",
         ".p2align 2",
         empty!(
