@@ -187,6 +187,11 @@ fn prices() {
             price(&format!("{name} w{w}a{a}"), net);
         }
     }
+    for (w, a) in [(8, 8), (4, 8), (2, 8), (3, 8), (4, 4)] {
+        let mut net = TestNet::new(1, Fill::Random, [16, 16, 64], a);
+        net.depthwise_of(square(3, 1), w, a);
+        price(&format!("depthwise3x3 16x16x64 w{w}a{a}"), net);
+    }
     for (kernel, stride) in [(2, 2), (3, 2), (3, 1)] {
         let mut net = TestNet::new(1, Fill::Random, [16, 16, 64], 8);
         net.maxpool_of(Window { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4] });

@@ -142,6 +142,11 @@ impl TestNet {
 
     pub fn depthwise(&mut self, bits: u8, activations: u8) -> &mut Self {
         let window = self.window();
+        self.depthwise_of(window, bits, activations)
+    }
+
+    /// A depthwise convolution of this very window.
+    pub fn depthwise_of(&mut self, window: Window, bits: u8, activations: u8) -> &mut Self {
         let [height, width] = self.slid(&window);
         let op = |weights| Op::Depthwise { window, weights };
         let channels = self.last().channels;

@@ -60,6 +60,8 @@ pub const ALL: &[&Kernel] = &[
     #[cfg(releq_dsp)]
     &dsp::CONV2D,
     #[cfg(releq_dsp)]
+    &dsp::DEPTHWISE,
+    #[cfg(releq_dsp)]
     &dsp::DENSE,
     #[cfg(releq_dsp)]
     &dsp::MAXPOOL,

@@ -15,6 +15,8 @@ mod conv;
 #[cfg(releq_dsp)]
 mod dense;
 #[cfg(releq_dsp)]
+mod depthwise;
+#[cfg(releq_dsp)]
 mod finish;
 #[cfg(releq_dsp)]
 mod gather;
@@ -31,6 +33,8 @@ pub use conv::CONV2D;
 #[cfg(releq_dsp)]
 pub use dense::DENSE;
 #[cfg(releq_dsp)]
+pub use depthwise::DEPTHWISE;
+#[cfg(releq_dsp)]
 pub use pool::MAXPOOL;
 
 use releq_format::graph::{Op, TensorRecord};
@@ -42,6 +46,7 @@ pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Op
     match op {
         Op::Conv2d { .. } => plan::conv_scratch(op, input, output),
         Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
+        Op::Depthwise { .. } => plan::DepthwisePlan::new(op, input, output)?.scratch_bytes(),
         Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
         _ => None,
     }

@@ -312,3 +312,47 @@ impl DensePlan {
 pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
     input.storage == Storage::Bits8 && output.storage == Storage::Bits8
 }
+
+/// Channels of a depthwise layer that are run together.
+pub(super) const GROUP: usize = 4;
+/// A plane: rows of 32 codes of 16 bits; of the columns, a row's last group of four outputs reads two more.
+const PLANE_ROWS: usize = 18;
+const PLANE_BYTES: usize = 64 * PLANE_ROWS;
+const MOST_PLANE_OUTPUTS: usize = 28;
+
+/// How a depthwise 3 × 3 is cut into tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DepthwisePlan {
+    /// Outputs of a tile.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Rows from output to output.
+    pub(super) stride: usize,
+    expanded: usize,
+}
+
+impl DepthwisePlan {
+    /// The plan; `None` where another family must run it: other windows, steps across, codes below 8 bits.
+    pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let Op::Depthwise { window, weights } = op else { return None };
+        let bytes = [input.storage, output.storage] == [Storage::Bits8; 2] && output.bits.get() == 8;
+        let three = window.kernel.map(usize::from) == [TAPS; 2];
+        let stride = usize::from(window.stride[0]);
+        let suits = bytes && three && window.stride[1] == 1 && (1..=4).contains(&stride);
+        let expanded = match weights.layout {
+            Layout::Bytes => 0,
+            _ => TAPS * TAPS * usize::from(input.channels),
+        };
+        (suits && usize::from(input.channels) >= GROUP).then_some(Self {
+            rows: (PLANE_ROWS - TAPS) / stride.max(1) + 1,
+            columns: MOST_PLANE_OUTPUTS,
+            stride,
+            expanded,
+        })
+    }
+
+    /// Bytes of the planes of a group, and of the weights unless they are bytes already.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        u32::try_from((GROUP * PLANE_BYTES + self.expanded).next_multiple_of(4)).ok()
+    }
+}

@@ -13,6 +13,7 @@ macro_rules! core_with_dsp {
 mod block;
 mod copy;
 mod dense;
+pub(super) mod depthwise;
 mod expand;
 mod fetch;
 mod lines;
