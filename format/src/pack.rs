@@ -148,7 +148,8 @@ impl Matrix {
                 // Columns 4c, 4c + 2 and 4c + 1, 4c + 3 lie in two neighbouring fields of the same bytes.
                 let field = column / 4 * 2 + column % 2;
                 let byte = column / 2 % 2 * 2 + row % 2;
-                let per_byte = per_word / 2;
+                // As in `fields_per_word`, visibly not 0.
+                let per_byte = 1u32 << (3u32.wrapping_sub(plane.width.trailing_zeros()) & 7);
                 (field / per_byte, 8 * byte + field % per_byte * width)
             }
         }

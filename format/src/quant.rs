@@ -134,11 +134,14 @@ pub const fn field_terms(spacing: u32, taps: u32, pixels: u32, weights: BitWidth
     if !fits || top >= 64 {
         return 0;
     }
-    let product = weights.max_code() as u64 * activations.max_code() as u64;
-    let overlap = if taps < pixels { taps } else { pixels };
-    let inner = ((1 << spacing) - 1) / (product * overlap as u64);
-    let outer = (u64::MAX >> top) / product;
-    (if inner < outer { inner } else { outer }) as u32
+    let product = weights.max_code() as u32 * activations.max_code() as u32;
+    // Never 0, as in `lane_terms`.
+    let product = if product == 0 { 1 } else { product };
+    let shared = product * if taps < pixels { taps } else { pixels };
+    let inner = ((1 << spacing) - 1) / if shared == 0 { 1 } else { shared };
+    let room = 64 - top;
+    let outer = if room >= 32 { u32::MAX } else { (1 << room) - 1 } / product;
+    if inner < outer { inner } else { outer }
 }
 
 #[cfg(test)]

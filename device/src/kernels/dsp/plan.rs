@@ -50,7 +50,7 @@ impl ConvPlan {
         let expands = matrix.bits.get() < 8;
         let wanted = (output.pixels() as usize).min(MOST_PIXELS);
         let budget = if expands { EXPANDED_BUDGET } else { PATCH_BUDGET };
-        let affordable = budget / (8 * quads);
+        let affordable = budget / (8 * quads).max(1);
         let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
         let (run, bytes) = (columns / usize::from(window.kernel[0]).max(1), input.storage == Storage::Bits8);
         let tabled = bytes && !run.is_multiple_of(QUAD) && columns <= MOST_TABLED;
@@ -203,7 +203,13 @@ impl LinePlan {
                 // A step takes 6 instructions, emptying 66; each pair of blocks does all runs.
                 let emptied = if joins { 1 } else { runs * kernel_rows };
                 let blocks = width.div_ceil(pixels).div_ceil(2);
-                (blocks * (6 * channels * kernel_rows + 66 * emptied), fields, channels.div_ceil(runs), blocks, joins)
+                (
+                    blocks * (6 * channels * kernel_rows + 66 * emptied),
+                    fields,
+                    channels.div_ceil(runs.max(1)),
+                    blocks,
+                    joins,
+                )
             })
         };
         let (cost, fields, run, blocks, joins) =

@@ -10,25 +10,23 @@ use releq_format::bits::Plane;
 /// `words` are the plane of one pair of rows, `to` two words for each four columns. Does nothing if `to` is too short.
 pub(in super::super) fn plane(to: &mut [u8], words: &[u8], plane: Plane, scale: u32) {
     let first = plane.shift == 0;
-    let fields = 8 / usize::from(plane.width).max(1);
+    type Expand = unsafe extern "C" fn(*mut u8, *const u8, usize, u32);
+    let (log_fields, function): (u32, Expand) = match (plane.width, first) {
+        (4, true) => (1, nibbles),
+        (4, false) => (1, more_nibbles),
+        (2, true) => (2, crumbs),
+        (2, false) => (2, more_crumbs),
+        (_, true) => (3, bits),
+        (_, false) => (3, more_bits),
+    };
+    let fields = 1 << log_fields;
     let count = words.len() / 4;
-    let whole = (to.len() / 4 / fields).min(count);
-    // SAFETY (each): `whole` words are read, and 4 · fields bytes written for each, which both slices hold; both are
-    // word-aligned, as sections and scratch are.
-    let run = |run: unsafe extern "C" fn(*mut u8, *const u8, usize, u32), to: &mut [u8], words: &[u8], count: usize| {
-        if count > 0 && to.len() >= 4 * fields * count && words.len() >= 4 * count {
-            unsafe { run(to.as_mut_ptr(), words.as_ptr(), count, u32::from(plane.shift) + scale) }
-        }
-    };
-    let function = match (plane.width, first) {
-        (4, true) => nibbles,
-        (4, false) => more_nibbles,
-        (2, true) => crumbs,
-        (2, false) => more_crumbs,
-        (_, true) => bits,
-        (_, false) => more_bits,
-    };
-    run(function, to, words, whole);
+    let whole = (to.len() >> (2 + log_fields)).min(count);
+    if whole > 0 {
+        // SAFETY: `whole` words are read, and 4 · fields bytes written for each, which both slices hold; both are
+        // word-aligned, as sections and scratch are.
+        unsafe { function(to.as_mut_ptr(), words.as_ptr(), whole, u32::from(plane.shift) + scale) }
+    }
     // A last word whose fields reach beyond the last column.
     let (done, left) = (4 * fields * whole, count.saturating_sub(whole));
     if left > 0
