@@ -75,6 +75,72 @@ fn run_suite(board: &'static Board) {
     }
 }
 
+/// Friendly and odd shapes that the assembly has paths of its own for, every weight width, at the extremes.
+fn run_dsp_suite(board: &'static Board) {
+    let wide = Window { kernel: [5, 5], stride: [1, 2], padding: [2, 1, 2, 3] };
+    let across = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 1, 0, 1] };
+    let shapes = [[11, 13, 8], [9, 18, 36], [6, 7, 3], [1, 1, 1]];
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (bits, (shape, activations)) in
+            (1..=8).flat_map(|bits| shapes.into_iter().zip([8, 4, 2, 8]).map(move |shape| (bits, shape)))
+        {
+            let mut net = TestNet::new(u64::from(bits), fill, shape, activations);
+            if shape[0] > 3 {
+                net.conv_of(square(3, 1), 9, bits, 8);
+                net.depthwise_of(across, bits, 8);
+                net.maxpool_of(square(2, 0));
+                net.conv_of(square(1, 0), 16, bits, activations);
+                net.conv_of(across, 6, bits, activations);
+                net.conv_of(wide, 4, bits, 8);
+            }
+            net.dense_of(33, bits, 8);
+            let what = format!("{fill:?} w{bits} a{activations} {shape:?}");
+            if !check(board, net.dense(3, bits, None), KernelHint::DSP, &what) {
+                return;
+            }
+        }
+    }
+}
+
+/// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
+fn dsp_is_faster(board: &'static Board) {
+    let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
+    net.conv_of(square(3, 1), 16, 8, 8);
+    net.depthwise_of(square(3, 1), 8, 8);
+    net.maxpool_of(square(2, 0));
+    net.dense_of(32, 4, 8);
+    let mut net = net.dense(4, 8, None);
+    let codes = net.input_codes();
+    let input = store(&net.input, &codes);
+    let [portable, dsp] = [KernelHint::PACKED, KernelHint::DSP].map(|hint| {
+        let bytes = net.image(hint);
+        let image = Image::open(&bytes).unwrap();
+        session(board, &image).map(|mut session| session.infer(&input).unwrap().counts)
+    });
+    let (Some(portable), Some(dsp)) = (portable, dsp) else { return };
+    for (layer, (portable, dsp)) in portable.into_iter().zip(dsp).enumerate().take(4) {
+        assert!(2 * dsp < portable, "{} layer {layer}: {dsp} of {portable}", board.name);
+    }
+}
+
+#[test]
+fn dsp_kernels_on_virt_m4() {
+    run_dsp_suite(&board::VIRT_M4);
+    dsp_is_faster(&board::VIRT_M4);
+}
+
+#[test]
+fn dsp_kernels_on_virt_m7() {
+    run_dsp_suite(&board::VIRT_M7);
+    dsp_is_faster(&board::VIRT_M7);
+}
+
+#[test]
+fn dsp_kernels_on_virt_m33() {
+    run_dsp_suite(&board::VIRT_M33);
+    dsp_is_faster(&board::VIRT_M33);
+}
+
 #[test]
 fn suite_on_virt_m3() {
     run_suite(&board::VIRT_M3);

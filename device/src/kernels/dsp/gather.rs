@@ -9,8 +9,8 @@ use crate::tensor::Input;
 
 /// Walks over output pixels and widens what lies under their windows.
 ///
-/// Bytes are read where they lie. Narrower codes are unpacked once a row, into a band of as many rows as the window
-/// has.
+/// Bytes are read where they lie. Narrower codes are unpacked once a row, into a band of as many rows as the windows
+/// of two neighbouring pixels have.
 pub(super) struct Gatherer<'a> {
     input: Input<'a>,
     band: &'a mut [u8],
@@ -190,10 +190,15 @@ impl<'a> Gatherer<'a> {
     fn row(&self, y: usize, x: usize) -> &[u8] {
         let (rows, y) = match self.input.record.storage {
             Storage::Bits8 => (self.input.bytes, y),
-            _ => (&*self.band, y % self.kernel[0].max(1)),
+            _ => (&*self.band, y % self.slots()),
         };
         let start = y.wrapping_mul(self.size[1]).wrapping_add(x).wrapping_mul(self.channels);
         rows.get(start..).unwrap_or(&[])
+    }
+
+    /// Rows of the band: two neighbouring pixels may lie in two lines.
+    fn slots(&self) -> usize {
+        self.kernel[0].wrapping_add(self.stride[0]).max(1)
     }
 
     /// Brings the rows under a window into the band.
@@ -201,7 +206,7 @@ impl<'a> Gatherer<'a> {
         let end = inside.top.wrapping_add(inside.rows);
         let row = self.size[1].wrapping_mul(self.channels);
         for y in self.next_row.max(inside.top)..end {
-            let start = (y % self.kernel[0].max(1)).wrapping_mul(row);
+            let start = (y % self.slots()).wrapping_mul(row);
             let codes = self.band.get_mut(start..).and_then(|rest| rest.get_mut(..row));
             self.input.unpack(y, 0, codes.unwrap_or(&mut []));
         }

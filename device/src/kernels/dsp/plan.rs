@@ -29,7 +29,7 @@ pub(super) struct ConvPlan {
     pub(super) pixels: usize,
     /// Whether weights are expanded to bytes before use.
     pub(super) expands: bool,
-    /// Bytes of as many unpacked input rows as the window has; none where the input is bytes.
+    /// Bytes of as many unpacked input rows as the windows of two neighbouring pixels have; none where the input is bytes.
     pub(super) band: usize,
     /// Whether columns are fetched one by one through a table of offsets: where runs are no whole words, but short.
     pub(super) tabled: bool,
@@ -57,7 +57,8 @@ impl ConvPlan {
         let band = if bytes {
             0
         } else {
-            usize::from(window.kernel[0]) * usize::from(input.width) * usize::from(input.channels)
+            let rows = usize::from(window.kernel[0]) + usize::from(window.stride[0]);
+            rows * usize::from(input.width) * usize::from(input.channels)
         };
         let rows = (matrix.rows as usize).next_multiple_of(2);
         Some(Self { quads, pixels, expands, band: band.next_multiple_of(4), tabled, rows })

@@ -72,10 +72,10 @@ pub(super) fn lane_pair(words: &[u8], matrix: &Matrix, activations: BitWidth, pa
         words = tail;
         let terms = lane_terms(plane.width, activations);
         let [low, high] = match plane.width {
-            8 => byte_lanes::<8, 2, 4>(head, terms, patch),
-            4 => byte_lanes::<4, 1, 4>(head, terms, patch),
-            2 => byte_lanes::<2, 1, 8>(head, terms, patch),
-            _ => byte_lanes::<1, 1, 16>(head, terms, patch),
+            8 => whole_bytes(head, patch),
+            4 => byte_lanes::<4, 4>(head, terms, patch),
+            2 => byte_lanes::<2, 8>(head, terms, patch),
+            _ => byte_lanes::<1, 16>(head, terms, patch),
         };
         sums[0] = sums[0].wrapping_add((low << plane.shift) as i32);
         sums[1] = sums[1].wrapping_add((high << plane.shift) as i32);
@@ -83,35 +83,41 @@ pub(super) fn lane_pair(words: &[u8], matrix: &Matrix, activations: BitWidth, pa
     sums
 }
 
-/// One plane of `WIDTH`-bit fields; `WORDS` words hold `COLUMNS` whole columns of both rows.
+/// Lanes of whole bytes: two words for four columns.
+fn whole_bytes(words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
+    let mut sums = [0u32; 2];
+    for ([first, second], codes) in words.as_chunks::<2>().0.iter().zip(patch.as_chunks::<4>().0) {
+        let [a, b, c, d] = codes.map(u32::from);
+        let row = |row: usize, flip: u8| {
+            let weight = |word: &[u8; 4], place: usize| u32::from(word.get(place).map_or(0, |byte| byte ^ flip));
+            let (w0, w2) = (weight(first, row), weight(first, row + 2));
+            let (w1, w3) = (weight(second, row), weight(second, row + 2));
+            w0.wrapping_mul(a)
+                .wrapping_add(w1.wrapping_mul(b))
+                .wrapping_add(w2.wrapping_mul(c))
+                .wrapping_add(w3.wrapping_mul(d))
+        };
+        // Odd rows are stored signed.
+        sums = [sums[0].wrapping_add(row(0, 0)), sums[1].wrapping_add(row(1, 0x80))];
+    }
+    sums
+}
+
+/// One plane of `WIDTH`-bit fields; a word holds `COLUMNS` whole columns of both rows.
 #[inline]
-fn byte_lanes<const WIDTH: u32, const WORDS: usize, const COLUMNS: usize>(
-    words: &[[u8; 4]],
-    terms: usize,
-    patch: &[u8],
-) -> [u32; 2] {
-    // Odd rows of whole bytes are stored signed.
-    let flip = if WIDTH == 8 { 0x8000_8000 } else { 0 };
+fn byte_lanes<const WIDTH: u32, const COLUMNS: usize>(words: &[[u8; 4]], terms: usize, patch: &[u8]) -> [u32; 2] {
     let mask = 0x0101_0101u32.wrapping_mul((1 << WIDTH) - 1);
-    let (groups, _) = words.as_chunks::<WORDS>();
     let (patch, _) = patch.as_chunks::<COLUMNS>();
     let (mut low, mut high, mut lanes, mut taken) = (0u32, 0u32, 0u32, 0);
-    for (group, codes) in groups.iter().zip(patch) {
+    for (word, codes) in words.iter().zip(patch) {
+        let word = u32::from_le_bytes(*word);
         for (field, column) in (0..COLUMNS / 2).map(|field| (field as u32, field / 2 * 4 + field % 2)) {
-            let word = group.get((field * WIDTH / 8) as usize).copied().unwrap_or([0; 4]);
-            let pairs = ((u32::from_le_bytes(word) ^ flip) >> (field * WIDTH % 8)) & mask;
+            let pairs = (word >> (field * WIDTH)) & mask;
             let product = |pair: u32, column: usize| {
                 let code = u32::from(codes.get(column).copied().unwrap_or(0));
                 ((pair & 0xFF) | ((pair & 0xFF00) << 8)).wrapping_mul(code)
             };
-            if WIDTH == 8 {
-                for lanes in [product(pairs, column), product(pairs >> 16, column + 2)] {
-                    low = low.wrapping_add(lanes & 0xFFFF);
-                    high = high.wrapping_add(lanes >> 16);
-                }
-            } else {
-                lanes = lanes.wrapping_add(product(pairs, column)).wrapping_add(product(pairs >> 16, column + 2));
-            }
+            lanes = lanes.wrapping_add(product(pairs, column)).wrapping_add(product(pairs >> 16, column + 2));
         }
         taken += COLUMNS;
         if taken + COLUMNS > terms {
