@@ -7,7 +7,7 @@ use super::asm::{self, Block};
 use super::finish;
 use super::gather::Gatherer;
 use super::lines;
-use super::plan::{self, BLOCK, ConvPlan, LinePlan};
+use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan};
 use super::rows::Planes;
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
@@ -33,8 +33,6 @@ fn conv2d(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
-    // Columns beyond the last must be 0, and stay so.
-    scratch.gather.fill(0);
     let (gain, offset) = weights.levels.affine(weights.bits);
     let layer = Layer {
         record,
@@ -65,14 +63,12 @@ pub(super) struct Scratch<'a> {
     pub(super) patches: &'a mut [u8],
     /// What accumulators start with, eight words a block.
     pub(super) starts: &'a mut [u8],
-    /// Two patches before they are widened.
+    /// Two patches before they are widened; then some pairs of weight rows in byte lanes.
     pub(super) gather: &'a mut [u8],
     /// Unpacked input rows.
     band: &'a mut [u8],
     /// Offsets of columns.
     table: &'a mut [u8],
-    /// One pair of rows in byte lanes.
-    expanded: &'a mut [u8],
     /// Outputs that cannot be written in place.
     staging: &'a mut [u8],
 }
@@ -84,9 +80,8 @@ impl<'a> Scratch<'a> {
         let (gather, rest) = rest.split_at_mut_checked(plan.gather_bytes())?;
         let (band, rest) = rest.split_at_mut_checked(plan.band)?;
         let (table, rest) = rest.split_at_mut_checked(plan.table_bytes())?;
-        let (expanded, rest) = rest.split_at_mut_checked(plan.expanded_bytes())?;
         let staging = rest.get_mut(..plan.staging_bytes())?;
-        Some(Self { patches, starts, gather, band, table, expanded, staging })
+        Some(Self { patches, starts, gather, band, table, staging })
     }
 }
 
@@ -152,7 +147,7 @@ impl Layer<'_> {
         self.matrix.bits.get() as u32 + self.scale == 8 && self.plan.expands
     }
 
-    /// Calls `run` for pairs of rows: all at once where they lie ready, else one by one as they are expanded.
+    /// Calls `run` for pairs of rows: all at once where they lie ready, else a few at a time as they are expanded.
     fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
         let one_pair = Matrix { rows: 2, ..self.matrix };
         let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
@@ -167,13 +162,21 @@ impl Layer<'_> {
             run(&Pairs { weights, channels: &last, first: whole, pairs: odd }, scratch);
             return;
         }
-        let expanded = core::mem::take(&mut scratch.expanded);
-        for (first, words) in self.codes.chunks_exact(pair_bytes).enumerate() {
-            self.expand(words, expanded);
-            let channels = self.channels.get(16 * first..).filter(|rest| rest.len() >= 16).unwrap_or(&last);
-            run(&Pairs { weights: expanded, channels, first, pairs: 1 }, scratch);
+        let expanded = core::mem::take(&mut scratch.gather);
+        let lanes_bytes = 8 * self.plan.quads;
+        let mut first = 0;
+        for words in self.codes.chunks(pair_bytes.saturating_mul(EXPANDED_PAIRS).max(1)) {
+            // Some whole pairs, and apart from them one whose partner is missing.
+            let ready = words.chunks_exact(pair_bytes).zip(expanded.chunks_exact_mut(lanes_bytes.max(1)));
+            let pairs = ready.map(|(words, to)| self.expand(words, to)).count();
+            let both = pairs.min(whole.saturating_sub(first));
+            let channels = self.channels.get(16 * first..).unwrap_or(&[]);
+            run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
+            let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
+            run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            first += pairs;
         }
-        scratch.expanded = expanded;
+        scratch.gather = expanded;
     }
 
     /// One pair's planes as byte lanes.

@@ -1,5 +1,7 @@
 //! im2col for two pixels at a time: what lies under their windows, widened side by side.
 
+use core::ops::Range;
+
 use releq_format::graph::{Storage, Window};
 
 use super::asm;
@@ -28,6 +30,8 @@ pub(super) struct Gatherer<'a> {
     stride: [usize; 2],
     padding: [usize; 2],
     channels: usize,
+    /// Rows and columns of outputs whose windows lie inside bytes altogether.
+    whole: [Range<usize>; 2],
     /// Columns of the output.
     width: usize,
     /// Next output pixel.
@@ -60,7 +64,13 @@ impl<'a> Gatherer<'a> {
         let [top, left, ..] = window.padding;
         let kernel = window.kernel.map(usize::from);
         let run = kernel[1].wrapping_mul(usize::from(input.record.channels));
+        let whole = |side: usize, size: u16| {
+            let (stride, padding) = (usize::from(window.stride[side]).max(1), usize::from(window.padding[side]));
+            let end = (usize::from(size) + padding).checked_sub(kernel[side]).map_or(0, |last| last / stride + 1);
+            if input.record.storage == Storage::Bits8 { padding.div_ceil(stride)..end } else { 0..0 }
+        };
         let mut gatherer = Self {
+            whole: [whole(0, input.record.height), whole(1, input.record.width)],
             input,
             band,
             table,
@@ -105,11 +115,16 @@ impl<'a> Gatherer<'a> {
                 if left == 0 {
                     return;
                 }
-                let first = self.next();
-                let second = if left > 1 { self.next() } else { first };
+                let to = patches.get_mut(8 * half..).unwrap_or(&mut []);
+                let sums = match if left > 1 { self.widen_whole(to) } else { None } {
+                    Some(sums) => sums,
+                    None => {
+                        let first = self.next();
+                        let second = if left > 1 { self.next() } else { first };
+                        self.widen(to, [first, second], quads, scratch.gather)
+                    }
+                };
                 left = left.saturating_sub(2);
-                let sums =
-                    self.widen(patches.get_mut(8 * half..).unwrap_or(&mut []), [first, second], quads, scratch.gather);
                 let takes = correction.map(|factor| sums.map(|sum| factor.wrapping_mul(sum as i32).wrapping_neg()));
                 if let [x0, x1, x2, x3, o0, o1, o2, o3] = starts {
                     let places = if half == 0 { [[x0, x1], [o0, o1]] } else { [[x2, x3], [o2, o3]] };
@@ -119,6 +134,40 @@ impl<'a> Gatherer<'a> {
                 }
             }
         }
+    }
+
+    /// Widens the next two output pixels' patches if both lie whole in one line: most do.
+    fn widen_whole(&mut self, to: &mut [u8]) -> Option<[u32; 2]> {
+        let [rows, columns] = &self.whole;
+        let tabled = !self.table.is_empty();
+        if !rows.contains(&self.y)
+            || self.x < columns.start
+            || self.x + 1 >= columns.end
+            || !(tabled || self.run.is_multiple_of(QUAD))
+        {
+            return None;
+        }
+        let row = self.size[1].wrapping_mul(self.channels);
+        let top = self.y.wrapping_mul(self.stride[0]).wrapping_sub(self.padding[0]);
+        let left = self.x.wrapping_mul(self.stride[1]).wrapping_sub(self.padding[1]);
+        let start = top.wrapping_mul(row).wrapping_add(left.wrapping_mul(self.channels));
+        let mut from = self.input.bytes.get(start..)?;
+        let step = self.stride[1].wrapping_mul(self.channels);
+        let mut sums = [0u32; 2];
+        if tabled {
+            sums = asm::fetch_pair(to, [from, from.get(step..)?], self.table, self.reach, self.columns);
+        } else {
+            for to in to.chunks_mut((8 * self.run).max(1)).take(self.kernel[0]) {
+                let [first, second] = asm::widen_pair(to, [from, from.get(step..)?], self.run / QUAD);
+                sums = [sums[0].wrapping_add(first), sums[1].wrapping_add(second)];
+                from = from.get(row..).unwrap_or(&[]);
+            }
+        }
+        self.x += 2;
+        if self.x >= self.width {
+            (self.y, self.x) = (self.y + 1, 0);
+        }
+        Some(sums)
     }
 
     /// What of the next output pixel's window lies inside.
@@ -160,7 +209,8 @@ impl<'a> Gatherer<'a> {
             }
             return sums;
         }
-        let (first, second) = patches.split_at_mut_checked(patches.len() / 2).unwrap_or_default();
+        let (first, second) = patches.split_at_mut_checked(QUAD * quads).unwrap_or_default();
+        let second = second.get_mut(..QUAD * quads).unwrap_or(&mut []);
         self.assemble(first, &pixels[0], run);
         self.assemble(second, &pixels[1], run);
         asm::widen_pair(to, [first, second], quads)
@@ -172,6 +222,8 @@ impl<'a> Gatherer<'a> {
             let columns = run.wrapping_mul(self.kernel[0]);
             patch.get_mut(..columns).unwrap_or(&mut []).fill(self.input.record.zero_point);
         }
+        // Columns beyond the last.
+        patch.get_mut(self.columns..).unwrap_or(&mut []).fill(0);
         let start = inside.above.wrapping_mul(run).wrapping_add(inside.before.wrapping_mul(self.channels));
         let to = patch.get_mut(start..).unwrap_or(&mut []);
         let bytes = inside.columns.wrapping_mul(self.channels);

@@ -14,6 +14,8 @@ const PATCH_BUDGET: usize = 2304;
 const EXPANDED_BUDGET: usize = 4608;
 /// Most patches that are expanded for at once; more would gain nothing.
 const MOST_PIXELS: usize = 32;
+/// Pairs of rows that are expanded at a time.
+pub(super) const EXPANDED_PAIRS: usize = 2;
 /// Longest patch, in columns: beyond it the scratch of one block would be out of proportion.
 const MOST_COLUMNS: usize = 2304;
 
@@ -74,19 +76,14 @@ impl ConvPlan {
         8 * self.pixels
     }
 
-    /// Bytes of two patches before they are widened.
+    /// Bytes of two patches before they are widened, or of some expanded pairs of rows.
     pub(super) const fn gather_bytes(&self) -> usize {
-        2 * QUAD * self.quads
+        2 * QUAD * self.quads * if self.expands { EXPANDED_PAIRS } else { 1 }
     }
 
     /// Bytes of the table of column offsets.
     pub(super) const fn table_bytes(&self) -> usize {
         if self.tabled { 4 * QUAD * self.quads } else { 0 }
-    }
-
-    /// Bytes of one expanded pair of rows.
-    pub(super) const fn expanded_bytes(&self) -> usize {
-        if self.expands { 8 * self.quads } else { 0 }
     }
 
     /// Bytes of a round's outputs where they cannot be written in place.
@@ -102,7 +99,6 @@ impl ConvPlan {
             self.gather_bytes(),
             self.band,
             self.table_bytes(),
-            self.expanded_bytes(),
             self.staging_bytes(),
         ];
         u32::try_from(parts.into_iter().sum::<usize>()).ok()
