@@ -10,8 +10,8 @@ pub(super) const BLOCK: usize = 4;
 pub(super) const QUAD: usize = 4;
 /// Scratch that patches may take; more of them share what a round costs.
 const PATCH_BUDGET: usize = 2304;
-/// The same where a round also expands all weights.
-const EXPANDED_BUDGET: usize = 4608;
+/// Scratch in all where a round also expands all weights, which more patches share.
+const SCRATCH_BUDGET: usize = 6144;
 /// Most patches that are expanded for at once; more would gain nothing.
 const MOST_PIXELS: usize = 32;
 /// Pairs of rows that are expanded at a time.
@@ -51,9 +51,6 @@ impl ConvPlan {
         let quads = columns.div_ceil(QUAD).max(1);
         let expands = matrix.bits.get() < 8;
         let wanted = (output.pixels() as usize).min(MOST_PIXELS);
-        let budget = if expands { EXPANDED_BUDGET } else { PATCH_BUDGET };
-        let affordable = budget / (8 * quads).max(1);
-        let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
         let (run, bytes) = (columns / usize::from(window.kernel[0]).max(1), input.storage == Storage::Bits8);
         let tabled = bytes && !run.is_multiple_of(QUAD) && columns <= MOST_TABLED;
         let band = if bytes {
@@ -63,6 +60,12 @@ impl ConvPlan {
             rows * usize::from(input.width) * usize::from(input.channels)
         };
         let rows = (matrix.rows as usize).next_multiple_of(2);
+        let affordable = match expands {
+            // Patch, start and outputs of a pixel, out of what expanded pairs and the band leave.
+            true => SCRATCH_BUDGET.saturating_sub(8 * EXPANDED_PAIRS * quads + band) / (8 * quads + 8 + rows).max(1),
+            false => PATCH_BUDGET / (8 * quads).max(1),
+        };
+        let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
         Some(Self { quads, pixels, expands, band: band.next_multiple_of(4), tabled, rows })
     }
 

@@ -11,7 +11,11 @@ use releq_format::bits::Plane;
 pub(in super::super) fn plane(to: &mut [u8], words: &[u8], plane: Plane, scale: u32) {
     let first = plane.shift == 0;
     type Expand = unsafe extern "C" fn(*mut u8, *const u8, usize, u32);
+    let in_place = first && scale == 0;
     let (log_fields, function): (u32, Expand) = match (plane.width, first) {
+        (4, true) if in_place => (1, plain_nibbles),
+        (2, true) if in_place => (2, plain_crumbs),
+        (_, true) if in_place && plane.width == 1 => (3, plain_bits),
         (4, true) => (1, nibbles),
         (4, false) => (1, more_nibbles),
         (2, true) => (2, crumbs),
@@ -74,6 +78,46 @@ macro_rules! expand {
     };
 }
 
+/// The same for fields that stay where they are in their bytes: two words a turn, r4 and r9.
+macro_rules! expand_plain {
+    ($name:ident, $mask:literal, [$(($even:literal, $odd:literal)),+]) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(to: *mut u8, words: *const u8, count: usize, _: u32) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r9, lr}}",
+                concat!("mov.w r12, #", $mask),
+                "lsrs r2, r2, #1",
+                "bcc 3f",
+                "ldr r4, [r1], #4",
+                $(
+                    concat!("and r5, r12, r4", $even),
+                    concat!("and r6, r12, r4", $odd),
+                    "strd r5, r6, [r0], #8",
+                )+
+                "cmp r2, #0",
+                "beq 4f",
+                "3:",
+                "ldrd r4, r9, [r1], #8",
+                $(
+                    concat!("and r5, r12, r4", $even),
+                    concat!("and r6, r12, r4", $odd),
+                    "strd r5, r6, [r0], #8",
+                )+
+                $(
+                    concat!("and r5, r12, r9", $even),
+                    concat!("and r6, r12, r9", $odd),
+                    "strd r5, r6, [r0], #8",
+                )+
+                "subs r2, #1",
+                "bne 3b",
+                "4:",
+                "pop {{r4-r9, pc}}",
+            )
+        }
+    };
+}
+
 /// Joins with an earlier plane.
 macro_rules! join {
     () => {
@@ -98,4 +142,11 @@ expand!(
     "0x01010101",
     [("", ", ror #1"), (", ror #2", ", ror #3"), (", ror #4", ", ror #5"), (", ror #6", ", ror #7")],
     join!()
+);
+expand_plain!(plain_nibbles, "0x0F0F0F0F", [("", ", ror #4")]);
+expand_plain!(plain_crumbs, "0x03030303", [("", ", ror #2"), (", ror #4", ", ror #6")]);
+expand_plain!(
+    plain_bits,
+    "0x01010101",
+    [("", ", ror #1"), (", ror #2", ", ror #3"), (", ror #4", ", ror #5"), (", ror #6", ", ror #7")]
 );
