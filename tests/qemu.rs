@@ -16,7 +16,7 @@ use releq::target::qemu::{Launch, Qemu};
 use releq::target::session::{Patience, Session};
 use releq_device::board::{self, Board};
 use releq_format::crc::crc32;
-use releq_format::graph::KernelHint;
+use releq_format::graph::{KernelHint, Window};
 use releq_format::image::{Image, ImageBuffer, SelfTest};
 use suite::{Fill, TestNet, expected_bytes, store};
 
@@ -58,7 +58,7 @@ fn check(board: &'static Board, mut net: TestNet, hint: KernelHint, what: &str) 
 
 fn run_suite(board: &'static Board) {
     for seed in 0..RANDOM_NETWORKS {
-        for hint in [KernelHint::REFERENCE, KernelHint::PACKED] {
+        for hint in [KernelHint::REFERENCE, KernelHint::PACKED, KernelHint::DSP] {
             if !check(board, TestNet::random(seed), hint, &format!("seed {seed}")) {
                 return;
             }
@@ -69,9 +69,78 @@ fn run_suite(board: &'static Board) {
             let mut net = TestNet::new(u64::from(bits), fill, [5, 5, 7], bits);
             net.conv(5, bits, 8);
             net.depthwise(bits, bits);
-            check(board, net.dense(3, bits, None), KernelHint::PACKED, &format!("{fill:?} {bits}"));
+            let net = net.dense(3, bits, None);
+            for hint in [KernelHint::PACKED, KernelHint::DSP] {
+                check(board, net.clone(), hint, &format!("{fill:?} {bits}"));
+            }
         }
     }
+}
+
+/// Friendly and odd shapes that the assembly has paths of its own for, every weight width, at the extremes.
+fn run_dsp_suite(board: &'static Board) {
+    let wide = Window { kernel: [5, 5], stride: [1, 2], padding: [2, 1, 2, 3] };
+    let across = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 1, 0, 1] };
+    let shapes = [[11, 13, 8], [9, 18, 36], [6, 7, 3], [1, 1, 1]];
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (bits, (shape, activations)) in
+            (1..=8).flat_map(|bits| shapes.into_iter().zip([8, 4, 2, 8]).map(move |shape| (bits, shape)))
+        {
+            let mut net = TestNet::new(u64::from(bits), fill, shape, activations);
+            if shape[0] > 3 {
+                net.conv_of(square(3, 1), 9, bits, 8);
+                net.depthwise_of(across, bits, 8);
+                net.maxpool_of(square(2, 0));
+                net.conv_of(square(1, 0), 16, bits, activations);
+                net.conv_of(across, 6, bits, activations);
+                net.conv_of(wide, 4, bits, 8);
+            }
+            net.dense_of(33, bits, 8);
+            let what = format!("{fill:?} w{bits} a{activations} {shape:?}");
+            if !check(board, net.dense(3, bits, None), KernelHint::DSP, &what) {
+                return;
+            }
+        }
+    }
+}
+
+/// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
+fn dsp_is_faster(board: &'static Board) {
+    let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
+    net.conv_of(square(3, 1), 16, 8, 8);
+    net.depthwise_of(square(3, 1), 8, 8);
+    net.maxpool_of(square(2, 0));
+    net.dense_of(32, 4, 8);
+    let mut net = net.dense(4, 8, None);
+    let codes = net.input_codes();
+    let input = store(&net.input, &codes);
+    let [portable, dsp] = [KernelHint::PACKED, KernelHint::DSP].map(|hint| {
+        let bytes = net.image(hint);
+        let image = Image::open(&bytes).unwrap();
+        session(board, &image).map(|mut session| session.infer(&input).unwrap().counts)
+    });
+    let (Some(portable), Some(dsp)) = (portable, dsp) else { return };
+    for (layer, (portable, dsp)) in portable.into_iter().zip(dsp).enumerate().take(4) {
+        assert!(2 * dsp < portable, "{} layer {layer}: {dsp} of {portable}", board.name);
+    }
+}
+
+#[test]
+fn dsp_kernels_on_virt_m4() {
+    run_dsp_suite(&board::VIRT_M4);
+    dsp_is_faster(&board::VIRT_M4);
+}
+
+#[test]
+fn dsp_kernels_on_virt_m7() {
+    run_dsp_suite(&board::VIRT_M7);
+    dsp_is_faster(&board::VIRT_M7);
+}
+
+#[test]
+fn dsp_kernels_on_virt_m33() {
+    run_dsp_suite(&board::VIRT_M33);
+    dsp_is_faster(&board::VIRT_M33);
 }
 
 #[test]
@@ -160,4 +229,8 @@ fn a_bench_row_is_exact_and_repeats() {
     assert!(first.exact && first.kernel.ends_with("::DENSE"), "{first:?}");
     assert_eq!((first.terms, first.weight_bytes), (256 * 128, 256 * 128 / 4));
     assert!(first.ratio > 0.25 && first.ratio < 20.0, "{first:?}");
+}
+
+fn square(kernel: u8, padding: u8) -> Window {
+    Window { kernel: [kernel; 2], stride: [1; 2], padding: [padding; 4] }
 }

@@ -6,8 +6,8 @@
 //! From the outside in:
 //! * [`engine`]: the layer table and the walk over it;
 //! * [`observe`]: what a caller may watch between layers (time, digests);
-//! * [`mod@kernels`]: the loops, in families: `reference` (the oracle), `packed` (portable, any core) and `bitserial`
-//!   (the workstation's vectors, the only room with `unsafe`);
+//! * [`mod@kernels`]: the loops, in families: `reference` (the oracle), `packed` (portable, any core), `dsp` (assembly for
+//!   Cortex-M4, M7 and M33) and `bitserial` (a workstation's vectors); the last two are the only rooms with `unsafe`;
 //! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels;
 //! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with;
 //! * [`board`]: the boards there are, one table for firmware, emulator and fit check.

@@ -43,6 +43,11 @@ impl<'a> Input<'a> {
             return;
         }
         let stride = (self.record.pixel_bytes() as usize).max(1);
+        if (channels as u32).wrapping_mul(self.record.storage.bits()).is_multiple_of(8) {
+            // No padding between pixels.
+            unpack(pixels, self.record.storage, codes);
+            return;
+        }
         for (codes, packed) in codes.chunks_exact_mut(channels).zip(pixels.chunks_exact(stride)) {
             unpack(packed, self.record.storage, codes);
         }
@@ -108,17 +113,43 @@ const fn lane_bit(index: usize, shift: u32) -> u32 {
     ((index & ((1 << shift) - 1)) << (3 - shift)) as u32
 }
 
-/// Unpacks one pixel.
+/// Unpacks one pixel: four codes at a time are spread over a word, then what is left one by one.
 fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
-    let (shift, mask) = lanes(storage);
-    let lanes = 1usize << shift;
-    for (codes, &byte) in codes.chunks_mut(lanes).zip(packed) {
-        let mut byte = byte;
-        for code in codes {
-            *code = byte & mask;
-            byte >>= (8u32 >> shift) & 7;
+    let (fours, rest) = codes.as_chunks_mut::<4>();
+    let done = 4 * fours.len();
+    match storage {
+        Storage::Bits4 => {
+            for (codes, &[low, high]) in fours.iter_mut().zip(packed.as_chunks::<2>().0) {
+                let half = u32::from(low) | u32::from(high) << 16;
+                *codes = ((half | half << 4) & 0x0F0F_0F0F).to_le_bytes();
+            }
+        }
+        Storage::Bits2 => {
+            for (codes, &byte) in fours.iter_mut().zip(packed) {
+                *codes = spread_crumbs(u32::from(byte)).to_le_bytes();
+            }
+        }
+        Storage::Bits1 => {
+            for (codes, nibble) in fours.iter_mut().zip(packed.iter().flat_map(|&byte| [byte & 0xF, byte >> 4])) {
+                // Each bit to the bottom of a byte: the multiplication makes four copies, 7 bits apart.
+                *codes = (u32::from(nibble).wrapping_mul(0x0020_4081) & 0x0101_0101).to_le_bytes();
+            }
+        }
+        Storage::Bits8 | Storage::Logits => {
+            for (codes, bytes) in fours.iter_mut().zip(packed.as_chunks::<4>().0) {
+                *codes = *bytes;
+            }
         }
     }
+    for (index, code) in rest.iter_mut().enumerate() {
+        *code = load(packed, storage, done.wrapping_add(index));
+    }
+}
+
+/// The four 2-bit codes of a byte as bytes of a word.
+const fn spread_crumbs(byte: u32) -> u32 {
+    let nibbles = (byte | byte << 12) & 0x000F_000F;
+    (nibbles | nibbles << 6) & 0x0303_0303
 }
 
 /// Turns accumulators into the codes (or logits) of one output pixel.

@@ -280,6 +280,8 @@ impl KernelHint {
     pub const REFERENCE: Self = Self(0);
     /// Portable packed kernels.
     pub const PACKED: Self = Self(1);
+    /// Assembly for Cortex-M cores with the DSP extension.
+    pub const DSP: Self = Self(2);
     /// AND and popcount on the vectors of a workstation.
     pub const BITSERIAL: Self = Self(3);
     /// 8-bit products on the vectors of a workstation.

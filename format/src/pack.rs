@@ -20,6 +20,21 @@ pub enum Layout {
     /// Each row's planes one after another, fields from the low bits up, each plane padded to a 32-bit word.
     /// For 1..=7 bits of depthwise layers.
     Rows,
+    /// Rows 2p and 2p+1 share words whose bytes are (row 2p, row 2p+1) of one column and, two columns on, the same
+    /// again; each byte's fields, from the low bits up, are further columns. A half of such a word is both rows'
+    /// codes, so one dual multiplication on a DSP core advances both rows by two columns. For 1..=8 bits of
+    /// convolution and dense layers. Image feature [`LANES`](crate::image::LANES).
+    Lanes,
+}
+
+impl Layout {
+    /// The image features that a reader needs for it.
+    pub const fn features(self) -> u32 {
+        match self {
+            Self::Lanes => crate::image::LANES,
+            Self::Bytes | Self::RowPairs | Self::Rows => 0,
+        }
+    }
 }
 
 /// The shape and encoding of one layer's weights.
@@ -38,37 +53,46 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Whether the combination exists: bytes hold 8-bit two's complement values, the plane layouts up to 7 bits.
+    /// Whether the combination exists: bytes hold 8-bit two's complement values, lanes any code, the others up to 7 bits.
     pub fn is_valid(&self) -> bool {
         let eight = self.bits == BitWidth::EIGHT;
-        self.levels.allows(self.bits) && eight == (self.layout == Layout::Bytes)
+        self.levels.allows(self.bits) && (self.layout == Layout::Lanes || eight == (self.layout == Layout::Bytes))
     }
 
     /// Bytes of the section, a multiple of 4; `None` beyond `u32`.
     pub fn bytes(&self) -> Option<u32> {
         let bytes = match self.layout {
             Layout::Bytes => (u64::from(self.rows) * u64::from(self.columns)).next_multiple_of(4),
-            Layout::RowPairs => 4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row(),
+            Layout::RowPairs | Layout::Lanes => 4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row(),
             Layout::Rows => 4 * u64::from(self.rows) * self.words_per_row(),
         };
         u32::try_from(bytes).ok()
     }
 
+    /// The planes a code is split into: those of its width, but a whole byte in [`Layout::Lanes`].
+    pub fn planes(&self) -> impl Iterator<Item = Plane> + Clone + use<> {
+        let whole = self.layout == Layout::Lanes && self.bits == BitWidth::EIGHT;
+        let byte = whole.then_some(Plane { width: 8, shift: 0 });
+        byte.into_iter().chain(self.bits.planes().filter(move |_| !whole))
+    }
+
     /// Fields of `plane` in one word, per row.
     pub fn fields_per_word(&self, plane: Plane) -> u32 {
-        let log2_bits: u32 = if self.layout == Layout::RowPairs { 4 } else { 5 };
+        let log2_bits: u32 = if matches!(self.layout, Layout::RowPairs | Layout::Lanes) { 4 } else { 5 };
         // A power of two that the compiler knows not to be 0, so that divisions by it have no panic path.
         1 << (log2_bits.wrapping_sub(plane.width.trailing_zeros()) & 7)
     }
 
     /// Words that one row (or pair of rows) takes in `plane`.
     pub fn plane_words(&self, plane: Plane) -> u32 {
-        self.columns.div_ceil(self.fields_per_word(plane))
+        let words = self.columns.div_ceil(self.fields_per_word(plane));
+        // Four columns are the least that lanes hold; in bytes they take two words.
+        if plane.width == 8 { words.next_multiple_of(2) } else { words }
     }
 
     /// Words of all planes of one row (or pair of rows).
     fn words_per_row(&self) -> u64 {
-        self.bits.planes().map(|plane| u64::from(self.plane_words(plane))).sum()
+        self.planes().map(|plane| u64::from(self.plane_words(plane))).sum()
     }
 
     /// The integer weight at `row`, `column`; `None` outside the matrix or the section.
@@ -87,23 +111,48 @@ impl Matrix {
             let field = (u32::from_le_bytes(*bytes) >> bit) & ((1 << plane.width) - 1);
             code |= (field as u8) << plane.shift;
         }
-        Some(self.levels.value(code, self.bits))
+        Some(self.levels.value(code ^ self.sign(row), self.bits))
+    }
+
+    /// What is flipped in the codes of `row`: the odd rows of byte lanes are stored in two's complement, since their
+    /// byte is the top of a signed half.
+    fn sign(&self, row: u32) -> u8 {
+        let signed = self.layout == Layout::Lanes && self.bits == BitWidth::EIGHT && row % 2 == 1;
+        if signed { 0x80 } else { 0 }
     }
 
     /// Where the fields of one code lie: its planes with word index and lowest bit.
     fn fields(&self, row: u32, column: u32) -> impl Iterator<Item = (Plane, u64, u32)> {
-        let (group, half) = match self.layout {
-            Layout::RowPairs => (row / 2, 16 * (row % 2)),
-            Layout::Rows | Layout::Bytes => (row, 0),
+        let group = match self.layout {
+            Layout::RowPairs | Layout::Lanes => row / 2,
+            Layout::Rows | Layout::Bytes => row,
         };
         let matrix = *self;
         let start = u64::from(group) * matrix.words_per_row();
-        matrix.bits.planes().scan(start, move |next, plane| {
-            let per_word = matrix.fields_per_word(plane);
-            let word = *next + u64::from(column / per_word);
+        matrix.planes().scan(start, move |next, plane| {
+            let (word, bit) = matrix.place(plane, row, column);
+            let word = *next + u64::from(word);
             *next += u64::from(matrix.plane_words(plane));
-            Some((plane, word, half + (column % per_word) * u32::from(plane.width)))
+            Some((plane, word, bit))
         })
+    }
+
+    /// Word within its group's plane, and lowest bit, of the field at `row`, `column`.
+    fn place(&self, plane: Plane, row: u32, column: u32) -> (u32, u32) {
+        let (width, per_word) = (u32::from(plane.width), self.fields_per_word(plane));
+        let in_order = (column / per_word, column % per_word * width);
+        match self.layout {
+            Layout::RowPairs => (in_order.0, in_order.1 + 16 * (row % 2)),
+            Layout::Rows | Layout::Bytes => in_order,
+            Layout::Lanes => {
+                // Columns 4c, 4c + 2 and 4c + 1, 4c + 3 lie in two neighbouring fields of the same bytes.
+                let field = column / 4 * 2 + column % 2;
+                let byte = column / 2 % 2 * 2 + row % 2;
+                // As in `fields_per_word`, visibly not 0.
+                let per_byte = 1u32 << (3u32.wrapping_sub(plane.width.trailing_zeros()) & 7);
+                (field / per_byte, 8 * byte + field % per_byte * width)
+            }
+        }
     }
 
     /// Packs integer weights, row-major, into a section.
@@ -125,6 +174,7 @@ impl Matrix {
                 continue;
             }
             let (row, column) = (index as u32 / self.columns, index as u32 % self.columns);
+            let code = code ^ self.sign(row);
             for (plane, word, bit) in self.fields(row, column) {
                 let field = (u32::from(code) >> plane.shift) & ((1 << plane.width) - 1);
                 let start = word as usize * 4;
@@ -171,13 +221,14 @@ mod tests {
 
     fn matrices() -> impl Strategy<Value = Matrix> {
         let levels = prop_oneof![Just(Levels::TwosComplement), Just(Levels::MidTread), Just(Levels::MidRise)];
-        (1u32..12, 1u32..70, 1u8..=8, levels, any::<bool>())
-            .prop_map(|(rows, columns, bits, levels, pairs)| {
+        (1u32..12, 1u32..70, 1u8..=8, levels, 0..3)
+            .prop_map(|(rows, columns, bits, levels, layout)| {
                 let bits = BitWidth::new(bits).unwrap();
-                let layout = match (bits.get(), pairs) {
+                let layout = match (bits.get(), layout) {
+                    (_, 0) => Layout::Lanes,
                     (8, _) => Layout::Bytes,
-                    (_, true) => Layout::RowPairs,
-                    (_, false) => Layout::Rows,
+                    (_, 1) => Layout::RowPairs,
+                    _ => Layout::Rows,
                 };
                 Matrix { rows, columns, bits, levels, layout }
             })
@@ -214,6 +265,19 @@ mod tests {
         // Codes are value + 4. Row 0: 0, 1, 7; row 1: 4, 2, 3. Plane 2 bits: 0,1,3 | 0,2,3; plane 1 bit: 0,0,1 | 1,0,0.
         let section = matrix.pack(&[-4, -3, 3, 0, -2, -1]).unwrap();
         assert_eq!(section, [0b0011_0100, 0, 0b0011_1000, 0, 0b0000_0100, 0, 0b0000_0001, 0]);
+    }
+
+    #[test]
+    fn lanes_are_as_specified() {
+        let eight = BitWidth::EIGHT;
+        let matrix = Matrix { rows: 2, columns: 3, bits: eight, levels: Levels::TwosComplement, layout: Layout::Lanes };
+        // The even row is offset by 128, the odd one signed; columns 0 and 2, then 1 and (padding) 3.
+        let section = matrix.pack(&[-128, 0, 1, -1, 2, 127]).unwrap();
+        assert_eq!(section, [0x00, 0xFF, 0x81, 0x7F, 0x80, 0x02, 0, 0]);
+        let four = BitWidth::new(4).unwrap();
+        let matrix = Matrix { bits: four, ..matrix };
+        // Codes: 0, 8, 15 | 1, 9, 14.
+        assert_eq!(matrix.pack(&[-8, 0, 7, -7, 1, 6]).unwrap(), [0x80, 0x91, 0x0F, 0x0E]);
     }
 
     #[test]

@@ -122,6 +122,28 @@ pub const fn lane_terms(field: u8, activations: BitWidth) -> usize {
     (u16::MAX as u32 / product) as usize
 }
 
+/// How many steps fields of a product can be summed before they overflow into their neighbours.
+///
+/// Each operand of a multiplication holds codes `spacing` bits apart: `taps` weight codes and `pixels` activation
+/// codes. Field f of the 64-bit product is the sum of the products of all pairs whose places add up to f: a 1-D
+/// convolution. 0 where the operands do not fit 32 bits.
+pub const fn field_terms(spacing: u32, taps: u32, pixels: u32, weights: BitWidth, activations: BitWidth) -> u32 {
+    let fits =
+        (taps - 1) * spacing + weights.get() as u32 <= 32 && (pixels - 1) * spacing + activations.get() as u32 <= 32;
+    let top = (taps + pixels - 2) * spacing;
+    if !fits || top >= 64 {
+        return 0;
+    }
+    let product = weights.max_code() as u32 * activations.max_code() as u32;
+    // Never 0, as in `lane_terms`.
+    let product = if product == 0 { 1 } else { product };
+    let shared = product * if taps < pixels { taps } else { pixels };
+    let inner = ((1 << spacing) - 1) / if shared == 0 { 1 } else { shared };
+    let room = 64 - top;
+    let outer = if room >= 32 { u32::MAX } else { (1 << room) - 1 } / product;
+    if inner < outer { inner } else { outer }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +201,33 @@ mod tests {
                 let product = ((1u32 << field) - 1) * u32::from(width(a).max_code());
                 let terms = lane_terms(field, width(a)) as u32;
                 assert!(terms * product <= 65_535 && (terms + 1) * product > 65_535);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_hold_what_they_promise() {
+        assert_eq!(field_terms(13, 3, 3, width(4), width(4)), 12);
+        assert_eq!(field_terms(15, 3, 2, width(2), width(8)), 21);
+        assert_eq!(field_terms(15, 3, 3, width(2), width(8)), 0);
+        for (spacing, pixels) in [(10, 4), (12, 3), (13, 3), (15, 2)] {
+            for (w, a) in (1..=8).flat_map(|w| (1..=8).map(move |a| (w, a))) {
+                let terms = u64::from(field_terms(spacing, 3, pixels, width(w), width(a)));
+                let operand =
+                    |count: u32, code: u8| (0..count).map(|place| u64::from(code) << (place * spacing)).sum::<u64>();
+                let (weights, codes) = (operand(3, width(w).max_code()), operand(pixels, width(a).max_code()));
+                if terms > 0 {
+                    assert!(weights <= u64::from(u32::MAX) && codes <= u64::from(u32::MAX));
+                    let sum = weights.checked_mul(codes).and_then(|product| product.checked_mul(terms)).unwrap();
+                    // The lowest of the widest fields is all that can disturb its neighbours.
+                    let product = u64::from(width(w).max_code()) * u64::from(width(a).max_code());
+                    let fields = (0..3 + pixels - 1).map(|field| {
+                        let pairs = (0..3).filter(|tap| *tap <= field && field - tap < pixels).count() as u64;
+                        (pairs * product * terms) << (field * spacing)
+                    });
+                    assert_eq!(fields.sum::<u64>(), sum);
+                    assert!(3.min(u64::from(pixels)) * product * terms < 1 << spacing);
+                }
             }
         }
     }

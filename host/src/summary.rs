@@ -144,5 +144,6 @@ fn layout(layout: Layout) -> &'static str {
         Layout::Bytes => "bytes",
         Layout::RowPairs => "row pairs",
         Layout::Rows => "rows",
+        Layout::Lanes => "lanes",
     }
 }

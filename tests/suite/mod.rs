@@ -123,8 +123,30 @@ impl TestNet {
         self.weighted(op, [height, width, out], bits, Some(activations), Layout::RowPairs)
     }
 
+    /// A convolution of this very window, with weights in lanes.
+    pub fn conv_of(&mut self, window: Window, out: u16, bits: u8, activations: u8) -> &mut Self {
+        let [height, width] = self.slid(&window);
+        self.weighted(
+            |weights| Op::Conv2d { window, weights },
+            [height, width, out],
+            bits,
+            Some(activations),
+            Layout::Lanes,
+        )
+    }
+
+    /// A dense layer with weights in lanes.
+    pub fn dense_of(&mut self, out: u16, bits: u8, activations: u8) -> &mut Self {
+        self.weighted(|weights| Op::Dense { weights }, [1, 1, out], bits, Some(activations), Layout::Lanes)
+    }
+
     pub fn depthwise(&mut self, bits: u8, activations: u8) -> &mut Self {
         let window = self.window();
+        self.depthwise_of(window, bits, activations)
+    }
+
+    /// A depthwise convolution of this very window.
+    pub fn depthwise_of(&mut self, window: Window, bits: u8, activations: u8) -> &mut Self {
         let [height, width] = self.slid(&window);
         let op = |weights| Op::Depthwise { window, weights };
         let channels = self.last().channels;
@@ -147,7 +169,12 @@ impl TestNet {
     ) -> &mut Self {
         let input = self.last();
         let levels = self.levels(bits);
-        let layout = if bits == 8 { Layout::Bytes } else { packed };
+        let lanes = packed == Layout::Lanes || (packed == Layout::RowPairs && self.rng.random_bool(0.7));
+        let layout = match bits {
+            _ if lanes => Layout::Lanes,
+            8 => Layout::Bytes,
+            _ => packed,
+        };
         let encoding = Weights { bits: width(bits), levels, layout, shift: 0, codes: 0, channels: 0 };
         let output = match activations {
             Some(bits) => {
@@ -197,6 +224,11 @@ impl TestNet {
 
     pub fn maxpool(&mut self) -> &mut Self {
         let window = self.window();
+        self.maxpool_of(window)
+    }
+
+    /// A max pool of this very window.
+    pub fn maxpool_of(&mut self, window: Window) -> &mut Self {
         let [height, width] = self.slid(&window);
         let input = self.last();
         let output = TensorRecord { height, width, ..input };

@@ -3,12 +3,14 @@
 //! * [`mod@reference`]: the obvious loops, the oracle for everything else;
 //! * [`packed`]: bit-packed portable kernels, for any core from a Cortex-M0+ to a workstation;
 //! * `bitserial`: AND and popcount on a workstation's vectors, and the 8-bit kernel beside it; not in firmware.
+//! * [`dsp`]: assembly for Cortex-M cores with the DSP extension; elsewhere only its need of scratch is known.
 //!
 //! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds
 //! them to it.
 
 #[cfg(not(target_arch = "arm"))]
 pub mod bitserial;
+pub mod dsp;
 mod gather;
 pub mod packed;
 pub mod reference;
@@ -17,6 +19,9 @@ use releq_format::graph::{KernelHint, Op, TensorRecord};
 
 use crate::tensor::Input;
 
+/// Whether a kernel runs an op from an input to an output.
+pub type Supports = fn(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool;
+
 /// One way to run some layers.
 #[derive(Debug)]
 pub struct Kernel {
@@ -24,8 +29,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The family a hint in an image means.
     pub family: KernelHint,
-    /// Whether it runs `op`.
-    pub supports: fn(op: &Op) -> bool,
+    /// Whether it runs `op` from `input` to `output`.
+    pub supports: Supports,
     /// Bytes of scratch it needs for `op` from `input` to `output`.
     pub scratch_bytes: fn(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32,
     /// Runs one layer.
@@ -55,6 +60,14 @@ pub struct Task<'a> {
 
 /// Every kernel, best first: for runners that must take any image.
 pub const ALL: &[&Kernel] = &[
+    #[cfg(releq_dsp)]
+    &dsp::CONV2D,
+    #[cfg(releq_dsp)]
+    &dsp::DEPTHWISE,
+    #[cfg(releq_dsp)]
+    &dsp::DENSE,
+    #[cfg(releq_dsp)]
+    &dsp::MAXPOOL,
     &packed::CONV2D,
     &packed::DEPTHWISE,
     &packed::DENSE,
@@ -91,16 +104,25 @@ pub fn family(hint: KernelHint) -> impl Iterator<Item = &'static Kernel> {
 /// The families of workstations need more; see [`hinted_scratch_bytes`].
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
     let anywhere = |kernel: &&&Kernel| !WORKSTATION.contains(&kernel.family);
-    let suited = ALL.iter().filter(anywhere).filter(|kernel| (kernel.supports)(op));
-    let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    let suited = ALL.iter().filter(anywhere).filter(|kernel| (kernel.supports)(op, input, output));
+    let here = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
+    let most = here.max(dsp::scratch_bytes(op, input, output).unwrap_or(0));
     most.checked_next_multiple_of(4).unwrap_or(u32::MAX)
 }
 
 /// As [`scratch_bytes`], and enough for the family of `hint`: what an image with that hint reserves.
 pub fn hinted_scratch_bytes(hint: KernelHint, op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
-    let suited = family(hint).filter(|kernel| (kernel.supports)(op));
+    let suited = family(hint).filter(|kernel| (kernel.supports)(op, input, output));
     let most = suited.map(|kernel| (kernel.scratch_bytes)(op, input, output)).max().unwrap_or(0);
     most.checked_next_multiple_of(4).unwrap_or(u32::MAX).max(scratch_bytes(op, input, output))
+}
+
+/// The family to hint at for a layer: the fastest that any core has for it.
+pub fn hint(op: &Op, input: &TensorRecord, output: &TensorRecord) -> KernelHint {
+    match dsp::scratch_bytes(op, input, output) {
+        Some(_) => KernelHint::DSP,
+        None => KernelHint::PACKED,
+    }
 }
 
 /// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.
@@ -120,8 +142,9 @@ pub fn select(
     output: &TensorRecord,
     scratch: u32,
 ) -> Option<&'static Kernel> {
-    let fits =
-        |kernel: &&&'static Kernel| (kernel.supports)(op) && (kernel.scratch_bytes)(op, input, output) <= scratch;
+    let fits = |kernel: &&&'static Kernel| {
+        (kernel.supports)(op, input, output) && (kernel.scratch_bytes)(op, input, output) <= scratch
+    };
     let hinted = kernels.iter().filter(|kernel| kernel.family == hint).find(fits);
     hinted.or_else(|| kernels.iter().find(fits)).copied()
 }

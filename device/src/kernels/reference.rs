@@ -6,7 +6,7 @@ use releq_format::quant::Channel;
 use super::{Kernel, Task};
 use crate::tensor::{self, Input, Sink, pixels_mut};
 
-const fn kernel(name: &'static str, supports: fn(&Op) -> bool, run: fn(Task<'_>)) -> Kernel {
+const fn kernel(name: &'static str, supports: super::Supports, run: fn(Task<'_>)) -> Kernel {
     Kernel { name, family: KernelHint::REFERENCE, supports, scratch_bytes: no_scratch, run }
 }
 
@@ -15,17 +15,17 @@ fn no_scratch(_: &Op, _: &TensorRecord, _: &TensorRecord) -> u32 {
 }
 
 /// Convolution.
-pub const CONV2D: Kernel = kernel("reference::CONV2D", |op| matches!(op, Op::Conv2d { .. }), weighted);
+pub const CONV2D: Kernel = kernel("reference::CONV2D", |op, _, _| matches!(op, Op::Conv2d { .. }), weighted);
 /// Depthwise convolution.
-pub const DEPTHWISE: Kernel = kernel("reference::DEPTHWISE", |op| matches!(op, Op::Depthwise { .. }), weighted);
+pub const DEPTHWISE: Kernel = kernel("reference::DEPTHWISE", |op, _, _| matches!(op, Op::Depthwise { .. }), weighted);
 /// Fully connected.
-pub const DENSE: Kernel = kernel("reference::DENSE", |op| matches!(op, Op::Dense { .. }), weighted);
+pub const DENSE: Kernel = kernel("reference::DENSE", |op, _, _| matches!(op, Op::Dense { .. }), weighted);
 /// Maximum over windows.
-pub const MAXPOOL: Kernel = kernel("reference::MAXPOOL", |op| matches!(op, Op::MaxPool { .. }), maxpool);
+pub const MAXPOOL: Kernel = kernel("reference::MAXPOOL", |op, _, _| matches!(op, Op::MaxPool { .. }), maxpool);
 /// Mean over windows.
-pub const AVGPOOL: Kernel = kernel("reference::AVGPOOL", |op| matches!(op, Op::AvgPool { .. }), avgpool);
+pub const AVGPOOL: Kernel = kernel("reference::AVGPOOL", |op, _, _| matches!(op, Op::AvgPool { .. }), avgpool);
 /// Residual add.
-pub const ADD: Kernel = kernel("reference::ADD", |op| matches!(op, Op::Add { .. }), add);
+pub const ADD: Kernel = kernel("reference::ADD", |op, _, _| matches!(op, Op::Add { .. }), add);
 
 fn weighted(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };

@@ -12,6 +12,7 @@ use crate::quant::Channel;
 pub struct ImageBuilder {
     records: Vec<u8>,
     layers: u16,
+    features: u32,
     sections: Vec<u8>,
 }
 
@@ -41,6 +42,7 @@ impl ImageBuilder {
         let bytes = postcard::to_allocvec(record).expect("a vector takes any record");
         self.records.extend_from_slice(&bytes);
         self.layers += 1;
+        self.features |= record.op.weights().map_or(0, |weights| weights.layout.features());
     }
 
     /// The image, checked by the reader's own rules. `header.layers` is filled in here.
@@ -59,9 +61,13 @@ impl ImageBuilder {
         let length = u32::try_from(bytes.len()).map_err(|_| ImageError::Truncated)?;
         bytes[at::MAGIC].copy_from_slice(&MAGIC);
         bytes[at::VERSION].copy_from_slice(&VERSION.to_le_bytes());
-        for (field, value) in
-            [(at::LENGTH, length), (at::ARENA, arena_bytes), (at::BODY, body as u32), (at::SECTIONS, sections as u32)]
-        {
+        for (field, value) in [
+            (at::LENGTH, length),
+            (at::FEATURES, self.features),
+            (at::ARENA, arena_bytes),
+            (at::BODY, body as u32),
+            (at::SECTIONS, sections as u32),
+        ] {
             bytes[field].copy_from_slice(&value.to_le_bytes());
         }
         debug_assert_eq!(at::SIGNATURE.end, CONTAINER_BYTES);

@@ -25,6 +25,10 @@ use crate::graph::TensorRecord;
 pub const MAGIC: [u8; 4] = [0xF2, b'R', b'L', b'Q'];
 /// The version of the layout this crate reads and writes.
 pub const VERSION: u16 = 1;
+/// Required feature: the layout [`Layout::Lanes`](crate::pack::Layout::Lanes).
+pub const LANES: u32 = 1;
+/// All features this reader has.
+pub const FEATURES: u32 = LANES;
 /// Bytes of the fixed part before the postcard body.
 pub const CONTAINER_BYTES: usize = 96;
 /// Alignment, in bytes, that an image's first byte and the arena need.

@@ -149,7 +149,8 @@ fn check_weights(
     terms: u32,
 ) -> Result<(), Fault> {
     let matrix = layer.op.matrix(input, &layer.output).ok_or(Fault::Weights)?;
-    if !matrix.is_valid() || !layout_suits(layer, weights) {
+    let unannounced = weights.layout.features() & !image.features() != 0;
+    if !matrix.is_valid() || !layout_suits(layer, weights) || unannounced {
         return Err(Fault::Weights);
     }
     let aligned = weights.codes.is_multiple_of(4) && weights.channels.is_multiple_of(4);
@@ -167,7 +168,7 @@ fn layout_suits(layer: &LayerRecord<'_>, weights: &Weights) -> bool {
     use crate::pack::Layout;
     match weights.layout {
         Layout::Bytes => true,
-        Layout::RowPairs => !matches!(layer.op, Op::Depthwise { .. }),
+        Layout::RowPairs | Layout::Lanes => !matches!(layer.op, Op::Depthwise { .. }),
         Layout::Rows => matches!(layer.op, Op::Depthwise { .. }),
     }
 }

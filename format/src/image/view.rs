@@ -1,6 +1,6 @@
 //! The zero-copy reader of an image.
 
-use super::{ALIGNMENT, CONTAINER_BYTES, Header, ImageError, MAGIC, VERSION, verify};
+use super::{ALIGNMENT, CONTAINER_BYTES, FEATURES, Header, ImageError, MAGIC, VERSION, verify};
 use crate::crc::Crc32;
 use crate::graph::{LayerRecord, TensorRecord};
 
@@ -54,7 +54,7 @@ impl<'a> Image<'a> {
         if checksum(bytes) != word(container, at::CRC) {
             return Err(ImageError::Checksum);
         }
-        match word(container, at::FEATURES) {
+        match word(container, at::FEATURES) & !FEATURES {
             0 => {}
             unknown => return Err(ImageError::Features(unknown)),
         }
@@ -83,6 +83,11 @@ impl<'a> Image<'a> {
     /// The recorded checksum, which also names the image.
     pub fn crc(&self) -> u32 {
         word(self.bytes, at::CRC)
+    }
+
+    /// The features it needs, one bit each; this reader has them all.
+    pub fn features(&self) -> u32 {
+        word(self.bytes, at::FEATURES)
     }
 
     /// What precedes the layers.

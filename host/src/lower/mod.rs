@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use releq_device::{OpenError, kernels};
 use releq_format::bits::BitWidth;
-use releq_format::graph::{KernelHint, LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
+use releq_format::graph::{LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
 use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, ImageError, SelfTest};
 use releq_format::pack::Layout;
 
@@ -245,8 +245,9 @@ impl Lowering<'_> {
         for (index, (op, inputs, bytes)) in layers.into_iter().enumerate() {
             let scratch = Region { bytes, ..places[tensors.len() + index] };
             let name = self.name(&self.blocks[index]);
-            let output = tensors[index + 1];
-            builder.layer(&LayerRecord { name, op, inputs, output, scratch, kernel: KernelHint::PACKED });
+            let (input, output) = (tensors[usize::from(inputs[0])], tensors[index + 1]);
+            let kernel = kernels::hint(&op, &input, &output);
+            builder.layer(&LayerRecord { name, op, inputs, output, scratch, kernel });
         }
         let normalisation = self.normalisation();
         let header = Header {
@@ -429,8 +430,8 @@ impl Order {
 
 fn layout(bits: BitWidth, order: &Order) -> Layout {
     match (bits, order) {
-        (BitWidth::EIGHT, _) => Layout::Bytes,
-        (_, Order::ChannelLast { .. }) => Layout::RowPairs,
+        (_, Order::ChannelLast { .. }) => Layout::Lanes,
+        (BitWidth::EIGHT, Order::TapMajor { .. }) => Layout::Bytes,
         (_, Order::TapMajor { .. }) => Layout::Rows,
     }
 }

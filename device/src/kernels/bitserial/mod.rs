@@ -23,7 +23,7 @@ pub use cpu::Isa;
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};
 
-use super::{Kernel, Task};
+use super::{Kernel, Supports, Task};
 use bytes::Bytes;
 use planes::Planes;
 use walk::{Scheme, walk};
@@ -40,15 +40,15 @@ pub const INT8_CONV2D: Kernel = kernel::<Bytes<'_>>("bitserial::INT8_CONV2D", Ke
 /// Fully connected by 16-bit products of 8-bit operands.
 pub const INT8_DENSE: Kernel = kernel::<Bytes<'_>>("bitserial::INT8_DENSE", KernelHint::INT8, is_dense);
 
-const fn kernel<S: Scheme>(name: &'static str, family: KernelHint, supports: fn(&Op) -> bool) -> Kernel {
+const fn kernel<S: Scheme>(name: &'static str, family: KernelHint, supports: Supports) -> Kernel {
     Kernel { name, family, supports, scratch_bytes: scratch_bytes::<S>, run: walk_any::<S> }
 }
 
-fn is_conv2d(op: &Op) -> bool {
+fn is_conv2d(op: &Op, _: &TensorRecord, _: &TensorRecord) -> bool {
     matches!(op, Op::Conv2d { .. })
 }
 
-fn is_dense(op: &Op) -> bool {
+fn is_dense(op: &Op, _: &TensorRecord, _: &TensorRecord) -> bool {
     matches!(op, Op::Dense { .. })
 }
 

@@ -1,6 +1,7 @@
 //! Dot products of packed weight rows with a patch of activation codes.
 
 use releq_format::bits::{BitWidth, Plane};
+use releq_format::pack::Matrix;
 use releq_format::quant::lane_terms;
 
 /// A patch's length is a multiple of this, filled up with zeros, so that every word of every plane meets whole chunks.
@@ -61,6 +62,73 @@ fn lanes<const WIDTH: u32, const FIELDS: usize>(words: &[[u8; 4]], terms: usize,
     [low, high]
 }
 
+/// Σ code · activation of two rows in byte lanes ([`Layout::Lanes`](releq_format::pack::Layout::Lanes)); the rest as
+/// for [`row_pair`].
+pub(super) fn lane_pair(words: &[u8], matrix: &Matrix, activations: BitWidth, patch: &[u8]) -> [i32; 2] {
+    let (mut words, _) = words.as_chunks::<4>();
+    let mut sums = [0i32; 2];
+    for plane in matrix.planes() {
+        let Some((head, tail)) = words.split_at_checked(matrix.plane_words(plane) as usize) else { return sums };
+        words = tail;
+        let terms = lane_terms(plane.width, activations);
+        let [low, high] = match plane.width {
+            8 => whole_bytes(head, patch),
+            4 => byte_lanes::<4, 4>(head, terms, patch),
+            2 => byte_lanes::<2, 8>(head, terms, patch),
+            _ => byte_lanes::<1, 16>(head, terms, patch),
+        };
+        sums[0] = sums[0].wrapping_add((low << plane.shift) as i32);
+        sums[1] = sums[1].wrapping_add((high << plane.shift) as i32);
+    }
+    sums
+}
+
+/// Lanes of whole bytes: two words for four columns.
+fn whole_bytes(words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
+    let mut sums = [0u32; 2];
+    for ([first, second], codes) in words.as_chunks::<2>().0.iter().zip(patch.as_chunks::<4>().0) {
+        let [a, b, c, d] = codes.map(u32::from);
+        let row = |row: usize, flip: u8| {
+            let weight = |word: &[u8; 4], place: usize| u32::from(word.get(place).map_or(0, |byte| byte ^ flip));
+            let (w0, w2) = (weight(first, row), weight(first, row + 2));
+            let (w1, w3) = (weight(second, row), weight(second, row + 2));
+            w0.wrapping_mul(a)
+                .wrapping_add(w1.wrapping_mul(b))
+                .wrapping_add(w2.wrapping_mul(c))
+                .wrapping_add(w3.wrapping_mul(d))
+        };
+        // Odd rows are stored signed.
+        sums = [sums[0].wrapping_add(row(0, 0)), sums[1].wrapping_add(row(1, 0x80))];
+    }
+    sums
+}
+
+/// One plane of `WIDTH`-bit fields; a word holds `COLUMNS` whole columns of both rows.
+#[inline]
+fn byte_lanes<const WIDTH: u32, const COLUMNS: usize>(words: &[[u8; 4]], terms: usize, patch: &[u8]) -> [u32; 2] {
+    let mask = 0x0101_0101u32.wrapping_mul((1 << WIDTH) - 1);
+    let (patch, _) = patch.as_chunks::<COLUMNS>();
+    let (mut low, mut high, mut lanes, mut taken) = (0u32, 0u32, 0u32, 0);
+    for (word, codes) in words.iter().zip(patch) {
+        let word = u32::from_le_bytes(*word);
+        for (field, column) in (0..COLUMNS / 2).map(|field| (field as u32, field / 2 * 4 + field % 2)) {
+            let pairs = (word >> (field * WIDTH)) & mask;
+            let product = |pair: u32, column: usize| {
+                let code = u32::from(codes.get(column).copied().unwrap_or(0));
+                ((pair & 0xFF) | ((pair & 0xFF00) << 8)).wrapping_mul(code)
+            };
+            lanes = lanes.wrapping_add(product(pairs, column)).wrapping_add(product(pairs >> 16, column + 2));
+        }
+        taken += COLUMNS;
+        if taken + COLUMNS > terms {
+            low = low.wrapping_add(lanes & 0xFFFF);
+            high = high.wrapping_add(lanes >> 16);
+            (lanes, taken) = (0, 0);
+        }
+    }
+    [low.wrapping_add(lanes & 0xFFFF), high.wrapping_add(lanes >> 16)]
+}
+
 /// Σ weight · activation of one row of signed bytes.
 #[inline]
 pub(super) fn row_bytes(row: &[u8], patch: &[u8]) -> i32 {
@@ -83,7 +151,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
     use releq_format::bits::Levels;
-    use releq_format::pack::{Layout, Matrix};
+    use releq_format::pack::Layout;
 
     #[test]
     fn extremes_do_not_overflow_the_lanes() {
@@ -99,6 +167,10 @@ mod tests {
                     let expected = columns as i32 * i32::from(bits.max_code()) * i32::from(activations.max_code());
                     let sums = row_pair(&section, columns as usize, bits, activations, &patch);
                     assert_eq!(sums, [expected; 2], "{bits:?} × {activations:?} × {columns}");
+                    let matrix = Matrix { layout: Layout::Lanes, ..matrix };
+                    let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
+                    let sums = lane_pair(&section, &matrix, activations, &patch);
+                    assert_eq!(sums, [expected; 2], "lanes {bits:?} × {activations:?} × {columns}");
                 }
             }
         }

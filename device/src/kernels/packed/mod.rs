@@ -9,6 +9,8 @@ mod pool;
 mod weighted;
 
 pub use pool::{ADD, AVGPOOL, MAXPOOL};
+#[cfg(releq_dsp)]
+pub(in crate::kernels) use weighted::expand;
 pub use weighted::{CONV2D, DENSE, DEPTHWISE};
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};
@@ -17,7 +19,7 @@ use super::{Kernel, Task};
 
 const fn kernel(
     name: &'static str,
-    supports: fn(&Op) -> bool,
+    supports: super::Supports,
     scratch_bytes: fn(&Op, &TensorRecord, &TensorRecord) -> u32,
     run: fn(Task<'_>),
 ) -> Kernel {

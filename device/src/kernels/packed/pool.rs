@@ -7,11 +7,13 @@ use crate::kernels::reference;
 use crate::tensor::{self, Input, Sink, pixels_mut};
 
 /// Maximum over windows.
-pub const MAXPOOL: Kernel = kernel("packed::MAXPOOL", |op| matches!(op, Op::MaxPool { .. }), maxpool_bytes, maxpool);
+pub const MAXPOOL: Kernel =
+    kernel("packed::MAXPOOL", |op, _, _| matches!(op, Op::MaxPool { .. }), maxpool_bytes, maxpool);
 /// Mean over windows.
-pub const AVGPOOL: Kernel = kernel("packed::AVGPOOL", |op| matches!(op, Op::AvgPool { .. }), avgpool_bytes, avgpool);
+pub const AVGPOOL: Kernel =
+    kernel("packed::AVGPOOL", |op, _, _| matches!(op, Op::AvgPool { .. }), avgpool_bytes, avgpool);
 /// Residual add of byte codes; other storages take the reference loop.
-pub const ADD: Kernel = kernel("packed::ADD", |op| matches!(op, Op::Add { .. }), |_, _, _| 0, add);
+pub const ADD: Kernel = kernel("packed::ADD", |op, _, _| matches!(op, Op::Add { .. }), |_, _, _| 0, add);
 
 /// Scratch: the largest codes so far and the codes of one pixel.
 fn maxpool_bytes(_: &Op, input: &TensorRecord, _: &TensorRecord) -> u32 {

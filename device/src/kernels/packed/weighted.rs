@@ -5,18 +5,18 @@ use releq_format::graph::{Op, TensorRecord, Weights};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
 
-use super::dot::{PATCH_MULTIPLE, row_bytes, row_pair};
+use super::dot::{PATCH_MULTIPLE, lane_pair, row_bytes, row_pair};
 use super::{Kernel, Task, kernel};
 use crate::kernels::gather;
 use crate::tensor::{self, Sink, pixels_mut};
 
 /// Convolution.
-pub const CONV2D: Kernel = kernel("packed::CONV2D", |op| matches!(op, Op::Conv2d { .. }), patch_bytes, conv2d);
+pub const CONV2D: Kernel = kernel("packed::CONV2D", |op, _, _| matches!(op, Op::Conv2d { .. }), patch_bytes, conv2d);
 /// Fully connected.
-pub const DENSE: Kernel = kernel("packed::DENSE", |op| matches!(op, Op::Dense { .. }), patch_bytes, dense);
+pub const DENSE: Kernel = kernel("packed::DENSE", |op, _, _| matches!(op, Op::Dense { .. }), patch_bytes, dense);
 /// Depthwise convolution.
 pub const DEPTHWISE: Kernel =
-    kernel("packed::DEPTHWISE", |op| matches!(op, Op::Depthwise { .. }), depthwise_bytes, depthwise);
+    kernel("packed::DEPTHWISE", |op, _, _| matches!(op, Op::Depthwise { .. }), depthwise_bytes, depthwise);
 
 /// Scratch: the codes of one patch, padded to whole chunks.
 fn patch_bytes(op: &Op, input: &TensorRecord, _: &TensorRecord) -> u32 {
@@ -97,7 +97,10 @@ impl<'a> Rows<'a> {
         let correction = self.offset.wrapping_mul(total);
         let columns = self.matrix.columns as usize;
         for pair in self.codes.chunks_exact(self.stride) {
-            let sums = row_pair(pair, columns, self.matrix.bits, self.activations, patch);
+            let sums = match self.matrix.layout {
+                Layout::Lanes => lane_pair(pair, &self.matrix, self.activations, patch),
+                _ => row_pair(pair, columns, self.matrix.bits, self.activations, patch),
+            };
             for (sum, (index, Channel { bias, multiplier })) in sums.into_iter().zip(channels.by_ref()) {
                 let sum = self.gain.wrapping_mul(sum).wrapping_sub(correction);
                 put(index, bias.wrapping_add(sum), multiplier);
@@ -156,7 +159,12 @@ fn depthwise(task: Task<'_>) {
 }
 
 /// Unpacks plane-packed depthwise weights to signed bytes, once per layer.
-fn expand<'a>(matrix: &Matrix, levels: Levels, codes: &[u8], expanded: &'a mut [u8]) -> &'a [u8] {
+pub(in crate::kernels) fn expand<'a>(
+    matrix: &Matrix,
+    levels: Levels,
+    codes: &[u8],
+    expanded: &'a mut [u8],
+) -> &'a [u8] {
     let columns = (matrix.columns as usize).max(1);
     let (mut words, _) = codes.as_chunks::<4>();
     for row in expanded.chunks_exact_mut(columns).take(matrix.rows as usize) {

@@ -1,0 +1,36 @@
+//! The loops themselves: naked functions behind safe fronts that check every length.
+//!
+//! Naked, because a function of its own has all of r0–r12 and lr, while `asm!` cannot name r6 and r7. Instruction
+//! timings and encodings: Armv7-M ARM (DDI 0403), A7.7; procedure call standard: AAPCS32.
+
+/// The first line of every function: the baseline of Armv8-M targets lacks the extension.
+macro_rules! core_with_dsp {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
+mod block;
+mod copy;
+mod dense;
+pub(super) mod depthwise;
+mod expand;
+mod fetch;
+mod lines;
+mod max;
+mod settle;
+mod space;
+mod weave;
+mod widen;
+
+pub(super) use block::{Block, run as block};
+pub(super) use copy::rectangle as copy_rectangle;
+pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
+pub(super) use expand::plane as expand_plane;
+pub(super) use fetch::pair as fetch_pair;
+pub(super) use lines::{Line, Runs, run as line};
+pub(super) use max::four as max_four;
+pub(super) use settle::{Settle, line as settle_line, pairs as settle_pairs};
+pub(super) use space::pixels as space_pixels;
+pub(super) use weave::taps as weave_taps;
+pub(super) use widen::{pair as widen_pair, vector as widen_vector};

@@ -1,0 +1,92 @@
+//! Codes of two pixels side by side as 16-bit lanes, and their sums.
+
+use core::arch::naked_asm;
+
+/// Bytes from one pair of columns of four pixels to the next.
+const STEP: usize = 16;
+
+/// Widens `4 · quads` codes of two patches into the block at `to`, and returns their sums.
+///
+/// `to` starts at the two pixels' place in a block of four; the two lanes of a word are columns 4c and 4c + 2, those
+/// of the next 4c + 1 and 4c + 3. Does nothing if a slice is too short.
+pub(in super::super) fn pair(to: &mut [u8], patches: [&[u8]; 2], quads: usize) -> [u32; 2] {
+    let fits =
+        to.len() >= (2 * STEP * quads).saturating_sub(STEP / 2) && patches.iter().all(|patch| patch.len() >= 4 * quads);
+    if quads == 0 || !fits {
+        return [0; 2];
+    }
+    // SAFETY: the loop reads 4 · quads bytes of each patch, unaligned where they are, and writes 8 bytes in each of
+    // 2 · quads steps of 16 bytes, all checked above; scratch is word-aligned.
+    let sums = unsafe { widen(to.as_mut_ptr(), patches[0].as_ptr(), patches[1].as_ptr(), quads) };
+    [sums as u32, (sums >> 32) as u32]
+}
+
+/// Four columns of both pixels: r0 to, r1 and r2 patches, r8 and r9 sums, r12 zero.
+macro_rules! quad {
+    () => {
+        "ldr r4, [r1], #4
+        ldr r5, [r2], #4
+        uxtb16 r6, r4
+        uxtb16 r7, r5
+        strd r6, r7, [r0], #16
+        uxtb16 r6, r4, ror #8
+        uxtb16 r7, r5, ror #8
+        strd r6, r7, [r0], #16
+        usada8 r8, r4, r12, r8
+        usada8 r9, r5, r12, r9"
+    };
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn widen(to: *mut u8, first: *const u8, second: *const u8, quads: usize) -> u64 {
+    naked_asm!(
+        core_with_dsp!(),
+        "push {{r4-r9, lr}}",
+        "movs r4, #0",
+        "mov r8, r4",
+        "mov r9, r4",
+        "mov r12, r4",
+        "lsrs r3, r3, #1",
+        "bcc 3f",
+        quad!(),
+        "cbz r3, 4f",
+        "3:",
+        quad!(),
+        quad!(),
+        "subs r3, #1",
+        "bne 3b",
+        "4:",
+        "mov r0, r8",
+        "mov r1, r9",
+        "pop {{r4-r9, pc}}",
+    )
+}
+
+/// Widens `4 · quads` codes of one vector, and returns their sum. Does nothing if a slice is too short.
+pub(in super::super) fn vector(to: &mut [u8], codes: &[u8], quads: usize) -> u32 {
+    if quads == 0 || to.len() < 8 * quads || codes.len() < 4 * quads {
+        return 0;
+    }
+    // SAFETY: 4 · quads bytes are read, unaligned where they are, and twice as many written to word-aligned scratch.
+    unsafe { widen_one(to.as_mut_ptr(), codes.as_ptr(), quads) }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn widen_one(to: *mut u8, codes: *const u8, quads: usize) -> u32 {
+    naked_asm!(
+        core_with_dsp!(),
+        "push {{r4-r6, lr}}",
+        "movs r3, #0",
+        "mov r12, r3",
+        "2:",
+        "ldr r4, [r1], #4",
+        "uxtb16 r5, r4",
+        "uxtb16 r6, r4, ror #8",
+        "strd r5, r6, [r0], #8",
+        "usada8 r3, r4, r12, r3",
+        "subs r2, #1",
+        "bne 2b",
+        "mov r0, r3",
+        "pop {{r4-r6, pc}}",
+    )
+}

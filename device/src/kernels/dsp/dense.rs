@@ -1,0 +1,116 @@
+//! Fully connected layers: the input is widened once, then every pair of rows passes over it.
+
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
+use releq_format::pack::Matrix;
+use releq_format::quant::logit;
+
+use super::asm;
+use super::asm::{Rows, Settle};
+use super::finish;
+use super::plan::{DensePlan, QUAD};
+use crate::kernels::{Kernel, Task};
+use crate::tensor::{self, Input, copy};
+
+/// Fully connected, of [`Layout::Lanes`](releq_format::pack::Layout::Lanes), every width.
+pub const DENSE: Kernel = Kernel { name: "dsp::DENSE", family: KernelHint::DSP, supports, scratch_bytes, run: dense };
+
+fn plan(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<DensePlan> {
+    matches!(op, Op::Dense { .. }).then(|| DensePlan::new(op, input, output)).flatten()
+}
+
+fn supports(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    plan(op, input, output).is_some()
+}
+
+fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
+    plan(op, input, output).and_then(|plan| plan.scratch_bytes()).unwrap_or(u32::MAX)
+}
+
+fn dense(task: Task<'_>) {
+    let Op::Dense { weights } = task.op else { return };
+    let Some(plan) = DensePlan::new(task.op, &task.input.record, &task.output_record) else { return };
+    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+    let Some((codes, rest)) = task.scratch.split_at_mut_checked(plan.code_bytes()) else { return };
+    let Some((sums, rest)) = rest.split_at_mut_checked(plan.sum_bytes()) else { return };
+    let total = widen(&task.input, codes, rest, matrix.columns as usize);
+    sums.fill(0);
+    multiply(&matrix, task.codes, codes, sums, rest);
+    let (gain, offset) = weights.levels.affine(weights.bits);
+    // Even rows of whole bytes are offset by 128, odd ones are not.
+    let odd = if matrix.bits.get() == 8 { 0 } else { offset };
+    let corrections = [offset, odd].map(|offset| offset.wrapping_mul(total as i32));
+    if task.output_record.storage == Storage::Logits {
+        let rows = sums.as_chunks::<8>().0.iter().flat_map(|pair| {
+            let [x, o] =
+                [pair.first_chunk(), pair.last_chunk()].map(|sum| sum.map_or(0, |sum| i32::from_le_bytes(*sum)));
+            [x.wrapping_sub(o << 8).wrapping_mul(gain), o.wrapping_mul(gain)]
+        });
+        let corrected = rows.zip(corrections.into_iter().cycle()).map(|(sum, correction)| sum.wrapping_sub(correction));
+        let constants = tensor::channels(task.channels);
+        for ((logit_bytes, channel), sum) in task.output.as_chunks_mut::<4>().0.iter_mut().zip(constants).zip(corrected)
+        {
+            *logit_bytes = logit(channel.bias.wrapping_add(sum), weights.shift, channel.multiplier).to_le_bytes();
+        }
+        return;
+    }
+    let record = task.output_record;
+    let settle =
+        Settle { corrections, scale: gain.trailing_zeros(), shift: weights.shift, zero_point: record.zero_point };
+    let bytes = record.storage == Storage::Bits8 && record.bits.get() == 8 && task.output.len().is_multiple_of(2);
+    if bytes {
+        return asm::settle_pairs(&settle, sums, task.channels, task.output);
+    }
+    asm::settle_pairs(&settle, sums, task.channels, rest);
+    // The partner of a last odd row has no constants in the image.
+    let whole = matrix.rows as usize / 2;
+    let mut last = [0; 16];
+    copy(&mut last, task.channels.get(16 * whole..).unwrap_or(&[]));
+    let (sum, staged) = (sums.get(8 * whole..).unwrap_or(&[]), rest.get_mut(2 * whole..).unwrap_or(&mut []));
+    asm::settle_pairs(&settle, sum, &last, staged);
+    finish::write(&record, task.output, rest, rest.len());
+}
+
+/// Widens the input into `codes`, filled up with zeros, and returns its sum.
+fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize) -> u32 {
+    let record = &input.record;
+    let quads = columns / QUAD;
+    let (whole, tail) = codes.split_at_mut_checked(8 * quads).unwrap_or_default();
+    tail.fill(0);
+    let mut last = [0; QUAD];
+    let sum = if record.storage == Storage::Bits8 {
+        copy(&mut last, input.bytes.get(QUAD * quads..).unwrap_or(&[]));
+        asm::widen_vector(whole, input.bytes, quads)
+    } else {
+        let unpacked = rest.get_mut(..columns).unwrap_or(&mut []);
+        let row = usize::from(record.width).wrapping_mul(usize::from(record.channels)).max(1);
+        for (y, row) in unpacked.chunks_exact_mut(row).enumerate() {
+            input.unpack(y, 0, row);
+        }
+        copy(&mut last, unpacked.get(QUAD * quads..).unwrap_or(&[]));
+        asm::widen_vector(whole, unpacked, quads)
+    };
+    sum.wrapping_add(asm::widen_vector(tail, &last, 1))
+}
+
+/// X and O of every pair, plane by plane.
+fn multiply(matrix: &Matrix, words: &[u8], codes: &[u8], sums: &mut [u8], rest: &mut [u8]) {
+    let one_pair = Matrix { rows: 2, ..*matrix };
+    let (stride, columns) = (one_pair.bytes().unwrap_or(0) as usize, matrix.columns as usize);
+    let pairs = (matrix.rows as usize).div_ceil(2);
+    let mut start = 0;
+    for plane in matrix.planes() {
+        let bytes = 4 * matrix.plane_words(plane) as usize;
+        let words = words.get(start..).unwrap_or(&[]);
+        let plane_of = |words, pairs| Rows { words, width: plane.width, shift: plane.shift, stride, pairs };
+        // The last turn of the last pair must not read beyond the section: its words are copied to where it may.
+        let ready = if asm::dense_overrun(plane.width, columns, bytes) == 0 { pairs } else { pairs.saturating_sub(1) };
+        asm::dense_rows(&plane_of(words, ready), codes, sums, columns);
+        if ready < pairs {
+            rest.fill(0);
+            copy(rest.get_mut(..bytes).unwrap_or(&mut []), words.get(stride * ready..).unwrap_or(&[]));
+            let sums = sums.get_mut(8 * ready..).unwrap_or(&mut []);
+            asm::dense_rows(&plane_of(rest, 1), codes, sums, columns);
+        }
+        start += bytes;
+    }
+}

@@ -1,0 +1,38 @@
+//! From one code a byte to how the output stores them.
+
+use releq_format::graph::{Storage, TensorRecord};
+
+/// Writes staged codes, one a byte and `staged_bytes` from pixel to pixel, into the pixels of `output`, each limited
+/// to the output's bits.
+pub(super) fn write(record: &TensorRecord, output: &mut [u8], staged: &[u8], staged_bytes: usize) {
+    let pixel_bytes = (record.pixel_bytes() as usize).max(1);
+    let channels = usize::from(record.channels);
+    let pixels = output.chunks_exact_mut(pixel_bytes).zip(staged.chunks_exact(staged_bytes.max(1)));
+    for (pixel, codes) in pixels {
+        let codes = codes.get(..channels).unwrap_or(&[]);
+        let most = record.bits.max_code();
+        match record.storage {
+            Storage::Bits4 => pack::<2>(pixel, codes, most),
+            Storage::Bits2 => pack::<4>(pixel, codes, most),
+            Storage::Bits1 => pack::<8>(pixel, codes, most),
+            Storage::Bits8 | Storage::Logits => pack::<1>(pixel, codes, most),
+        }
+    }
+}
+
+/// `LANES` codes a byte, from the low bits up.
+#[inline]
+fn pack<const LANES: usize>(pixel: &mut [u8], codes: &[u8], most: u8) {
+    let width = 8 / LANES as u32;
+    let join = |codes: &[u8]| {
+        codes.iter().rev().fold(0u8, |byte, &code| byte.checked_shl(width).unwrap_or(0) | code.min(most))
+    };
+    let (whole, rest) = codes.as_chunks::<LANES>();
+    let mut bytes = pixel.iter_mut();
+    for (codes, byte) in whole.iter().zip(bytes.by_ref()) {
+        *byte = join(codes);
+    }
+    if let Some(byte) = bytes.next() {
+        *byte = join(rest);
+    }
+}

@@ -1,0 +1,54 @@
+//! Assembly for Cortex-M cores with the DSP extension (M4, M7, M33): dual multiplications on [`Layout::Lanes`].
+//!
+//! Plans (how many pixels at a time, how much scratch) are plain code that every target has, so that a workstation
+//! reserves what a board will need. The loops exist only where `cfg(releq_dsp)` holds.
+//!
+//! What the loops share: a word of lanes holds, in each half, h = e + 256 · o for the even and the odd row of a pair at
+//! one column. Two accumulators, X = Σ h·a and O = Σ o·a, give both rows: O is the odd one and X − 256 · O the even
+//! one, exact modulo 2^32 whatever X overflowed on the way. So a pair of rows costs one unpacking instruction per word.
+
+#[cfg(releq_dsp)]
+#[allow(unsafe_code, reason = "the one room for assembly")]
+mod asm;
+#[cfg(releq_dsp)]
+mod conv;
+#[cfg(releq_dsp)]
+mod dense;
+#[cfg(releq_dsp)]
+mod depthwise;
+#[cfg(releq_dsp)]
+mod finish;
+#[cfg(releq_dsp)]
+mod gather;
+#[cfg(releq_dsp)]
+mod lines;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "a host plans for boards, it does not run their loops"))]
+mod plan;
+#[cfg(releq_dsp)]
+mod pool;
+#[cfg(releq_dsp)]
+mod rows;
+
+#[cfg(releq_dsp)]
+pub use conv::CONV2D;
+#[cfg(releq_dsp)]
+pub use dense::DENSE;
+#[cfg(releq_dsp)]
+pub use depthwise::DEPTHWISE;
+#[cfg(releq_dsp)]
+pub use pool::MAXPOOL;
+
+use releq_format::graph::{Op, TensorRecord};
+#[cfg(doc)]
+use releq_format::pack::Layout;
+
+/// Scratch of this family's kernel for `op`, in bytes; `None` where it has none and another family runs the layer.
+pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
+    match op {
+        Op::Conv2d { .. } => plan::conv_scratch(op, input, output),
+        Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
+        Op::Depthwise { .. } => plan::DepthwisePlan::new(op, input, output)?.scratch_bytes(),
+        Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
+        _ => None,
+    }
+}

@@ -1,0 +1,31 @@
+//! The planes of a pair of rows, found once a layer, expanded for each pair.
+
+use releq_format::bits::Plane;
+use releq_format::pack::Matrix;
+
+use super::asm;
+
+/// The planes of one pair of rows, with their bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes([Option<(Plane, usize)>; 3]);
+
+impl Planes {
+    pub(super) fn of(matrix: &Matrix) -> Self {
+        let mut planes = matrix.planes().map(|plane| (plane, 4 * matrix.plane_words(plane) as usize));
+        Self([planes.next(), planes.next(), planes.next()])
+    }
+
+    /// Bytes of one pair of rows.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().flatten().fold(0, |sum, (_, bytes)| sum + bytes)
+    }
+
+    /// The codes of the pair at `words` as byte lanes, times 2^scale.
+    pub(super) fn expand(&self, mut words: &[u8], scale: u32, to: &mut [u8]) {
+        for (plane, bytes) in self.0.into_iter().flatten() {
+            let Some((head, rest)) = words.split_at_checked(bytes) else { return };
+            words = rest;
+            asm::expand_plane(to, head, plane, scale);
+        }
+    }
+}
