@@ -215,7 +215,7 @@ fn square(kernel: u8, padding: u8) -> Window {
 
 /// Prints what the only layer worth measuring costs in instructions per multiply-accumulate, or per input of a pool.
 ///
-/// RELEQ_PRICE picks layers by a part of their name.
+/// RELEQ_PRICE picks layers by a part of their name, RELEQ_PRICE_BOARD another board than virt-m4.
 fn price(name: &str, mut net: TestNet) {
     if std::env::var("RELEQ_PRICE").is_ok_and(|only| !name.contains(&only)) {
         return;
@@ -226,7 +226,8 @@ fn price(name: &str, mut net: TestNet) {
     net = net.dense(1, 8, None);
     let bytes = net.image(KernelHint::DSP);
     let image = Image::open(&bytes).unwrap();
-    let Some(mut session) = session(&board::VIRT_M4, &image) else { return };
+    let board = std::env::var("RELEQ_PRICE_BOARD").ok().and_then(|name| Board::by_name(&name));
+    let Some(mut session) = session(board.unwrap_or(&board::VIRT_M4), &image) else { return };
     let measured = session.infer(&store(&net.input, &codes)).unwrap();
     let naive = net.naive(&codes);
     let exact = measured.inference.digests[0] == crc32(&expected_bytes(&net.layers[0].output, &naive[0]));
