@@ -9,11 +9,11 @@ pub(super) const BLOCK: usize = 4;
 /// Patches are widened to 16 bits, so columns come in fours: two words of two columns.
 pub(super) const QUAD: usize = 4;
 /// Scratch that patches may take; more of them share what a round costs.
-const PATCH_BUDGET: usize = 2304;
+const PATCH_BUDGET: usize = 2688;
 /// Scratch in all where a round also expands all weights, which more patches share.
 const SCRATCH_BUDGET: usize = 6144;
 /// Most patches that are expanded for at once; more would gain nothing.
-const MOST_PIXELS: usize = 32;
+const MOST_PIXELS: usize = 48;
 /// Pairs of rows that are expanded at a time.
 pub(super) const EXPANDED_PAIRS: usize = 2;
 /// Longest patch, in columns: beyond it the scratch of one block would be out of proportion.
