@@ -189,6 +189,11 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
     let started = Instant::now();
     let qemu = Qemu::start(board, image, &Launch::from_env()).map_err(failure)?;
     let mut session = Session::open(board, qemu, image, Patience::default()).map_err(failure)?;
+    let mut summary = ImageSummary::of(image);
+    for (index, layer) in summary.layers.iter_mut().enumerate() {
+        // The board's own choice: it may link other kernels than this machine.
+        layer.kernel = session.kernel(index).map_err(failure)?;
+    }
     let encoder = Encoder::new(image.header());
     let mut progress = Progress::new(board.name);
     let mut runs = Vec::with_capacity(test.len());
@@ -199,7 +204,7 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
         progress.update(index + 1, test.len(), "");
     }
     progress.finish();
-    let report = report(board, image, test, context, &runs, started.elapsed().as_secs_f64());
+    let report = report(board, &summary, test, context, &runs, started.elapsed().as_secs_f64());
     if context.json {
         print_json(&report)?
     } else {
@@ -212,14 +217,13 @@ type Runs = [(Measured, native::Inference)];
 
 fn report(
     board: &'static Board,
-    image: &Image<'_>,
+    summary: &ImageSummary,
     test: &Dataset,
     context: &Context,
     runs: &Runs,
     seconds: f64,
 ) -> BoardReport {
-    let summary = ImageSummary::of(image);
-    let first_divergence = divergence(runs, &summary);
+    let first_divergence = divergence(runs, summary);
     let classes: Vec<usize> = runs.iter().map(|(measured, _)| measured.inference.top1).collect();
     let correct = correct(&classes, test);
     let totals: u64 = runs.iter().map(|(measured, _)| measured.total()).sum();
