@@ -178,8 +178,10 @@ pub fn hunt(
         }
     };
     let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
-    let best = best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.plan.clone();
-    let attempts = fine_tune(bench, &terms, &entries, &ranked, watch)?;
+    let Entry { plan: best, seen } =
+        best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.clone();
+    let first = ranked.first().cloned().unwrap_or((best.clone(), terms.objective.float() - seen.accuracy));
+    let attempts = fine_tune(bench, &terms, first, &candidates(&terms.objective, &entries, &ranked), watch)?;
     let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
         rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
     };
@@ -346,26 +348,23 @@ fn rerank(
     Ok(ranked)
 }
 
-/// Long fine-tunes: first the best of those re-ranked, then others for as long as what was seen makes a cheaper one worth
-/// a try. Without a forecast nothing is re-ranked, and the plan of the largest reward has the only one.
+/// Long fine-tunes: of `first`, then of others for as long as what was seen makes a cheaper one worth a try. Without a
+/// forecast nothing says what is, and `first` has the only one.
 fn fine_tune(
     bench: &Bench<'_>,
     terms: &Terms<'_>,
-    entries: &[Entry],
-    ranked: &[Candidate],
+    first: Candidate,
+    candidates: &[Candidate],
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<(Attempt, ImageBuffer)>, SearchError> {
     let Terms { request, objective, .. } = terms;
-    let candidates = candidates(objective, entries, ranked);
-    let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
-    let best = || candidates.iter().max_by(|one, other| value(one).total_cmp(&value(other))).cloned();
-    let mut next = ranked.first().cloned().or_else(best);
+    let mut next = Some(first);
     let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
     while let Some(candidate) = next.take().filter(|_| attempts.len() < ATTEMPTS) {
-        watch(Step { doing: "long fine-tune", done: entries.len(), of: request.budget });
+        watch(Step { doing: "long fine-tune", done: request.budget, of: request.budget });
         attempts.push(attempt(bench, terms, candidate)?);
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        let forecast = request.forecasts().then(|| next_attempt(objective, &candidates, &done, request.max_loss));
+        let forecast = request.forecasts().then(|| next_attempt(objective, candidates, &done, request.max_loss));
         next = forecast.flatten();
     }
     Ok(attempts)

@@ -28,14 +28,22 @@ fn conv2d(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let rows = Rows::new(&task, weights, matrix);
     let sink = Sink::new(task.output_record, weights.shift);
-    task.scratch.fill(0);
     let columns = matrix.columns as usize;
+    let padded = padded_patch(task.scratch, columns);
     for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
-        if let Some(patch) = task.scratch.get_mut(..columns) {
+        if let Some(patch) = padded.get_mut(..columns) {
             gather::patch(&task.input, window, y, x, patch);
         }
-        rows.accumulate(task.scratch, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
+        rows.accumulate(padded, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
     }
+}
+
+/// A cleared patch of `columns` codes, filled up to whole chunks; the scratch may be longer, for other kernels' sake.
+fn padded_patch(scratch: &mut [u8], columns: usize) -> &mut [u8] {
+    let length = scratch.len().min(columns.next_multiple_of(PATCH_MULTIPLE));
+    let (patch, _) = scratch.split_at_mut(length);
+    patch.fill(0);
+    patch
 }
 
 fn dense(task: Task<'_>) {
@@ -43,12 +51,12 @@ fn dense(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let rows = Rows::new(&task, weights, matrix);
     let sink = Sink::new(task.output_record, weights.shift);
-    task.scratch.fill(0);
-    if let Some(patch) = task.scratch.get_mut(..matrix.columns as usize) {
+    let padded = padded_patch(task.scratch, matrix.columns as usize);
+    if let Some(patch) = padded.get_mut(..matrix.columns as usize) {
         gather::everything(&task.input, patch);
     }
     for (_, _, pixel) in pixels_mut(&task.output_record, task.output) {
-        rows.accumulate(task.scratch, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
+        rows.accumulate(padded, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
     }
 }
 
