@@ -72,14 +72,14 @@ pub(in super::super) fn rows(rows: &Rows<'_>, codes: &[u8], sums: &mut [u8], cou
         code_bytes,
         shift: u32::from(rows.shift),
     };
-    // SAFETY (each): words, codes and sums lie in the slices, as checked above, and are word-aligned, as sections and
-    // scratch are.
-    match rows.width {
-        8 => unsafe { bytes(&args) },
-        4 => unsafe { nibbles(&args) },
-        2 => unsafe { crumbs(&args) },
-        _ => unsafe { bits(&args) },
-    }
+    let kernel: unsafe extern "C" fn(*const Args) = match rows.width {
+        8 => bytes,
+        4 => nibbles,
+        2 => crumbs,
+        _ => bits,
+    };
+    // SAFETY: words, codes and sums lie in the slices, as checked above, and are word-aligned, as sections and scratch are.
+    unsafe { kernel(&args) }
 }
 
 /// Turns over `count` columns.
