@@ -149,6 +149,15 @@ impl Space {
         self.plan(self.widths.iter().map(|set| set[0]))
     }
 
+    /// Every layer at `bits`; one without that width at its nearest wider, else at its widest.
+    pub fn level(&self, bits: u8) -> BitPlan {
+        self.plan(
+            self.widths
+                .iter()
+                .map(|set| set.iter().copied().find(|&width| width >= bits).unwrap_or(set[set.len() - 1])),
+        )
+    }
+
     /// A plan drawn evenly from all.
     pub fn sample(&self, rng: &mut ChaCha8Rng) -> BitPlan {
         self.plan(self.widths.iter().map(|set| set[rng.random_range(0..set.len())]).collect::<Vec<_>>())

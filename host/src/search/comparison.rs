@@ -6,7 +6,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use releq_format::image::ImageBuffer;
-use releq_search::plan::{BitPlan, LayerBits};
+use releq_search::plan::BitPlan;
 use releq_search::seed;
 use releq_search::space::Space;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ fn plans(space: &Space, chosen: &BitPlan, random: usize, seed: u64) -> Vec<(Kind
     let mut plans = vec![(Kind::Searched, chosen.clone())];
     let mean = chosen.mean_weight_bits();
     for bits in [mean.floor() as u8, mean.ceil() as u8] {
-        let uniform = (Kind::Uniform, level(space, bits));
+        let uniform = (Kind::Uniform, space.level(bits));
         if !plans.contains(&uniform) {
             plans.push(uniform);
         }
@@ -137,16 +137,6 @@ fn plans(space: &Space, chosen: &BitPlan, random: usize, seed: u64) -> Vec<(Kind
         }
     }
     plans
-}
-
-/// Every layer at `bits`, or at its nearest wider width, or its widest.
-fn level(space: &Space, bits: u8) -> BitPlan {
-    let width = |layer: usize| {
-        let widths = space.widths(layer);
-        widths.iter().copied().find(|&width| width >= bits).or(widths.last().copied()).unwrap_or(8)
-    };
-    let layers = (0..space.layers()).map(|layer| LayerBits { weights: width(layer), activations: 8 });
-    BitPlan::new(layers.collect()).expect("widths of a space are within 1..=8")
 }
 
 /// A random plan whose weight bits add up to `total`, or as nearly as random steps from another get there.
