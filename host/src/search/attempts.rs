@@ -5,6 +5,8 @@ use releq_search::objective::Objective;
 use releq_search::plan::BitPlan;
 use serde::{Deserialize, Serialize};
 
+use super::judge::{Loss, weighted};
+
 /// Most long fine-tunes.
 pub const ATTEMPTS: usize = 4;
 /// How far attempts may correct the forecast, as a factor: a loss on 2,000 images is a coarse number.
@@ -17,9 +19,11 @@ pub struct Attempt {
     pub plan: BitPlan,
     /// Loss predicted after re-ranking, points.
     pub predicted_loss: f64,
-    /// Loss of the integer engine on the validation images, points.
+    /// Loss of the integer engine on the validation images, counted by their labels, points.
     pub validation_loss: f64,
-    /// What to believe after both, points.
+    /// The same loss as the judge grades it, points.
+    pub judged_loss: f64,
+    /// What to believe after all of it, points.
     pub expected_loss: f64,
     /// Whether that is allowed.
     pub met: bool,
@@ -28,15 +32,9 @@ pub struct Attempt {
 /// How far a prediction may be off, as a share of itself: one deviation.
 const DOUBT: f64 = 0.5;
 
-/// What to believe of a loss that was predicted and then measured on a few images with some deviation: the mean of
-/// both, each weighted by its precision.
-///
-/// On 2,000 images, 15 % of which two networks answer differently, the deviation is 0.9 points: such a measurement
-/// alone decides nothing about 0.3.
-pub fn believed(predicted: f64, measured: f64, deviation: f64) -> f64 {
-    let precision = |deviation: f64| deviation.max(1e-6).powi(-2);
-    let (prior, seen) = (precision(DOUBT * predicted), precision(deviation));
-    (predicted * prior + measured * seen) / (prior + seen)
+/// What to believe of a loss that was predicted and then measured on a few images.
+pub fn believed(predicted: f64, measured: Loss) -> Loss {
+    weighted((predicted, DOUBT * predicted), measured)
 }
 
 /// A plan and its predicted loss, 0 to 1.
@@ -90,15 +88,15 @@ mod tests {
 
     fn tried(plan: &str, predicted_loss: f64, expected_loss: f64) -> Attempt {
         let plan = plan.parse().unwrap();
-        Attempt { plan, predicted_loss, validation_loss: expected_loss, expected_loss, met: expected_loss <= 0.3 }
+        let [validation_loss, judged_loss] = [expected_loss; 2];
+        Attempt { plan, predicted_loss, validation_loss, judged_loss, expected_loss, met: expected_loss <= 0.3 }
     }
 
     #[test]
     fn beliefs_lean_to_what_is_known_better() {
-        assert!((believed(0.4, 0.2, 0.2) - 0.3).abs() < 1e-12);
-        assert!((believed(0.4, -0.6, 0.9) - 0.353).abs() < 1e-3);
-        assert!((believed(0.8, 0.3, 1e-9) - 0.3).abs() < 1e-6);
-        assert!(believed(0.0, 0.5, 0.1).abs() < 1e-6);
+        assert!((believed(0.4, (0.2, 0.2)).0 - 0.3).abs() < 1e-12);
+        assert!((believed(0.4, (-0.6, 0.9)).0 - 0.353).abs() < 1e-3);
+        assert!(believed(0.0, (0.5, 0.1)).0.abs() < 1e-6);
     }
 
     /// A better attempt than predicted makes cheaper plans worth one; a worse one makes them not.

@@ -247,6 +247,11 @@ impl<'a> Bench<'a> {
         Ok(divergence(&self.float, &fit::logits(&Model::new(network)?, &self.split.validation)?))
     }
 
+    /// Log-probabilities of the float network as it came on the validation images, one row an image.
+    pub fn float(&self) -> &[Vec<f64>] {
+        &self.float
+    }
+
     /// What a training loop should do next: stop, once the user asked for it.
     pub fn go_on(&self) -> ControlFlow<()> {
         if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -84,7 +84,7 @@ pub fn compare(
             loss,
             loss_interval,
             bytes,
-            images: answers.0.len(),
+            images: answers.right.len(),
             wrong: answers.wrong(),
         }
     };

@@ -14,6 +14,7 @@ use super::SearchError;
 use super::bench::Bench;
 use super::forecast::{Laws, anchor_plans};
 use super::hunt::{Measuring, Reference, Request, Step, failed};
+use super::judge::Judge;
 use super::shelf::Shelf;
 
 /// Shares of the budget after which the table reads the best value.
@@ -56,7 +57,8 @@ pub fn contest(
     let law = match request.forecasts() {
         true => {
             let anchors = anchor_plans(&request.space);
-            Some(Laws::measure(bench, shelf, request, &reference, &anchors)?.short)
+            let mut judge = Judge::new(bench.float());
+            Some(Laws::measure(bench, shelf, request, &reference, &mut judge, &anchors)?.short)
         }
         false => None,
     };

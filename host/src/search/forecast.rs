@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::SearchError;
 use super::bench::{Bench, Measurement, Stage};
 use super::hunt::{Reference, Request};
+use super::judge::{Judge, Loss};
 use super::shelf::Shelf;
 use super::verdict::Answers;
 
@@ -22,7 +23,7 @@ pub struct Anchor {
     pub divergence: f64,
     /// Top-1 loss after the long one, 0 to 1; may be negative.
     pub loss: f64,
-    /// Deviation of that loss, for the images it was measured on.
+    /// Deviation of that loss, for the images and the judge it was measured by.
     pub deviation: f64,
 }
 
@@ -89,7 +90,8 @@ pub struct Laws {
 }
 
 impl Laws {
-    /// From `plans`, each fine-tuned three times: short, longer, and as long as the chosen plan will be.
+    /// From `plans`, each fine-tuned three times: short, longer, and as long as the chosen plan will be, which also
+    /// calibrates the judge.
     ///
     /// # Errors
     /// As the bench's and the shelf's.
@@ -98,16 +100,19 @@ impl Laws {
         shelf: &Shelf,
         request: &Request,
         reference: &Reference,
+        judge: &mut Judge,
         plans: &[BitPlan],
     ) -> Result<Self, SearchError> {
         let short = bench.measure_all(Stage::Anchor, plans, request.short)?;
         let long = bench.measure_all(Stage::Anchor, plans, request.long)?;
         let all: Vec<&BitPlan> = plans.iter().collect();
-        let last = |plan: &BitPlan| -> Result<(f64, f64), SearchError> {
-            let answers = Answers::of_image(&shelf.image(bench, plan, request.last)?, &bench.split.validation)?;
-            Ok(answers.loss_against(reference.last.better()))
+        let last = |plan: &BitPlan| -> Result<Answers, SearchError> {
+            Answers::of_image(&shelf.image(bench, plan, request.last)?, &bench.split.validation)
         };
-        let losses = bench.side_by_side(&all, last)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let answers = bench.side_by_side(&all, last)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let float = reference.last.better();
+        judge.calibrate(float, &answers);
+        let losses: Vec<Loss> = answers.iter().map(|answers| judge.loss(float, answers)).collect();
         let law = |measured: &[Measurement], floor: f64| {
             let pairs = measured.iter().zip(&losses);
             let anchors: Vec<Anchor> =

@@ -18,6 +18,7 @@ use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, candidates, next_a
 use super::bench::{Bench, BenchError, Stage};
 use super::comparison::{self, Row};
 use super::forecast::{Forecast, Laws, anchor_plans};
+use super::judge::Judge;
 use super::shelf::Shelf;
 use super::verdict::{Answers, Floats, Verdict};
 use super::{SearchError, features};
@@ -145,6 +146,7 @@ struct Terms<'t> {
     request: &'t Request,
     objective: Objective,
     reference: Reference,
+    judge: Judge,
 }
 
 /// Finds the plan that the request asks for.
@@ -162,13 +164,14 @@ pub fn hunt(
     watch(Step { doing: "float control", done: 0, of: request.budget });
     let reference = Reference::of(bench, shelf, request)?;
     let objective = request.objective(bench, reference.last.better().share())?;
-    let terms = Terms { shelf, request, objective, reference };
+    let mut judge = Judge::new(bench.float());
     watch(Step { doing: "anchors", done: 0, of: request.budget });
     let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
     let laws = match request.forecasts() {
-        true => Some(Laws::measure(bench, shelf, request, &terms.reference, &anchors)?),
+        true => Some(Laws::measure(bench, shelf, request, &reference, &mut judge, &anchors)?),
         false => None,
     };
+    let terms = Terms { shelf, request, objective, reference, judge };
     let mut log = Log::create(episodes)?;
     let (entries, ranked) = match laws {
         Some(laws) => two_rounds(bench, searcher, &terms, laws, &mut log, watch)?,
@@ -372,17 +375,19 @@ fn fine_tune(
 
 fn attempt(
     bench: &Bench<'_>,
-    Terms { shelf, request, reference, .. }: &Terms<'_>,
+    Terms { shelf, request, reference, judge, .. }: &Terms<'_>,
     (plan, predicted): Candidate,
 ) -> Result<(Attempt, ImageBuffer), SearchError> {
     let image = shelf.image(bench, &plan, request.last)?;
     let answers = Answers::of_image(&image, &bench.split.validation)?;
-    let (loss, deviation) = answers.loss_against(reference.last.better());
-    let expected = if request.forecasts() { believed(predicted, loss, deviation) } else { loss };
+    let float = reference.last.better();
+    let ((counted, _), judged) = (answers.loss_against(float), judge.loss(float, &answers));
+    let expected = if request.forecasts() { believed(predicted, judged).0 } else { counted };
     let attempt = Attempt {
         plan,
         predicted_loss: 100.0 * predicted,
-        validation_loss: 100.0 * loss,
+        validation_loss: 100.0 * counted,
+        judged_loss: 100.0 * judged.0,
         expected_loss: 100.0 * expected,
         // Counts of images, so anything below this is rounding.
         met: expected <= request.max_loss + 1e-9,

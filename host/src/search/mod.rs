@@ -3,7 +3,8 @@
 //!
 //! [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
 //! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
-//! predicts the loss after a long fine-tune from the divergence after a short one; [`hunt`] spends the budget, re-ranks
+//! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
+//! on few images; [`hunt`] spends the budget, re-ranks
 //! the best plans longer, fine-tunes the chosen one, as often as the [`attempts`] so far make it worth while, and takes
 //! the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
 //! the same cost beside the chosen one. [`census`] measures every plan instead, and a
@@ -16,6 +17,7 @@ pub mod comparison;
 pub mod contest;
 pub mod forecast;
 pub mod hunt;
+pub mod judge;
 pub mod preset;
 pub mod shelf;
 pub mod split;

@@ -11,9 +11,14 @@ use crate::target::native;
 use crate::train::fit;
 use crate::train::model::Model;
 
-/// Which images of a set were answered rightly, in order.
+/// Answers to the images of a set, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answers(pub Vec<bool>);
+pub struct Answers {
+    /// The class each was given.
+    pub classes: Vec<usize>,
+    /// Whether that is its label.
+    pub right: Vec<bool>,
+}
 
 impl Answers {
     /// Those of a float network.
@@ -21,7 +26,7 @@ impl Answers {
     /// # Errors
     /// Only Candle's own.
     pub fn of_floats(network: &Network, data: &Dataset) -> Result<Self, SearchError> {
-        Ok(Self::of(&fit::predict(&Model::new(network)?, data)?, data))
+        Ok(Self::of(fit::predict(&Model::new(network)?, data)?, data))
     }
 
     /// Those of the integer engine with an image.
@@ -30,22 +35,23 @@ impl Answers {
     /// An image that does not run here.
     pub fn of_image(image: &[u8], data: &Dataset) -> Result<Self, SearchError> {
         let image = Image::open(image).map_err(lower::LowerError::Refused)?;
-        Ok(Self::of(&native::answers(&image, data)?, data))
+        Ok(Self::of(native::answers(&image, data)?, data))
     }
 
-    fn of(classes: &[usize], data: &Dataset) -> Self {
-        Self(classes.iter().zip(&data.labels).map(|(class, label)| *class == usize::from(*label)).collect())
+    fn of(classes: Vec<usize>, data: &Dataset) -> Self {
+        let right = classes.iter().zip(&data.labels).map(|(class, label)| *class == usize::from(*label)).collect();
+        Self { classes, right }
     }
 
     /// Share that is right, 0 to 1.
     pub fn share(&self) -> f64 {
-        self.0.iter().filter(|right| **right).count() as f64 / self.0.len().max(1) as f64
+        self.right.iter().filter(|right| **right).count() as f64 / self.right.len().max(1) as f64
     }
 
-    /// Loss against `float` on the same images, 0 to 1, and its deviation, from the pairs that differ.
+    /// Loss against `float` on the same images, counted by labels, 0 to 1, and its deviation, from the pairs that differ.
     pub fn loss_against(&self, float: &Self) -> (f64, f64) {
-        let count = float.0.len().max(1) as f64;
-        let pairs = || float.0.iter().zip(&self.0);
+        let count = float.right.len().max(1) as f64;
+        let pairs = || float.right.iter().zip(&self.right);
         let lost = pairs().filter(|(float, own)| **float && !**own).count() as f64;
         let won = pairs().filter(|(float, own)| !**float && **own).count() as f64;
         let loss = (lost - won) / count;
@@ -54,13 +60,14 @@ impl Answers {
 
     /// Numbers of the images answered wrongly.
     pub fn wrong(&self) -> Vec<usize> {
-        self.0.iter().enumerate().filter(|(_, right)| !**right).map(|(index, _)| index).collect()
+        self.right.iter().enumerate().filter(|(_, right)| !**right).map(|(index, _)| index).collect()
     }
 
     /// These, then `others`.
     #[must_use]
     pub fn then(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
+        self.classes.extend(others.classes);
+        self.right.extend(others.right);
         self
     }
 }
@@ -110,7 +117,7 @@ impl Verdict {
     pub fn new(floats: &Floats, integer: &Answers) -> Self {
         let (loss, loss_interval) = interval(integer.loss_against(floats.better()));
         Self {
-            images: integer.0.len(),
+            images: integer.right.len(),
             checkpoint_top1: 100.0 * floats.checkpoint.share(),
             fine_tuned_top1: 100.0 * floats.control.share(),
             float_top1: 100.0 * floats.better().share(),
@@ -125,11 +132,15 @@ impl Verdict {
 mod tests {
     use super::*;
 
+    fn answered(right: &[bool]) -> Answers {
+        Answers { classes: right.iter().map(|right| usize::from(*right)).collect(), right: right.to_vec() }
+    }
+
     #[test]
     fn paired_images_give_a_narrower_interval() {
-        let float = Answers(vec![true; 100]);
+        let float = answered(&[true; 100]);
         let mut integer = float.clone();
-        integer.0[..4].fill(false);
+        integer.right[..4].fill(false);
         let (loss, deviation) = integer.loss_against(&float);
         // sqrt(4 - 16/100) / 100
         assert!((loss - 0.04).abs() < 1e-12 && (deviation - 0.019_596).abs() < 1e-6);
@@ -141,7 +152,7 @@ mod tests {
 
     #[test]
     fn float_is_the_better_of_checkpoint_and_control() {
-        let (checkpoint, control) = (Answers(vec![true, false, true]), Answers(vec![true; 3]));
+        let (checkpoint, control) = (answered(&[true, false, true]), answered(&[true; 3]));
         let floats = Floats { checkpoint: checkpoint.clone(), control: control.clone() };
         let verdict = Verdict::new(&floats, &checkpoint);
         assert_eq!((verdict.float_top1, verdict.images), (100.0, 3));
