@@ -43,13 +43,14 @@ impl Judge {
         (mean, (spread / count).sqrt())
     }
 
-    /// Learns the factor from plans whose losses labels tell best.
+    /// Learns the factor from plans whose losses labels tell best. All are counted on the same images against the same
+    /// answers, whose luck they share, so together they say as much as one of them.
     pub fn calibrate(&mut self, float: &Answers, anchors: &[Answers]) {
         let belief = FACTOR[1].powi(-2);
         let (mut product, mut square) = (FACTOR[0] * belief, belief);
         for answers in anchors {
             let ((graded, _), (counted, deviation)) = (self.graded(float, answers), answers.loss_against(float));
-            let precision = deviation.max(1e-6).powi(-2);
+            let precision = deviation.max(1e-6).powi(-2) / anchors.len() as f64;
             product += counted * graded * precision;
             square += graded * graded * precision;
         }
