@@ -247,11 +247,6 @@ impl<'a> Bench<'a> {
         Ok(divergence(&self.float, &fit::logits(&Model::new(network)?, &self.split.validation)?))
     }
 
-    /// Log-probabilities of the float network as it came on the validation images, one row an image.
-    pub fn float(&self) -> &[Vec<f64>] {
-        &self.float
-    }
-
     /// What a training loop should do next: stop, once the user asked for it.
     pub fn go_on(&self) -> ControlFlow<()> {
         if (self.stop)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -285,7 +280,7 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     format!("{:08x}", crc.update(format!("{recipe:?} {version}").as_bytes()).finish())
 }
 
-fn log_softmax(row: &[f32]) -> Vec<f64> {
+pub(super) fn log_softmax(row: &[f32]) -> Vec<f64> {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = row.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
     row.iter().map(|&logit| f64::from(logit - largest) - total.ln()).collect()

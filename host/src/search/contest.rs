@@ -57,7 +57,7 @@ pub fn contest(
     let law = match request.forecasts() {
         true => {
             let anchors = anchor_plans(&request.space);
-            let mut judge = Judge::new(bench.float());
+            let mut judge = Judge::of(bench.network, &bench.split.validation)?;
             Some(Laws::measure(bench, shelf, request, &reference, &mut judge, &anchors)?.short)
         }
         false => None,

@@ -164,7 +164,7 @@ pub fn hunt(
     watch(Step { doing: "float control", done: 0, of: request.budget });
     let reference = Reference::of(bench, shelf, request)?;
     let objective = request.objective(bench, reference.last.better().share())?;
-    let mut judge = Judge::new(bench.float());
+    let mut judge = Judge::of(bench.network, &bench.split.validation)?;
     watch(Step { doing: "anchors", done: 0, of: request.budget });
     let anchors = if request.forecasts() { anchor_plans(&request.space) } else { Vec::new() };
     let laws = match request.forecasts() {

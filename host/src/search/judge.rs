@@ -5,7 +5,13 @@
 //! the fine-tuned float network) − p(answer of the plan)`, and that mean is known several times better. What it is worth
 //! in labels is a factor near one, from the anchors; docs/adr/0006 has what it was measured to be.
 
+use super::SearchError;
+use super::bench::log_softmax;
 use super::verdict::Answers;
+use crate::data::Dataset;
+use crate::network::Network;
+use crate::train::fit;
+use crate::train::model::Model;
 
 /// A loss, 0 to 1, and its deviation.
 pub type Loss = (f64, f64);
@@ -22,10 +28,14 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge by the log-probabilities of the checkpoint, which knows of no anchor yet.
-    pub fn new(float: &[Vec<f64>]) -> Self {
-        let probabilities = |row: &Vec<f64>| row.iter().map(|log| log.exp()).collect();
-        Self { float: float.iter().map(probabilities).collect(), factor: FACTOR[0] }
+    /// A judge by the probabilities of `float`, the checkpoint, for the images of `data`; it knows of no anchor yet.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn of(float: &Network, data: &Dataset) -> Result<Self, SearchError> {
+        let logits = fit::logits(&Model::new(float)?, data)?;
+        let probabilities = |row: &Vec<f32>| log_softmax(row).into_iter().map(f64::exp).collect();
+        Ok(Self { float: logits.iter().map(probabilities).collect(), factor: FACTOR[0] })
     }
 
     /// What a graded loss is worth in counted ones.
@@ -34,7 +44,7 @@ impl Judge {
     }
 
     /// Mean over images of how much less probable `answers` are than those of `float`, and its deviation.
-    fn graded(&self, float: &Answers, answers: &Answers) -> Loss {
+    pub fn graded(&self, float: &Answers, answers: &Answers) -> Loss {
         let grades = self.float.iter().zip(float.classes.iter().zip(&answers.classes));
         let lost: Vec<f64> = grades.map(|(row, (&float, &own))| row[float] - row[own]).collect();
         let count = lost.len().max(1) as f64;
@@ -78,11 +88,10 @@ mod tests {
     use super::*;
 
     /// 1,000 images of which the float network is sure, and 1,000 that it finds as likely one thing as another.
-    fn probabilities() -> Vec<Vec<f64>> {
-        [[0.98f64, 0.01, 0.01], [0.5, 0.49, 0.01]]
-            .into_iter()
-            .flat_map(|row| std::iter::repeat_n(row.map(f64::ln).to_vec(), 1000))
-            .collect()
+    fn judge() -> Judge {
+        let rows = [[0.98, 0.01, 0.01], [0.5, 0.49, 0.01]];
+        let float = rows.into_iter().flat_map(|row| std::iter::repeat_n(row.to_vec(), 1000)).collect();
+        Judge { float, factor: FACTOR[0] }
     }
 
     /// Answers that differ from all zeros on images `from..from + count`; labels say that all of these are wrong.
@@ -95,8 +104,7 @@ mod tests {
 
     #[test]
     fn toss_ups_cost_little_and_plain_mistakes_all() {
-        let probabilities = probabilities();
-        let judge = Judge::new(&probabilities);
+        let judge = judge();
         let float = differing(0, 0);
         let (plain, _) = judge.graded(&float, &differing(0, 20));
         let (toss_ups, deviation) = judge.graded(&float, &differing(1000, 20));
@@ -110,9 +118,7 @@ mod tests {
 
     #[test]
     fn anchors_say_what_a_grade_is_worth() {
-        let probabilities = probabilities();
-        let float = differing(0, 0);
-        let mut judge = Judge::new(&probabilities);
+        let (mut judge, float) = (judge(), differing(0, 0));
         judge.calibrate(&float, &[]);
         assert!((judge.factor() - 1.0).abs() < 1e-12);
         // Labels find most of what it calls toss-ups wrong: grades are worth more than one, as far as that is known.
