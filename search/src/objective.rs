@@ -53,6 +53,12 @@ impl Objective {
         Self { goal, quantization, network, float }
     }
 
+    /// The same network, asked for something else.
+    #[must_use]
+    pub fn with_goal(&self, goal: Goal) -> Self {
+        Self { goal, ..self.clone() }
+    }
+
     /// What is asked.
     pub fn goal(&self) -> Goal {
         self.goal

@@ -74,7 +74,7 @@ pub fn next_attempt(objective: &Objective, all: &[Candidate], done: &[&Attempt],
 }
 
 /// Factor on every predicted loss: what is believed of the attempts over what was predicted of them.
-fn correction(done: &[&Attempt]) -> f64 {
+pub fn correction(done: &[&Attempt]) -> f64 {
     let sum = |loss: fn(&Attempt) -> f64| done.iter().map(|attempt| loss(attempt)).sum::<f64>();
     let predicted = sum(|attempt| attempt.predicted_loss).max(1e-9);
     (sum(|attempt| attempt.expected_loss) / predicted).clamp(CORRECTION[0], CORRECTION[1])

@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::SearchError;
 use super::bench::Bench;
 use super::forecast::{Laws, anchor_plans};
-use super::hunt::{Measuring, Reference, Request, Step, failed};
+use super::hunt::{Reference, Request, Step};
 use super::judge::Judge;
+use super::rounds::{Measuring, failed};
 use super::shelf::Shelf;
 
 /// Shares of the budget after which the table reads the best value.

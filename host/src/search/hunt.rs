@@ -1,24 +1,23 @@
-//! The hunt itself: anchors, the searcher's budget, re-ranking, the long fine-tune, and the test set once.
+//! The hunt itself: anchors, the searcher's rounds, long fine-tunes, and the test set once.
 
 use std::path::Path;
 
 use releq_format::image::ImageBuffer;
-use releq_search::evaluate::{Evaluator, Score};
-use releq_search::ledger::{Entry, Failure, Ledger};
+use releq_search::ledger::Entry;
 use releq_search::network::StateOfQuantization;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
-use releq_search::race;
 use releq_search::record::Log;
 use releq_search::reward::Reward;
-use releq_search::searcher::{Problem, Searcher};
+use releq_search::searcher::Searcher;
 use releq_search::space::Space;
 
-use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, candidates, next_attempt, rank};
-use super::bench::{Bench, BenchError, Stage};
+use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, candidates, correction, next_attempt, rank};
+use super::bench::Bench;
 use super::comparison::{self, Row};
 use super::forecast::{Forecast, Laws, anchor_plans};
 use super::judge::Judge;
+use super::rounds::{self, Searched};
 use super::shelf::Shelf;
 use super::verdict::{Answers, Floats, Verdict};
 use super::{SearchError, features};
@@ -95,9 +94,6 @@ fn floats(bench: &Bench<'_>, control: &Network, data: &Dataset) -> Result<Floats
     Ok(Floats { checkpoint, control })
 }
 
-/// Plans that are fine-tuned longer before one is chosen.
-const RERANKED: usize = 3;
-
 /// What the hunt is doing, for whoever watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step<'a> {
@@ -141,12 +137,12 @@ pub struct Found {
 }
 
 /// What all stages of a hunt share.
-struct Terms<'t> {
-    shelf: &'t Shelf,
-    request: &'t Request,
-    objective: Objective,
-    reference: Reference,
-    judge: Judge,
+pub(super) struct Terms<'t> {
+    pub(super) shelf: &'t Shelf,
+    pub(super) request: &'t Request,
+    pub(super) objective: Objective,
+    pub(super) reference: Reference,
+    pub(super) judge: Judge,
 }
 
 /// Finds the plan that the request asks for.
@@ -173,18 +169,10 @@ pub fn hunt(
     };
     let terms = Terms { shelf, request, objective, reference, judge };
     let mut log = Log::create(episodes)?;
-    let (entries, ranked) = match laws {
-        Some(laws) => two_rounds(bench, searcher, &terms, laws, &mut log, watch)?,
-        None => {
-            let round = Round { law: None, known: &[], budget: request.budget };
-            (search(bench, searcher, &terms, round, &mut log, watch)?, Vec::new())
-        }
-    };
-    let best = entries.iter().reduce(|best, next| if next.seen.value > best.seen.value { next } else { best });
-    let Entry { plan: best, seen } =
-        best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))?.clone();
-    let first = ranked.first().cloned().unwrap_or((best.clone(), terms.objective.float() - seen.accuracy));
-    let attempts = fine_tune(bench, &terms, first, &candidates(&terms.objective, &entries, &ranked), watch)?;
+    let mut searched = rounds::search(bench, searcher, &terms, laws, &mut log, watch)?;
+    let attempts = fine_tune(bench, searcher, &terms, &mut searched, &mut log, watch)?;
+    let Entry { plan: best, .. } = searched.best(&terms.objective)?.clone();
+    let entries = searched.entries;
     let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
         rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
     };
@@ -213,162 +201,29 @@ pub fn hunt(
     })
 }
 
-/// Scores plans by the bench: by predicted final accuracy where there is a forecast, else by accuracy as it is now.
-pub(super) struct Measuring<'m, 'b> {
-    bench: &'m mut Bench<'b>,
-    law: Option<Forecast>,
-    float: f64,
-    request: &'m Request,
-    done: usize,
-    watch: &'m mut dyn FnMut(Step<'_>),
-}
-
-impl<'m, 'b> Measuring<'m, 'b> {
-    pub(super) fn new(
-        bench: &'m mut Bench<'b>,
-        law: Option<Forecast>,
-        objective: &Objective,
-        request: &'m Request,
-        watch: &'m mut dyn FnMut(Step<'_>),
-    ) -> Self {
-        Self { bench, law, float: objective.float(), request, done: 0, watch }
-    }
-}
-
-impl Evaluator for Measuring<'_, '_> {
-    type Error = BenchError;
-
-    fn evaluate(&mut self, plan: &BitPlan) -> Result<Score, BenchError> {
-        Ok(self.evaluate_all(std::slice::from_ref(plan))?.swap_remove(0))
-    }
-
-    fn evaluate_all(&mut self, plans: &[BitPlan]) -> Result<Vec<Score>, BenchError> {
-        let measurements = self.bench.measure_all(Stage::Search, plans, self.request.short)?;
-        self.done += plans.len();
-        (self.watch)(Step { doing: "search", done: self.done, of: self.request.budget });
-        let score = |law: Forecast, divergence: f64| self.float - law.loss(divergence);
-        let scores = measurements.iter().map(|measurement| Score {
-            accuracy: self.law.map_or(measurement.accuracy, |law| score(law, measurement.divergence)),
-        });
-        Ok(scores.collect())
-    }
-
-    fn side_by_side(&self) -> usize {
-        self.bench.actors()
-    }
-}
-
-/// Share of the budget that the first of two rounds spends.
-const FIRST: f64 = 0.625;
-/// How far re-ranking may correct the forecast after the first round, as a factor.
-const RERANKING: [f64; 2] = [0.5, 2.0];
-
-/// The budget in two rounds: where re-ranking the best of the first shows that short fine-tunes mislead, the second
-/// searches with the law so corrected, on top of all that is known. Gives every plan, and the re-ranked ones, best first.
-fn two_rounds(
-    bench: &mut Bench<'_>,
-    searcher: &mut dyn Searcher,
-    terms: &Terms<'_>,
-    laws: Laws,
-    log: &mut Log,
-    watch: &mut dyn FnMut(Step<'_>),
-) -> Result<(Vec<Entry>, Vec<Candidate>), SearchError> {
-    let all = terms.request.budget;
-    let budget = ((FIRST * all as f64).round() as usize).clamp(1, all);
-    let first = search(bench, searcher, terms, Round { law: Some(laws.short), known: &[], budget }, log, watch)?;
-    watch(Step { doing: "re-ranking", done: first.len(), of: all });
-    let ranked = rerank(bench, terms, &first, laws.long)?;
-    let short = |plan: &BitPlan| first.iter().find(|entry| entry.plan == *plan).map(|entry| entry.seen.accuracy);
-    let ratios = ranked.iter().filter_map(|(plan, long)| {
-        let short = terms.objective.float() - short(plan)?;
-        Some((long.max(1e-6) / short.max(1e-6)).ln())
-    });
-    let ratio = (ratios.sum::<f64>() / ranked.len().max(1) as f64).exp().clamp(RERANKING[0], RERANKING[1]);
-    let law = Forecast { scale: laws.short.scale * ratio, ..laws.short };
-    let known: Vec<BitPlan> = first.iter().map(|entry| entry.plan.clone()).collect();
-    let entries = search(bench, searcher, terms, Round { law: Some(law), known: &known, budget: all }, log, watch)?;
-    watch(Step { doing: "re-ranking", done: entries.len(), of: all });
-    let mut again = rerank(bench, terms, &entries, laws.long)?;
-    again.extend(
-        ranked.into_iter().filter(|(plan, _)| again.iter().all(|(other, _)| other != plan)).collect::<Vec<_>>(),
-    );
-    let value = |(plan, loss): &Candidate| terms.objective.value(plan, terms.objective.float() - loss);
-    again.sort_by(|one, other| value(other).total_cmp(&value(one)));
-    Ok((entries, again))
-}
-
-/// One run of the searcher.
-struct Round<'r> {
-    law: Option<Forecast>,
-    /// Plans that an earlier round paid for.
-    known: &'r [BitPlan],
-    /// Distinct plans, the known ones included.
-    budget: usize,
-}
-
-fn search(
-    bench: &mut Bench<'_>,
-    searcher: &mut dyn Searcher,
-    Terms { request, objective, .. }: &Terms<'_>,
-    Round { law, known, budget }: Round<'_>,
-    log: &mut Log,
-    watch: &mut dyn FnMut(Step<'_>),
-) -> Result<Vec<Entry>, SearchError> {
-    let mut evaluator = Measuring::new(bench, law, objective, request, watch);
-    let mut ledger = Ledger::new(&mut evaluator, objective, budget);
-    ledger.pay_ahead(known).map_err(|stop| SearchError::Searcher(stop.to_string()))?;
-    let mut ledger = ledger.keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
-    let problem = Problem { space: &request.space, objective };
-    let outcome = race::run(searcher, &problem, &mut ledger, request.seed);
-    let entries = ledger.entries().to_vec();
-    drop(ledger);
-    outcome.map(|()| entries).map_err(failed)
-}
-
-/// What a searcher's failure was: the bench's, or its own.
-pub(super) fn failed(failure: Failure) -> SearchError {
-    match failure.downcast::<BenchError>() {
-        Ok(error) => (*error).into(),
-        Err(other) => SearchError::Searcher(other.to_string()),
-    }
-}
-
-/// The best few by value, fine-tuned longer, the cheapest allowed one first; each with its predicted loss, 0 to 1.
-fn rerank(
-    bench: &mut Bench<'_>,
-    Terms { request, objective, .. }: &Terms<'_>,
-    entries: &[Entry],
-    law: Forecast,
-) -> Result<Vec<Candidate>, SearchError> {
-    let mut best: Vec<&Entry> = entries.iter().collect();
-    best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
-    let plans: Vec<BitPlan> = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
-    let measurements = bench.measure_all(Stage::Rerank, &plans, request.long)?;
-    let mut ranked: Vec<Candidate> =
-        measurements.into_iter().map(|measurement| (measurement.plan, law.loss(measurement.divergence))).collect();
-    let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
-    ranked.sort_by(|one, other| value(other).total_cmp(&value(one)));
-    Ok(ranked)
-}
-
-/// Long fine-tunes: of `first`, then of others for as long as what was seen makes a cheaper one worth a try. Without a
-/// forecast nothing says what is, and `first` has the only one.
+/// Long fine-tunes: of the best plan, then of others for as long as what was seen makes a cheaper one worth a try. After
+/// each the searcher looks again by what it has taught. Without a forecast nothing says what is worth a try, and the best
+/// plan has the only one.
 fn fine_tune(
-    bench: &Bench<'_>,
+    bench: &mut Bench<'_>,
+    searcher: &mut dyn Searcher,
     terms: &Terms<'_>,
-    first: Candidate,
-    candidates: &[Candidate],
+    searched: &mut Searched,
+    log: &mut Log,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<(Attempt, ImageBuffer)>, SearchError> {
     let Terms { request, objective, .. } = terms;
-    let mut next = Some(first);
+    let mut next = Some(searched.first(objective)?);
     let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
     while let Some(candidate) = next.take().filter(|_| attempts.len() < ATTEMPTS) {
-        watch(Step { doing: "long fine-tune", done: request.budget, of: request.budget });
+        watch(Step { doing: "long fine-tune", done: searched.entries.len(), of: request.budget });
         attempts.push(attempt(bench, terms, candidate)?);
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        let forecast = request.forecasts().then(|| next_attempt(objective, candidates, &done, request.max_loss));
-        next = forecast.flatten();
+        if request.forecasts() {
+            searched.look_again(bench, searcher, terms, correction(&done), log, watch)?;
+            let candidates = candidates(objective, &searched.entries, &searched.ranked);
+            next = next_attempt(objective, &candidates, &done, request.max_loss);
+        }
     }
     Ok(attempts)
 }

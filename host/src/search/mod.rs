@@ -4,9 +4,8 @@
 //! [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
 //! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
 //! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
-//! on few images; [`hunt`] spends the budget, re-ranks
-//! the best plans longer, fine-tunes the chosen one, as often as the [`attempts`] so far make it worth while, and takes
-//! the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
+//! on few images; [`hunt`] spends the budget in rounds, re-ranks the best plans longer, fine-tunes the chosen one, as
+//! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
 //! the same cost beside the chosen one. [`census`] measures every plan instead, and a
 //! [`contest`] races all searchers.
 
@@ -19,6 +18,7 @@ pub mod forecast;
 pub mod hunt;
 pub mod judge;
 pub mod preset;
+mod rounds;
 pub mod shelf;
 pub mod split;
 pub mod verdict;

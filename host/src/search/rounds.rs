@@ -1,0 +1,236 @@
+//! The searcher's budget, in rounds: what re-ranking and long fine-tunes teach in between corrects the forecast.
+
+use releq_search::evaluate::{Evaluator, Score};
+use releq_search::ledger::{Entry, Failure, Ledger};
+use releq_search::objective::{Goal, Objective};
+use releq_search::plan::BitPlan;
+use releq_search::race;
+use releq_search::record::Log;
+use releq_search::searcher::{Problem, Searcher};
+
+use super::SearchError;
+use super::attempts::Candidate;
+use super::bench::{Bench, BenchError, Stage};
+use super::forecast::{Forecast, Laws};
+use super::hunt::{Request, Step, Terms};
+
+/// Shares of the budget that have been spent by the end of the first round, and of the second; the rest is for looking
+/// again once long fine-tunes have said more.
+const ROUNDS: [f64; 2] = [0.5, 0.8];
+/// Share of the budget for each further look.
+const LOOK: f64 = 0.1;
+/// How far re-ranking may correct the forecast after the first round, as a factor.
+const RERANKING: [f64; 2] = [0.5, 2.0];
+/// Plans that are fine-tuned longer after a round.
+const RERANKED: usize = 3;
+
+/// What the searcher has found so far.
+pub(super) struct Searched {
+    /// Every plan it asked for, in order.
+    pub(super) entries: Vec<Entry>,
+    /// Plans that were fine-tuned longer, best first.
+    pub(super) ranked: Vec<Candidate>,
+    law: Option<Forecast>,
+}
+
+impl Searched {
+    /// The plan of the largest value.
+    ///
+    /// # Errors
+    /// Where no plan was evaluated.
+    pub(super) fn best(&self, objective: &Objective) -> Result<&Entry, SearchError> {
+        let value = |entry: &&Entry| objective.value(&entry.plan, entry.seen.accuracy);
+        let best = self.entries.iter().reduce(|best, next| if value(&next) > value(&best) { next } else { best });
+        best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))
+    }
+
+    /// What to fine-tune at length first.
+    ///
+    /// # Errors
+    /// As [`best`](Self::best).
+    pub(super) fn first(&self, objective: &Objective) -> Result<Candidate, SearchError> {
+        let best = self.best(objective)?;
+        let first = self.ranked.first().cloned();
+        Ok(first.unwrap_or((best.plan.clone(), objective.float() - best.seen.accuracy)))
+    }
+
+    /// Another round, as far as the budget goes, for plans that are allowed even if they lose `correction` times what is
+    /// predicted.
+    pub(super) fn look_again(
+        &mut self,
+        bench: &mut Bench<'_>,
+        searcher: &mut dyn Searcher,
+        terms: &Terms<'_>,
+        correction: f64,
+        log: &mut Log,
+        watch: &mut dyn FnMut(Step<'_>),
+    ) -> Result<(), SearchError> {
+        let Terms { request, objective, .. } = terms;
+        let known: Vec<BitPlan> = self.entries.iter().map(|entry| entry.plan.clone()).collect();
+        let budget = (known.len() + share(request.budget, LOOK)).min(request.budget);
+        if budget == known.len() {
+            return Ok(());
+        }
+        let stricter = objective.with_goal(Goal::Floor(request.max_loss / correction));
+        let round = Round { law: self.law, known: &known, budget, objective: &stricter };
+        self.entries = round.run(bench, searcher, request, log, watch)?;
+        self.entries.iter_mut().for_each(|Entry { plan, seen }| seen.value = objective.value(plan, seen.accuracy));
+        Ok(())
+    }
+}
+
+/// That share of a budget, one plan at least.
+fn share(budget: usize, share: f64) -> usize {
+    ((share * budget as f64).round() as usize).clamp(1, budget.max(1))
+}
+
+/// The first rounds: two of them with a forecast, where re-ranking the best of the first shows how far short fine-tunes
+/// mislead and the second searches by the law so corrected, on top of all that is known; else one.
+pub(super) fn search(
+    bench: &mut Bench<'_>,
+    searcher: &mut dyn Searcher,
+    terms: &Terms<'_>,
+    laws: Option<Laws>,
+    log: &mut Log,
+    watch: &mut dyn FnMut(Step<'_>),
+) -> Result<Searched, SearchError> {
+    let Terms { request, objective, .. } = terms;
+    let Some(laws) = laws else {
+        let round = Round { law: None, known: &[], budget: request.budget, objective };
+        let entries = round.run(bench, searcher, request, log, watch)?;
+        return Ok(Searched { entries, ranked: Vec::new(), law: None });
+    };
+    let [first, second] = ROUNDS.map(|part| share(request.budget, part));
+    let round = Round { law: Some(laws.short), known: &[], budget: first, objective };
+    let first = round.run(bench, searcher, request, log, watch)?;
+    watch(Step { doing: "re-ranking", done: first.len(), of: request.budget });
+    let ranked = rerank(bench, terms, &first, laws.long)?;
+    let law = Forecast { scale: laws.short.scale * misled(objective, &first, &ranked), ..laws.short };
+    let known: Vec<BitPlan> = first.iter().map(|entry| entry.plan.clone()).collect();
+    let round = Round { law: Some(law), known: &known, budget: second, objective };
+    let entries = round.run(bench, searcher, request, log, watch)?;
+    watch(Step { doing: "re-ranking", done: entries.len(), of: request.budget });
+    let mut again = rerank(bench, terms, &entries, laws.long)?;
+    again.extend(
+        ranked.into_iter().filter(|(plan, _)| again.iter().all(|(other, _)| other != plan)).collect::<Vec<_>>(),
+    );
+    by_value(objective, &mut again);
+    Ok(Searched { entries, ranked: again, law: Some(law) })
+}
+
+/// What longer fine-tunes say of the loss over what short ones said, the geometric mean over `ranked`.
+fn misled(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> f64 {
+    let short = |plan: &BitPlan| entries.iter().find(|entry| entry.plan == *plan).map(|entry| entry.seen.accuracy);
+    let ratios = ranked.iter().filter_map(|(plan, long)| {
+        let short = objective.float() - short(plan)?;
+        Some((long.max(1e-6) / short.max(1e-6)).ln())
+    });
+    (ratios.sum::<f64>() / ranked.len().max(1) as f64).exp().clamp(RERANKING[0], RERANKING[1])
+}
+
+/// One run of the searcher.
+struct Round<'r> {
+    law: Option<Forecast>,
+    /// Plans that an earlier round paid for.
+    known: &'r [BitPlan],
+    /// Distinct plans, the known ones included.
+    budget: usize,
+    objective: &'r Objective,
+}
+
+impl Round<'_> {
+    fn run(
+        &self,
+        bench: &mut Bench<'_>,
+        searcher: &mut dyn Searcher,
+        request: &Request,
+        log: &mut Log,
+        watch: &mut dyn FnMut(Step<'_>),
+    ) -> Result<Vec<Entry>, SearchError> {
+        let mut evaluator = Measuring::new(bench, self.law, self.objective, request, watch);
+        let mut ledger = Ledger::new(&mut evaluator, self.objective, self.budget);
+        ledger.pay_ahead(self.known).map_err(|stop| SearchError::Searcher(stop.to_string()))?;
+        let mut ledger =
+            ledger.keeping(|episode| log.append(episode).map_err(|error| BenchError::Record(error).into()));
+        let problem = Problem { space: &request.space, objective: self.objective };
+        let outcome = race::run(searcher, &problem, &mut ledger, request.seed);
+        let entries = ledger.entries().to_vec();
+        drop(ledger);
+        outcome.map(|()| entries).map_err(failed)
+    }
+}
+
+/// What a searcher's failure was: the bench's, or its own.
+pub(super) fn failed(failure: Failure) -> SearchError {
+    match failure.downcast::<BenchError>() {
+        Ok(error) => (*error).into(),
+        Err(other) => SearchError::Searcher(other.to_string()),
+    }
+}
+
+/// The best few by value, fine-tuned longer, the cheapest allowed one first; each with its predicted loss, 0 to 1.
+fn rerank(
+    bench: &mut Bench<'_>,
+    Terms { request, objective, .. }: &Terms<'_>,
+    entries: &[Entry],
+    law: Forecast,
+) -> Result<Vec<Candidate>, SearchError> {
+    let mut best: Vec<&Entry> = entries.iter().collect();
+    best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
+    let plans: Vec<BitPlan> = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
+    let measurements = bench.measure_all(Stage::Rerank, &plans, request.long)?;
+    let mut ranked: Vec<Candidate> =
+        measurements.into_iter().map(|measurement| (measurement.plan, law.loss(measurement.divergence))).collect();
+    by_value(objective, &mut ranked);
+    Ok(ranked)
+}
+
+fn by_value(objective: &Objective, candidates: &mut [Candidate]) {
+    let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
+    candidates.sort_by(|one, other| value(other).total_cmp(&value(one)));
+}
+
+/// Scores plans by the bench: by predicted final accuracy where there is a forecast, else by accuracy as it is now.
+pub(super) struct Measuring<'m, 'b> {
+    bench: &'m mut Bench<'b>,
+    law: Option<Forecast>,
+    float: f64,
+    request: &'m Request,
+    done: usize,
+    watch: &'m mut dyn FnMut(Step<'_>),
+}
+
+impl<'m, 'b> Measuring<'m, 'b> {
+    pub(super) fn new(
+        bench: &'m mut Bench<'b>,
+        law: Option<Forecast>,
+        objective: &Objective,
+        request: &'m Request,
+        watch: &'m mut dyn FnMut(Step<'_>),
+    ) -> Self {
+        Self { bench, law, float: objective.float(), request, done: 0, watch }
+    }
+}
+
+impl Evaluator for Measuring<'_, '_> {
+    type Error = BenchError;
+
+    fn evaluate(&mut self, plan: &BitPlan) -> Result<Score, BenchError> {
+        Ok(self.evaluate_all(std::slice::from_ref(plan))?.swap_remove(0))
+    }
+
+    fn evaluate_all(&mut self, plans: &[BitPlan]) -> Result<Vec<Score>, BenchError> {
+        let measurements = self.bench.measure_all(Stage::Search, plans, self.request.short)?;
+        self.done += plans.len();
+        (self.watch)(Step { doing: "search", done: self.done, of: self.request.budget });
+        let score = |law: Forecast, divergence: f64| self.float - law.loss(divergence);
+        let scores = measurements.iter().map(|measurement| Score {
+            accuracy: self.law.map_or(measurement.accuracy, |law| score(law, measurement.divergence)),
+        });
+        Ok(scores.collect())
+    }
+
+    fn side_by_side(&self) -> usize {
+        self.bench.actors()
+    }
+}
