@@ -36,3 +36,18 @@ fn pack<const LANES: usize>(pixel: &mut [u8], codes: &[u8], most: u8) {
         *byte = join(rest);
     }
 }
+
+/// Writes four codes, one a byte, from where they start in a pixel: at its byte, or in its upper half.
+pub(super) fn write_four(record: &TensorRecord, pixel: &mut [u8], codes: [u8; 4], upper: bool) {
+    let [a, b, c, d] = codes.map(|code| code.min(record.bits.max_code()));
+    match (record.storage, pixel) {
+        (Storage::Bits8 | Storage::Logits, [p, q, r, s, ..]) => (*p, *q, *r, *s) = (a, b, c, d),
+        (Storage::Bits4, [p, q, ..]) => (*p, *q) = (a | b << 4, c | d << 4),
+        (Storage::Bits2, [p, ..]) => *p = a | b << 2 | c << 4 | d << 6,
+        (Storage::Bits1, [p, ..]) => {
+            let half = a | b << 1 | c << 2 | d << 3;
+            *p = if upper { *p | half << 4 } else { half };
+        }
+        _ => {}
+    }
+}

@@ -28,6 +28,8 @@ mod plan;
 mod pool;
 #[cfg(releq_dsp)]
 mod rows;
+#[cfg(releq_dsp)]
+mod taps;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;

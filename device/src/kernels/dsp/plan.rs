@@ -321,10 +321,14 @@ pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
 
 /// Channels of a depthwise layer that are run together.
 pub(super) const GROUP: usize = 4;
-/// A plane: rows of 32 codes of 16 bits; of the columns, a row's last group of four outputs reads two more.
-const PLANE_ROWS: usize = 18;
-const PLANE_BYTES: usize = 64 * PLANE_ROWS;
-const MOST_PLANE_OUTPUTS: usize = 28;
+/// Lines of the planes of a group: rows of 32 codes of 16 bits for each of its channels.
+const PLANE_LINES: usize = 18;
+/// Bytes of the planes of a group.
+pub(super) const PLANES_BYTES: usize = 64 * GROUP * PLANE_LINES;
+/// Most outputs a row: windows of two columns at once read two codes more.
+const MOST_PLANE_OUTPUTS: usize = 30;
+/// The same beside outputs that wait to be packed, in [`SCRATCH_BUDGET`].
+const MOST_STAGED_OUTPUTS: usize = 24;
 
 /// How a depthwise 3 × 3 is cut into tiles.
 #[derive(Clone, Copy, Debug)]
@@ -334,31 +338,36 @@ pub(super) struct DepthwisePlan {
     pub(super) columns: usize,
     /// Rows from output to output.
     pub(super) stride: usize,
-    expanded: usize,
+    /// Whether outputs are not whole bytes, and wait for packing a group at a time.
+    pub(super) staged: bool,
 }
 
 impl DepthwisePlan {
-    /// The plan; `None` where another family must run it: other windows, steps across, codes below 8 bits.
+    /// The plan; `None` where another family must run it: other windows, steps across, packed codes of odd channels.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
-        let Op::Depthwise { window, weights } = op else { return None };
-        let bytes = [input.storage, output.storage] == [Storage::Bits8; 2] && output.bits.get() == 8;
+        let Op::Depthwise { window, .. } = op else { return None };
         let three = window.kernel.map(usize::from) == [TAPS; 2];
         let stride = usize::from(window.stride[0]);
-        let suits = bytes && three && window.stride[1] == 1 && (1..=4).contains(&stride);
-        let expanded = match weights.layout {
-            Layout::Bytes => 0,
-            _ => TAPS * TAPS * usize::from(input.channels),
-        };
-        (suits && usize::from(input.channels) >= GROUP).then_some(Self {
-            rows: (PLANE_ROWS - TAPS) / stride.max(1) + 1,
-            columns: MOST_PLANE_OUTPUTS,
-            stride,
-            expanded,
-        })
+        let channels = usize::from(input.channels);
+        let bytes = [input.storage, output.storage] == [Storage::Bits8; 2];
+        // The last group of bytes may begin early; packed codes must start where a byte, or its half, does.
+        let grouped = if bytes { channels >= GROUP } else { channels.is_multiple_of(GROUP) };
+        let suits = three && grouped && output.storage != Storage::Logits;
+        // Two rows share four lines; apart, each reads a line more than it needs.
+        let rows = if stride == 1 { PLANE_LINES - 2 } else { (PLANE_LINES - 4) / stride.max(1) + 1 };
+        let staged = output.storage != Storage::Bits8 || output.bits.get() < 8;
+        let columns = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
+        let steps = window.stride[1] == 1 && (1..=4).contains(&stride);
+        (suits && steps).then_some(Self { rows, columns, stride, staged })
     }
 
-    /// Bytes of the planes of a group, and of the weights unless they are bytes already.
+    /// Bytes of outputs that wait to be packed.
+    pub(super) const fn staging_bytes(&self) -> usize {
+        if self.staged { GROUP * self.rows * self.columns } else { 0 }
+    }
+
+    /// Bytes of the planes of a group, and of what waits.
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
-        u32::try_from((GROUP * PLANE_BYTES + self.expanded).next_multiple_of(4)).ok()
+        u32::try_from(PLANES_BYTES + self.staging_bytes()).ok()
     }
 }

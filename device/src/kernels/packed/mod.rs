@@ -9,8 +9,6 @@ mod pool;
 mod weighted;
 
 pub use pool::{ADD, AVGPOOL, MAXPOOL};
-#[cfg(releq_dsp)]
-pub(in crate::kernels) use weighted::expand;
 pub use weighted::{CONV2D, DENSE, DEPTHWISE};
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};

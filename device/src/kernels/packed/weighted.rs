@@ -167,12 +167,7 @@ fn depthwise(task: Task<'_>) {
 }
 
 /// Unpacks plane-packed depthwise weights to signed bytes, once per layer.
-pub(in crate::kernels) fn expand<'a>(
-    matrix: &Matrix,
-    levels: Levels,
-    codes: &[u8],
-    expanded: &'a mut [u8],
-) -> &'a [u8] {
+fn expand<'a>(matrix: &Matrix, levels: Levels, codes: &[u8], expanded: &'a mut [u8]) -> &'a [u8] {
     let columns = (matrix.columns as usize).max(1);
     let (mut words, _) = codes.as_chunks::<4>();
     for row in expanded.chunks_exact_mut(columns).take(matrix.rows as usize) {

@@ -20,6 +20,8 @@ mod lines;
 mod max;
 mod settle;
 mod space;
+pub(super) mod spread;
+pub(super) mod taps;
 mod weave;
 mod widen;
 
