@@ -30,6 +30,8 @@ mod pool;
 mod rows;
 #[cfg(releq_dsp)]
 mod taps;
+#[cfg(releq_dsp)]
+mod windows;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;

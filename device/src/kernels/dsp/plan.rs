@@ -314,9 +314,9 @@ impl DensePlan {
     }
 }
 
-/// Whether max pooling runs on whole bytes.
+/// Whether max pooling runs where it is: on codes of one storage.
 pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
-    input.storage == Storage::Bits8 && output.storage == Storage::Bits8
+    input.storage == output.storage && output.storage != Storage::Logits
 }
 
 /// Channels of a depthwise layer that are run together.

@@ -31,7 +31,7 @@ pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
 pub(super) use expand::plane as expand_plane;
 pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Line, Runs, run as line};
-pub(super) use max::four as max_four;
+pub(super) use max::{Fours, four as max_four};
 pub(super) use settle::{Settle, line as settle_line, pairs as settle_pairs};
 pub(super) use space::pixels as space_pixels;
 pub(super) use weave::taps as weave_taps;
