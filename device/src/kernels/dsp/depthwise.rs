@@ -138,8 +138,12 @@ impl Layer<'_> {
         let rows = staged.chunks_exact((GROUP * self.plan.columns).max(1)).take(size[0]);
         for (y, row) in (at[0]..).zip(rows) {
             let start = (y * usize::from(self.output.width) + at[1]) * pixel_bytes + bit / 8;
-            let pixels = output.get_mut(start..).unwrap_or(&mut []).chunks_mut(pixel_bytes);
-            for (pixel, codes) in pixels.zip(row.as_chunks::<GROUP>().0).take(size[1]) {
+            let to = output.get_mut(start..).unwrap_or(&mut []);
+            let row = row.get(..GROUP * size[1]).unwrap_or(&[]);
+            if asm::pack_fours(to, pixel_bytes, row, self.output.storage, self.output.bits.max_code()) {
+                continue;
+            }
+            for (pixel, codes) in to.chunks_mut(pixel_bytes).zip(row.as_chunks::<GROUP>().0) {
                 finish::write_four(&self.output, pixel, *codes, bit % 8 != 0);
             }
         }

@@ -2,11 +2,18 @@
 
 use releq_format::graph::{Storage, TensorRecord};
 
+use super::asm;
+
 /// Writes staged codes, one a byte and `staged_bytes` from pixel to pixel, into the pixels of `output`, each limited
 /// to the output's bits.
 pub(super) fn write(record: &TensorRecord, output: &mut [u8], staged: &[u8], staged_bytes: usize) {
     let pixel_bytes = (record.pixel_bytes() as usize).max(1);
     let channels = usize::from(record.channels);
+    let group = 4 * record.storage.bits() as usize / 8;
+    let seamless = channels == staged_bytes && 4 * pixel_bytes == group * channels && staged.len().is_multiple_of(4);
+    if seamless && asm::pack_fours(output, group, staged, record.storage, record.bits.max_code()) {
+        return;
+    }
     let pixels = output.chunks_exact_mut(pixel_bytes).zip(staged.chunks_exact(staged_bytes.max(1)));
     for (pixel, codes) in pixels {
         let codes = codes.get(..channels).unwrap_or(&[]);

@@ -319,6 +319,78 @@ pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
     input.storage == output.storage && output.storage != Storage::Logits
 }
 
+/// Whether codes are bytes that need no limit but their own.
+fn are_bytes(record: &TensorRecord) -> bool {
+    record.storage == Storage::Bits8 && record.bits.get() == 8
+}
+
+/// Most codes under an average: their sums fit 16 bits.
+const MOST_AVERAGED: u32 = 257;
+
+/// What an average needs beside its tensors: nothing where both are bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AveragePlan {
+    /// Bytes of the unpacked rows under a row of outputs.
+    pub(super) band: usize,
+    /// Bytes of a row of outputs that waits for packing.
+    pub(super) staging: usize,
+}
+
+impl AveragePlan {
+    /// The plan; `None` where another family must run it: logits, few channels, huge windows, rows beyond the budget.
+    pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let Op::AvgPool { window, .. } = op else { return None };
+        let channels = usize::from(input.channels);
+        let rows = usize::from(window.kernel[0].min(input.height.try_into().unwrap_or(u8::MAX)));
+        let band = rows * usize::from(input.width) * channels;
+        let staging = usize::from(output.width) * channels;
+        let plan = Self {
+            band: if input.storage == Storage::Bits8 { 0 } else { band.next_multiple_of(4) },
+            staging: if are_bytes(output) { 0 } else { staging },
+        };
+        let suits = output.storage != Storage::Logits && channels >= 4 && window.taps() <= MOST_AVERAGED;
+        (suits && plan.band + plan.staging <= SCRATCH_BUDGET).then_some(plan)
+    }
+
+    pub(super) const fn is_direct(&self) -> bool {
+        self.band == 0 && self.staging == 0
+    }
+
+    /// All of it.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        u32::try_from((self.band + self.staging).next_multiple_of(4)).ok()
+    }
+}
+
+/// How an addition is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AddPlan {
+    /// Neighbouring pixels of each operand that are unpacked at a time; 0 where all are bytes.
+    pub(super) pixels: usize,
+    channels: usize,
+}
+
+impl AddPlan {
+    /// The plan, as far as the left operand and the output tell; `None` where one pixel is too long.
+    pub(super) fn new(input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let channels = usize::from(output.channels);
+        let direct = input.storage == Storage::Bits8 && are_bytes(output);
+        let most = (SCRATCH_BUDGET / 2).checked_div(channels)?.min(usize::from(output.width));
+        let pixels = if direct { 0 } else { most };
+        (direct || pixels > 0).then_some(Self { pixels, channels })
+    }
+
+    /// Bytes of one operand's pixels.
+    pub(super) const fn row_bytes(&self) -> usize {
+        (self.pixels * self.channels).next_multiple_of(4)
+    }
+
+    /// All of it.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        u32::try_from(2 * self.row_bytes()).ok()
+    }
+}
+
 /// Channels of a depthwise layer that are run together.
 pub(super) const GROUP: usize = 4;
 /// Lines of the planes of a group: rows of 32 codes of 16 bits for each of its channels.

@@ -78,9 +78,14 @@ impl Windows {
         Area { inside, size, output: pixel.wrapping_mul(self.pixel) }
     }
 
-    /// Pixels of a window that lies inside.
-    pub(super) fn taps(&self) -> usize {
-        self.sides[0].kernel.wrapping_mul(self.sides[1].kernel)
+    /// The input rows under a row of outputs, and its windows over nothing but those.
+    pub(super) fn of_row(&self, y: usize) -> (Range<usize>, Self) {
+        let rows = self.sides[0].inside(y);
+        let side = Side { stride: 1, padding: 0, kernel: rows.len(), size: rows.len() };
+        let [_, columns] = self.whole.clone();
+        let row =
+            Self { sides: [side, self.sides[1]], size: [1, self.size[1]], whole: [0..1, columns], ..self.clone() };
+        (rows, row)
     }
 }
 

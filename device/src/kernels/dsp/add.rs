@@ -1,0 +1,70 @@
+//! Residual add: bytes where they lie, narrower codes some pixels at a time.
+
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
+use releq_format::quant::AddScale;
+
+use super::plan::AddPlan;
+use super::{asm, finish};
+use crate::kernels::{Kernel, Task, reference};
+use crate::tensor::Input;
+
+/// Residual add, codes of any storage.
+pub const ADD: Kernel = Kernel { name: "dsp::ADD", family: KernelHint::DSP, supports, scratch_bytes, run: add };
+
+fn supports(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    matches!(op, Op::Add { .. }) && AddPlan::new(input, output).is_some()
+}
+
+fn scratch_bytes(_: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
+    AddPlan::new(input, output).and_then(|plan| plan.scratch_bytes()).unwrap_or(u32::MAX)
+}
+
+fn add(task: Task<'_>) {
+    let Op::Add { scale } = task.op else { return };
+    let Some(plan) = AddPlan::new(&task.input.record, &task.output_record) else { return };
+    if plan.pixels > 0 {
+        return unpacked(task, scale, &plan);
+    }
+    if task.other.record.storage != Storage::Bits8 {
+        return (reference::ADD.run)(task);
+    }
+    // In place, the left operand is what the output holds.
+    let left = Some(task.input.bytes).filter(|left| !left.is_empty());
+    bytes(task.output, left, task.other.bytes, scale);
+}
+
+/// Adds rows of bytes, limited to 8 bits.
+fn bytes(output: &mut [u8], left: Option<&[u8]>, right: &[u8], scale: &AddScale) {
+    let done = asm::add_bytes(output, left, right, scale);
+    let rest = output.iter_mut().zip(right).enumerate().skip(done);
+    for (index, (output, &right)) in rest {
+        let left = left.map_or(Some(*output), |left| left.get(index).copied());
+        *output = scale.apply(left.unwrap_or(0), right, releq_format::bits::BitWidth::EIGHT);
+    }
+}
+
+/// The same for codes that are unpacked before and packed after.
+#[inline(never)]
+fn unpacked(task: Task<'_>, scale: &AddScale, plan: &AddPlan) {
+    let record = task.output_record;
+    let (channels, width) = (usize::from(record.channels), usize::from(record.width));
+    let pixel_bytes = record.pixel_bytes() as usize;
+    let Some((left, right)) = task.scratch.split_at_mut_checked(plan.row_bytes()) else { return };
+    for y in 0..usize::from(record.height) {
+        for x in (0..width).step_by(plan.pixels.max(1)) {
+            let count = plan.pixels.min(width - x);
+            let (Some(left), Some(right)) = (left.get_mut(..count * channels), right.get_mut(..count * channels)) else {
+                return;
+            };
+            match task.input.bytes.is_empty() {
+                true => Input { record: task.input.record, bytes: task.output }.unpack(y, x, left),
+                false => task.input.unpack(y, x, left),
+            }
+            task.other.unpack(y, x, right);
+            bytes(left, None, right, scale);
+            let start = (y * width + x) * pixel_bytes;
+            let output = task.output.get_mut(start..).and_then(|rest| rest.get_mut(..count * pixel_bytes));
+            finish::write(&record, output.unwrap_or(&mut []), left, channels);
+        }
+    }
+}
