@@ -1,5 +1,6 @@
 //! Residual add: bytes where they lie, narrower codes some pixels at a time.
 
+use releq_format::bits::BitWidth;
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
 use releq_format::quant::AddScale;
 
@@ -21,29 +22,20 @@ fn scratch_bytes(_: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
 
 fn add(task: Task<'_>) {
     let Op::Add { scale } = task.op else { return };
-    let Some(plan) = AddPlan::new(&task.input.record, &task.output_record) else { return };
-    if plan.pixels > 0 {
-        return unpacked(task, scale, &plan);
+    let storages = [task.input.record.storage, task.other.record.storage, task.output_record.storage];
+    if storages == [Storage::Bits8; 3] && task.output_record.bits == BitWidth::EIGHT {
+        // In place, the left operand is what the output holds.
+        let left = Some(task.input.bytes).filter(|left| !left.is_empty());
+        return asm::add_bytes(task.output, left, task.other.bytes, scale);
     }
-    if task.other.record.storage != Storage::Bits8 {
-        return (reference::ADD.run)(task);
-    }
-    // In place, the left operand is what the output holds.
-    let left = Some(task.input.bytes).filter(|left| !left.is_empty());
-    bytes(task.output, left, task.other.bytes, scale);
-}
-
-/// Adds rows of bytes, limited to 8 bits.
-fn bytes(output: &mut [u8], left: Option<&[u8]>, right: &[u8], scale: &AddScale) {
-    let done = asm::add_bytes(output, left, right, scale);
-    let rest = output.iter_mut().zip(right).enumerate().skip(done);
-    for (index, (output, &right)) in rest {
-        let left = left.map_or(Some(*output), |left| left.get(index).copied());
-        *output = scale.apply(left.unwrap_or(0), right, releq_format::bits::BitWidth::EIGHT);
+    match AddPlan::new(&task.input.record, &task.output_record) {
+        Some(plan) if plan.pixels > 0 => unpacked(task, scale, &plan),
+        // Only the right operand is packed, and nothing was reserved for it.
+        _ => (reference::ADD.run)(task),
     }
 }
 
-/// The same for codes that are unpacked before and packed after.
+/// Adds codes that are unpacked before and packed after.
 #[inline(never)]
 fn unpacked(task: Task<'_>, scale: &AddScale, plan: &AddPlan) {
     let record = task.output_record;
@@ -61,7 +53,7 @@ fn unpacked(task: Task<'_>, scale: &AddScale, plan: &AddPlan) {
                 false => task.input.unpack(y, x, left),
             }
             task.other.unpack(y, x, right);
-            bytes(left, None, right, scale);
+            asm::add_bytes(left, None, right, scale);
             let start = (y * width + x) * pixel_bytes;
             let output = task.output.get_mut(start..).and_then(|rest| rest.get_mut(..count * pixel_bytes));
             finish::write(&record, output.unwrap_or(&mut []), left, channels);

@@ -59,6 +59,9 @@ impl Windows {
         if !rows.is_empty() && !columns.is_empty() {
             run(&self.area([rows.start, columns.start], [rows.len(), columns.len()]));
         }
+        if [rows.len(), columns.len()] == self.size {
+            return;
+        }
         for y in 0..self.size[0] {
             let mut x = 0;
             while x < self.size[1] {

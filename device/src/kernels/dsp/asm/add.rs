@@ -4,51 +4,36 @@ use core::arch::naked_asm;
 
 use releq_format::quant::AddScale;
 
-/// What [`add`] works on. Field order is the assembly's.
+/// Groups of eight codes, and those left.
 #[repr(C)]
-struct Args {
-    /// 0
-    output: *mut u8,
-    /// 4
-    from: [*const u8; 2],
-    /// 12
-    multipliers: [i16; 2],
-    /// 16
-    constant: i32,
-    /// 20
-    shift: u32,
-    /// 24: groups of eight codes.
-    count: usize,
+struct Counts {
+    eights: usize,
+    rest: usize,
 }
 
-/// Adds two rows of bytes, eight at a time, limited to 8 bits; the number of codes that were done.
-///
-/// Without a left row, the output holds it. None are done where rows start in the middle of a word, or a sum could
-/// have no room in 16 bits once shifted.
-pub(in super::super) fn bytes(output: &mut [u8], left: Option<&[u8]>, right: &[u8], scale: &AddScale) -> usize {
-    let count = output.len().min(left.map_or(usize::MAX, <[u8]>::len)).min(right.len()) / 8;
-    if count == 0 {
-        return 0;
-    }
+/// Adds two rows of bytes, as far as all slices reach, limited to 8 bits. Without a left row, the output holds it.
+pub(in super::super) fn bytes(output: &mut [u8], left: Option<&[u8]>, right: &[u8], scale: &AddScale) {
+    let to = output.as_mut_ptr();
+    let (left, count) = left.map_or((to.cast_const(), output.len()), |left| (left.as_ptr(), left.len()));
+    let count = count.min(output.len()).min(right.len());
+    let right = right.as_ptr();
+    let eights = if count >= 8 && are_aligned(to, [left, right]) && fits(scale) { count / 8 } else { 0 };
+    let [first, second] = scale.multipliers.map(|multiplier| u32::from(multiplier as u16));
+    let (shift, counts) = (u32::from(scale.shift), Counts { eights, rest: count - 8 * eights });
+    // SAFETY: `count` bytes lie in each slice, at words where they are taken by eight; a left row in the output is
+    // read before it is written.
+    unsafe { add(to, left, right, first | second << 16, scale.constant, shift, counts) }
+}
+
+fn are_aligned(to: *const u8, [left, right]: [*const u8; 2]) -> bool {
+    (to as usize | left as usize | right as usize).is_multiple_of(4)
+}
+
+/// Whether sums have room in 16 bits once they are shifted, as lanes take them.
+fn fits(scale: &AddScale) -> bool {
     let [first, second] = scale.multipliers.map(|multiplier| 255 * u32::from(multiplier.unsigned_abs()));
     let largest = first.wrapping_add(second).wrapping_add(scale.constant.unsigned_abs());
-    let to = output.as_mut_ptr();
-    let from = [left.map_or(to.cast_const(), <[u8]>::as_ptr), right.as_ptr()];
-    let aligned = [to.cast_const(), from[0], from[1]].iter().all(|start| (*start as usize).is_multiple_of(4));
-    if !aligned || largest.wrapping_shr(u32::from(scale.shift)) >= 1 << 15 {
-        return 0;
-    }
-    let args = Args {
-        output: to,
-        from,
-        multipliers: scale.multipliers,
-        constant: scale.constant,
-        shift: u32::from(scale.shift),
-        count,
-    };
-    // SAFETY: `count` times eight bytes lie in each slice; a left row in the output is read before it is written.
-    unsafe { add_eights(&args) }
-    8 * count
+    largest.wrapping_shr(u32::from(scale.shift)) < 1 << 15
 }
 
 /// Four sums of two registers' codes, as a word in the first: r9 multipliers, r10 constant, r11 shift; r8 and r12 for the way.
@@ -81,15 +66,25 @@ macro_rules! sum {
     };
 }
 
-// r0 output, r1 left, r2 right, lr count.
+// r0 output, r1 left, r2 right, r3 rest, r9 multipliers, r10 constant, r11 shift, lr eights.
 #[unsafe(naked)]
-unsafe extern "C" fn add_eights(args: *const Args) {
+unsafe extern "C" fn add(
+    output: *mut u8,
+    left: *const u8,
+    right: *const u8,
+    multipliers: u32,
+    constant: i32,
+    shift: u32,
+    counts: Counts,
+) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "add r1, r0, #12",
-        "ldm r1, {{r9-r11, lr}}",
-        "ldm r0, {{r0-r2}}",
+        "mov r9, r3",
+        "ldrd r10, r11, [sp, #36]",
+        "ldrd lr, r3, [sp, #44]",
+        "cmp lr, #0",
+        "beq 3f",
         "2:",
         "ldrd r4, r5, [r1], #8",
         "ldrd r6, r7, [r2], #8",
@@ -98,6 +93,19 @@ unsafe extern "C" fn add_eights(args: *const Args) {
         "strd r4, r5, [r0], #8",
         "subs lr, #1",
         "bne 2b",
+        "3:",
+        "cbz r3, 5f",
+        "4:",
+        "ldrb r4, [r1], #1",
+        "ldrb r5, [r2], #1",
+        "pkhbt r4, r4, r5, lsl #16",
+        "smlad r4, r4, r9, r10",
+        "asr r4, r4, r11",
+        "usat r4, #8, r4",
+        "strb r4, [r0], #1",
+        "subs r3, #1",
+        "bne 4b",
+        "5:",
         "pop {{r4-r11, pc}}",
     )
 }
