@@ -86,7 +86,8 @@ impl<'a> Program<'a> {
 
     /// Adds the function that an address stands for, or those of a table.
     fn name(&self, address: u32, named: &mut BTreeSet<u32>) {
-        let function = |address: u32| (address & 1 == 1).then_some(address & !1).filter(|at| self.functions.contains_key(at));
+        let function =
+            |address: u32| (address & 1 == 1).then_some(address & !1).filter(|at| self.functions.contains_key(at));
         named.extend(function(address));
         if let Some((&table, &size)) = self.tables.range(..=address).next_back()
             && address < table + size
@@ -167,19 +168,19 @@ mod tests {
     #[test]
     fn instructions_are_decoded() {
         for (first, second, expected) in [
-            (0xF000, 0xF800, Step::Branch(0x1004)),    // bl 0x1004
-            (0xF7FF, 0xFFFE, Step::Branch(0x1000)),    // bl 0x1000
-            (0xF000, 0xB87E, Step::Branch(0x1100)),    // b.w 0x1100
-            (0xF7FF, 0xBF7E, Step::Branch(0x0F00)),    // b.w 0xf00
-            (0xF000, 0x807E, Step::Branch(0x1100)),    // beq.w 0x1100
-            (0xF47F, 0xAF7E, Step::Branch(0x0F00)),    // bne.w 0xf00
-            (0xE07E, 0xBF00, Step::Branch(0x1100)),    // b 0x1100
-            (0xD1FE, 0xBF00, Step::Branch(0x1000)),    // bne 0x1000
-            (0xF241, 0x2334, Step::Low(3, 0x1234)),    // movw r3, #0x1234
-            (0xF6C8, 0x7CCD, Step::High(12, 0x8FCD)),  // movt r12, #0x8fcd
-            (0xDF00, 0xBF00, Step::Other),             // svc #0
-            (0xFB22, 0x1103, Step::Other),             // smlad r1, r2, r3, r1
-            (0xF3AF, 0x8000, Step::Other),             // nop.w
+            (0xF000, 0xF800, Step::Branch(0x1004)),   // bl 0x1004
+            (0xF7FF, 0xFFFE, Step::Branch(0x1000)),   // bl 0x1000
+            (0xF000, 0xB87E, Step::Branch(0x1100)),   // b.w 0x1100
+            (0xF7FF, 0xBF7E, Step::Branch(0x0F00)),   // b.w 0xf00
+            (0xF000, 0x807E, Step::Branch(0x1100)),   // beq.w 0x1100
+            (0xF47F, 0xAF7E, Step::Branch(0x0F00)),   // bne.w 0xf00
+            (0xE07E, 0xBF00, Step::Branch(0x1100)),   // b 0x1100
+            (0xD1FE, 0xBF00, Step::Branch(0x1000)),   // bne 0x1000
+            (0xF241, 0x2334, Step::Low(3, 0x1234)),   // movw r3, #0x1234
+            (0xF6C8, 0x7CCD, Step::High(12, 0x8FCD)), // movt r12, #0x8fcd
+            (0xDF00, 0xBF00, Step::Other),            // svc #0
+            (0xFB22, 0x1103, Step::Other),            // smlad r1, r2, r3, r1
+            (0xF3AF, 0x8000, Step::Other),            // nop.w
         ] {
             assert_eq!(decode(0x1000, first, second), expected, "{first:04x} {second:04x}");
         }

@@ -154,8 +154,20 @@ fn text(report: &Report) -> String {
             if row.exact { "yes" } else { "NO" }.to_owned(),
         ]
     };
-    let header =
-        ["layer", "shape", "w", "a", "kernel", "instructions", "ratio", "per", "scratch B", "weight B", "code B", "exact"];
+    let header = [
+        "layer",
+        "shape",
+        "w",
+        "a",
+        "kernel",
+        "instructions",
+        "ratio",
+        "per",
+        "scratch B",
+        "weight B",
+        "code B",
+        "exact",
+    ];
     let rows: Vec<Vec<String>> = report.rows.iter().map(row).collect();
     let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
     format!(

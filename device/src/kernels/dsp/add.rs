@@ -45,7 +45,8 @@ fn unpacked(task: Task<'_>, scale: &AddScale, plan: &AddPlan) {
     for y in 0..usize::from(record.height) {
         for x in (0..width).step_by(plan.pixels.max(1)) {
             let count = plan.pixels.min(width - x);
-            let (Some(left), Some(right)) = (left.get_mut(..count * channels), right.get_mut(..count * channels)) else {
+            let (Some(left), Some(right)) = (left.get_mut(..count * channels), right.get_mut(..count * channels))
+            else {
                 return;
             };
             match task.input.bytes.is_empty() {

@@ -78,7 +78,13 @@ impl Layer<'_> {
                 self.pack(group, at, size, staging, output);
             } else {
                 let start = (at[0] * width + at[1]) * channels + group;
-                self.group(group, size, planes, output.get_mut(start..).unwrap_or(&mut []), [channels, width * channels]);
+                self.group(
+                    group,
+                    size,
+                    planes,
+                    output.get_mut(start..).unwrap_or(&mut []),
+                    [channels, width * channels],
+                );
             }
             first += GROUP;
         }

@@ -58,23 +58,33 @@ impl<'a> Taps<'a> {
         let mut start = 0;
         for (plane, bytes) in self.planes.iter().zip(self.plane_bytes) {
             let Some(plane) = plane else { break };
-            for (tap, codes) in codes.iter_mut().enumerate() {
-                self.join(start + tap * self.stride, group, plane, codes);
-            }
+            self.join(start, group, plane, &mut codes);
             start += bytes;
         }
         taps::lanes(to, codes.as_flattened(), GROUP, &self.values);
     }
 
-    /// Adds the fields of four columns of a plane that starts at byte `start`.
+    /// Adds the fields of four columns of a plane, which starts at byte `start`, for each tap.
     #[inline(never)]
-    fn join(&self, start: usize, group: usize, plane: &Plane, codes: &mut [u8; GROUP]) {
-        let mut bit = group * usize::from(plane.width);
-        for code in codes {
-            let byte = self.section.get(start + bit / 8).copied().unwrap_or(0);
-            let field = byte >> (bit % 8) & ((1 << (plane.width & 7)) - 1);
-            *code |= field << (plane.shift & 7);
-            bit += usize::from(plane.width);
+    fn join(&self, start: usize, group: usize, plane: &Plane, codes: &mut [[u8; GROUP]; TAPS * TAPS]) {
+        let width = u32::from(plane.width & 7);
+        let bit = group as u32 * width;
+        let (half, quarter) = (0x0001_0001 * ((1 << (2 * width)) - 1), 0x0101_0101 * ((1 << width) - 1));
+        let mut at = start + bit as usize / 32 * 4;
+        for codes in codes {
+            let word = |at: usize| {
+                self.section.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
+            };
+            let mut fields = word(at) >> (bit % 32);
+            if bit % 32 + 4 * width > 32 {
+                fields |= word(at + 4) << (32 - bit % 32);
+            }
+            fields &= (1 << (4 * width)) - 1;
+            // Fields to halves, halves to bytes.
+            let halves = (fields | fields << (16 - 2 * width)) & half;
+            let bytes = (halves | halves << (8 - width)) & quarter;
+            *codes = (u32::from_le_bytes(*codes) | bytes << (plane.shift & 7)).to_le_bytes();
+            at += self.stride;
         }
     }
 

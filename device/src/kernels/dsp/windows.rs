@@ -96,9 +96,7 @@ impl Area {
     /// Where the pixels under the first window start.
     pub(super) fn places(&self, windows: &Windows) -> impl Iterator<Item = usize> + use<> {
         let ([rows, columns], row, pixel) = (self.inside.clone(), windows.row, windows.pixel);
-        rows.flat_map(move |y| {
-            columns.clone().map(move |x| y.wrapping_mul(row).wrapping_add(x.wrapping_mul(pixel)))
-        })
+        rows.flat_map(move |y| columns.clone().map(move |x| y.wrapping_mul(row).wrapping_add(x.wrapping_mul(pixel))))
     }
 
     /// Four pixels of each window, of which those of the first are given.
