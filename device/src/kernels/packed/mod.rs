@@ -4,6 +4,7 @@
 //! is taken once per output pixel. Codes are summed plane by plane (3 = 2 + 1 bits), each plane in 16-bit lanes that
 //! are emptied before [`lane_terms`](releq_format::quant::lane_terms) products could overflow them.
 
+mod batch;
 mod dot;
 mod pool;
 mod weighted;
