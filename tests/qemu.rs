@@ -110,6 +110,7 @@ fn run_pointwise_suite(board: &'static Board) {
     let overlapping = Window { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 1, 1] };
     let halving = Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0, 1, 0] };
     let sparse = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 1, 0] };
+    let apart = Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1, 1, 2] };
     // Multipliers and sums that only one code at a time has room for.
     let steep = AddScale { multipliers: [i16::MIN, i16::MAX], constant: 1 << 20, shift: 6 };
     let shapes = [[19, 7, 8], [9, 33, 4], [8, 9, 20], [6, 10, 7], [3, 2, 3]];
@@ -121,6 +122,7 @@ fn run_pointwise_suite(board: &'static Board) {
             net.depthwise_of(square(3, 1), bits, 8);
             net.depthwise_of(square(3, 1), 9 - bits, bits);
             net.depthwise_of(sparse, bits, bits);
+            net.depthwise_of(apart, bits, 8);
             net.maxpool_of(overlapping);
             net.avgpool_of(square(2, 1), bits);
             net.avgpool_of(overlapping, 8);

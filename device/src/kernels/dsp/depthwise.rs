@@ -13,7 +13,7 @@ use super::taps::Taps;
 use crate::kernels::{Kernel, Task};
 use crate::tensor;
 
-/// Depthwise 3 × 3, one pixel a step across; every width of weights and codes.
+/// Depthwise 3 × 3, one or two pixels a step across; every width of weights and codes.
 pub const DEPTHWISE: Kernel =
     Kernel { name: "dsp::DEPTHWISE", family: KernelHint::DSP, supports, scratch_bytes, run: depthwise };
 
@@ -127,6 +127,7 @@ impl Layer<'_> {
             count: size[1],
             rows: size[0],
             stride: self.plan.stride,
+            across: self.plan.across,
             pixel_bytes: steps[0],
             row_bytes: steps[1],
             zero_point: self.output.zero_point,
@@ -185,7 +186,7 @@ impl Inside {
             (first, padding.saturating_sub(start), end.saturating_sub(first))
         };
         let (y, above, rows) = span(at[0], size[0], layer.plan.stride, top, layer.input.height);
-        let (x, before, columns) = span(at[1], size[1], 1, left, layer.input.width);
+        let (x, before, columns) = span(at[1], size[1], layer.plan.across, left, layer.input.width);
         let from = y * usize::from(layer.input.width) + x;
         Self { from, to: above * LINE_BYTES + 2 * before, size: [rows, columns] }
     }

@@ -399,7 +399,9 @@ const PLANE_LINES: usize = 18;
 pub(super) const PLANES_BYTES: usize = 64 * GROUP * PLANE_LINES;
 /// Most outputs a row: windows of two columns at once read two codes more.
 const MOST_PLANE_OUTPUTS: usize = 30;
-/// The same beside outputs that wait to be packed, in [`SCRATCH_BUDGET`].
+/// The same where windows lie two columns apart.
+const MOST_APART_OUTPUTS: usize = 14;
+/// Most outputs a row beside outputs that wait to be packed, in [`SCRATCH_BUDGET`].
 const MOST_STAGED_OUTPUTS: usize = 24;
 
 /// How a depthwise 3 × 3 is cut into tiles.
@@ -408,29 +410,31 @@ pub(super) struct DepthwisePlan {
     /// Outputs of a tile.
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Rows from output to output.
+    /// Rows and columns from output to output.
     pub(super) stride: usize,
+    pub(super) across: usize,
     /// Whether outputs are not whole bytes, and wait for packing a group at a time.
     pub(super) staged: bool,
 }
 
 impl DepthwisePlan {
-    /// The plan; `None` where another family must run it: other windows, steps across, packed codes of odd channels.
+    /// The plan; `None` where another family must run it: other windows, wide steps, packed codes of odd channels.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
         let Op::Depthwise { window, .. } = op else { return None };
         let three = window.kernel.map(usize::from) == [TAPS; 2];
-        let stride = usize::from(window.stride[0]);
+        let [stride, across] = window.stride.map(usize::from);
         let channels = usize::from(input.channels);
         let bytes = [input.storage, output.storage] == [Storage::Bits8; 2];
         // The last group of bytes may begin early; packed codes must start where a byte, or its half, does.
         let grouped = if bytes { channels >= GROUP } else { channels.is_multiple_of(GROUP) };
         let suits = three && grouped && output.storage != Storage::Logits;
+        let steps = (1..=4).contains(&stride) && (1..=2).contains(&across);
         // Two rows share four lines; apart, each reads a line more than it needs.
-        let rows = if stride == 1 { PLANE_LINES - 2 } else { (PLANE_LINES - 4) / stride.max(1) + 1 };
+        let rows = if stride == 1 && across == 1 { PLANE_LINES - 2 } else { (PLANE_LINES - 4) / stride.max(1) + 1 };
         let staged = output.storage != Storage::Bits8 || output.bits.get() < 8;
-        let columns = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
-        let steps = window.stride[1] == 1 && (1..=4).contains(&stride);
-        (suits && steps).then_some(Self { rows, columns, stride, staged })
+        let most = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
+        let columns = if across == 1 { most } else { MOST_APART_OUTPUTS };
+        (suits && steps).then_some(Self { rows, columns, stride, across, staged })
     }
 
     /// Bytes of outputs that wait to be packed.
