@@ -447,3 +447,35 @@ impl DepthwisePlan {
         u32::try_from(PLANES_BYTES + self.staging_bytes()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use releq_format::bits::BitWidth;
+    use releq_format::graph::Window;
+    use releq_format::quant::AddScale;
+
+    use super::*;
+
+    #[test]
+    fn layers_without_sums_over_channels_stay_within_the_budget() {
+        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4] };
+        let average = Op::AvgPool { window, shift: 0, bias: 0, multiplier: 0 };
+        let add = Op::Add { scale: AddScale { multipliers: [0; 2], constant: 0, shift: 0 } };
+        for (storage, bits) in [(Storage::Bits1, 1), (Storage::Bits2, 2), (Storage::Bits4, 4), (Storage::Bits8, 8)] {
+            for (width, channels) in [(7, 4), (16, 64), (40, 128), (224, 16), (3, 2048)] {
+                let bits = BitWidth::new(bits).unwrap();
+                let record = TensorRecord { height: 9, width, channels, bits, zero_point: 0, storage, offset: 0 };
+                for op in [&average, &add] {
+                    let scratch = super::super::scratch_bytes(op, &record, &record);
+                    assert!(scratch.unwrap_or(0) <= 6144, "{op:?} {record:?}");
+                    assert_eq!(scratch == Some(0), storage == Storage::Bits8, "{op:?} {record:?}");
+                }
+            }
+        }
+        for staged in [false, true] {
+            let columns = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
+            let plan = DepthwisePlan { rows: PLANE_LINES - 2, columns, stride: 1, across: 1, staged };
+            assert!(plan.scratch_bytes().unwrap() <= 6144);
+        }
+    }
+}
