@@ -117,6 +117,8 @@ fn run_pointwise_suite(board: &'static Board) {
     for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
         for (bits, shape) in (1..=8).flat_map(|bits| shapes.into_iter().map(move |shape| (bits, shape))) {
             let mut net = TestNet::new(u64::from(bits), fill, shape, bits);
+            net.add(bits);
+            net.add(bits);
             net.add_of(steep, 0, 9 - bits);
             net.add(bits);
             net.depthwise_of(square(3, 1), bits, 8);

@@ -1,4 +1,4 @@
-//! Residual add: bytes where they lie, narrower codes some pixels at a time.
+//! Residual add: bytes and halves of bytes where they lie, other codes some pixels at a time.
 
 use releq_format::bits::BitWidth;
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
@@ -24,9 +24,25 @@ fn add(task: Task<'_>) {
     let Op::Add { scale } = task.op else { return };
     let storages = [task.input.record.storage, task.other.record.storage, task.output_record.storage];
     if storages == [Storage::Bits8; 3] && task.output_record.bits == BitWidth::EIGHT {
-        // In place, the left operand is what the output holds.
-        let left = Some(task.input.bytes).filter(|left| !left.is_empty());
+        let left = left(&task);
         return asm::add_bytes(task.output, left, task.other.bytes, scale);
+    }
+    narrow(task, scale, storages);
+}
+
+/// The left operand's bytes; `None` in place, where the output holds them.
+#[inline]
+fn left<'a>(task: &Task<'a>) -> Option<&'a [u8]> {
+    Some(task.input.bytes).filter(|left| !left.is_empty())
+}
+
+#[inline(never)]
+fn narrow(task: Task<'_>, scale: &AddScale, storages: [Storage; 3]) {
+    let TensorRecord { bits, channels, .. } = task.output_record;
+    let gapless = storages == [Storage::Bits4; 3] && bits.get() == 4 && channels.is_multiple_of(2);
+    let left = left(&task);
+    if gapless && asm::add_nibbles(task.output, left, task.other.bytes, scale) {
+        return;
     }
     match AddPlan::new(&task.input.record, &task.output_record) {
         Some(plan) if plan.pixels > 0 => unpacked(task, scale, &plan),

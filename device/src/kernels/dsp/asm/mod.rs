@@ -28,7 +28,7 @@ pub(super) mod taps;
 mod weave;
 mod widen;
 
-pub(super) use add::bytes as add_bytes;
+pub(super) use add::{bytes as add_bytes, nibbles as add_nibbles};
 pub(super) use block::{Block, run as block};
 pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
