@@ -74,3 +74,12 @@ fn every_width_is_exact_at_its_extremes() {
         }
     }
 }
+
+#[test]
+fn long_sums_are_exact_at_their_extremes() {
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (weights, activations) in [(8, 8), (4, 8), (1, 8), (4, 4), (1, 1)] {
+            check(TestNet::long_sums(fill, weights, activations), &format!("{fill:?} w{weights} a{activations}"));
+        }
+    }
+}

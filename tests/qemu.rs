@@ -18,7 +18,8 @@ use releq_device::board::{self, Board};
 use releq_format::crc::crc32;
 use releq_format::graph::{KernelHint, Window};
 use releq_format::image::{Image, ImageBuffer, SelfTest};
-use suite::{Fill, TestNet, expected_bytes, store};
+use releq_format::quant::AddScale;
+use suite::{Fill, TestNet, expected_bytes, square, store};
 
 /// Networks a board runs; each starts an emulator of its own.
 const RANDOM_NETWORKS: u64 = 24;
@@ -104,6 +105,53 @@ fn run_dsp_suite(board: &'static Board) {
     }
 }
 
+/// Layers that meet each code once: pools, additions and depthwise windows, every width and storage, at the extremes.
+fn run_pointwise_suite(board: &'static Board) {
+    let overlapping = Window { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 1, 1] };
+    let halving = Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0, 1, 0] };
+    let sparse = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 1, 0] };
+    let apart = Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1, 1, 2] };
+    // Multipliers and sums that only one code at a time has room for.
+    let steep = AddScale { multipliers: [i16::MIN, i16::MAX], constant: 1 << 20, shift: 6 };
+    let shapes = [[19, 7, 8], [9, 33, 4], [8, 9, 20], [6, 10, 7], [3, 2, 3]];
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (bits, shape) in (1..=8).flat_map(|bits| shapes.into_iter().map(move |shape| (bits, shape))) {
+            let mut net = TestNet::new(u64::from(bits), fill, shape, bits);
+            net.add(bits);
+            net.add(bits);
+            net.add_of(steep, 0, 9 - bits);
+            net.add(bits);
+            net.depthwise_of(square(3, 1), bits, 8);
+            net.depthwise_of(square(3, 1), 9 - bits, bits);
+            net.depthwise_of(sparse, bits, bits);
+            net.depthwise_of(apart, bits, 8);
+            net.maxpool_of(overlapping);
+            net.avgpool_of(square(2, 1), bits);
+            net.avgpool_of(overlapping, 8);
+            net.add(8);
+            net.avgpool_of(halving, 8);
+            net.maxpool_of(square(1, 0));
+            let what = format!("{fill:?} a{bits} {shape:?}");
+            if !check(board, net.dense(3, bits, None), KernelHint::DSP, &what) {
+                return;
+            }
+        }
+    }
+}
+
+/// Sums of more products than fields and 16-bit lanes hold, at the extremes.
+fn run_long_sums(board: &'static Board) {
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (weights, activations) in [(8, 8), (5, 8), (4, 8), (2, 8), (1, 8), (4, 4), (2, 4), (2, 2), (1, 1)] {
+            let what = format!("{fill:?} w{weights} a{activations}");
+            let net = TestNet::long_sums(fill, weights, activations);
+            if !check(board, net, KernelHint::DSP, &what) {
+                return;
+            }
+        }
+    }
+}
+
 /// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
 fn dsp_is_faster(board: &'static Board) {
     let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
@@ -128,18 +176,24 @@ fn dsp_is_faster(board: &'static Board) {
 #[test]
 fn dsp_kernels_on_virt_m4() {
     run_dsp_suite(&board::VIRT_M4);
+    run_pointwise_suite(&board::VIRT_M4);
+    run_long_sums(&board::VIRT_M4);
     dsp_is_faster(&board::VIRT_M4);
 }
 
 #[test]
 fn dsp_kernels_on_virt_m7() {
     run_dsp_suite(&board::VIRT_M7);
+    run_pointwise_suite(&board::VIRT_M7);
+    run_long_sums(&board::VIRT_M7);
     dsp_is_faster(&board::VIRT_M7);
 }
 
 #[test]
 fn dsp_kernels_on_virt_m33() {
     run_dsp_suite(&board::VIRT_M33);
+    run_pointwise_suite(&board::VIRT_M33);
+    run_long_sums(&board::VIRT_M33);
     dsp_is_faster(&board::VIRT_M33);
 }
 
@@ -229,8 +283,4 @@ fn a_bench_row_is_exact_and_repeats() {
     assert!(first.exact && first.kernel.ends_with("::DENSE"), "{first:?}");
     assert_eq!((first.terms, first.weight_bytes), (256 * 128, 256 * 128 / 4));
     assert!(first.ratio > 0.25 && first.ratio < 20.0, "{first:?}");
-}
-
-fn square(kernel: u8, padding: u8) -> Window {
-    Window { kernel: [kernel; 2], stride: [1; 2], padding: [padding; 4] }
 }

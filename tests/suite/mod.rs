@@ -50,6 +50,11 @@ fn tensor(shape: [u16; 3], bits: u8, zero_point: u8, storage: Storage) -> Tensor
     TensorRecord { height, width: width_, channels, bits: width(bits), zero_point, storage, offset: 0 }
 }
 
+/// A square window that slides by one.
+pub fn square(kernel: u8, padding: u8) -> Window {
+    Window { kernel: [kernel; 2], stride: [1; 2], padding: [padding; 4] }
+}
+
 /// The narrowest storage, or sometimes a wider one, as a planner may choose.
 fn storage(rng: &mut ChaCha8Rng, bits: u8) -> Storage {
     if rng.random_bool(0.3) { Storage::Bits8 } else { Storage::narrowest(width(bits)) }
@@ -237,6 +242,11 @@ impl TestNet {
 
     pub fn avgpool(&mut self, bits: u8) -> &mut Self {
         let window = self.window();
+        self.avgpool_of(window, bits)
+    }
+
+    /// An average pool of this very window.
+    pub fn avgpool_of(&mut self, window: Window, bits: u8) -> &mut Self {
         let [height, width_] = self.slid(&window);
         let input = self.last();
         let zero_point = self.rng.random_range(0..=width(bits).max_code());
@@ -259,10 +269,23 @@ impl TestNet {
         let mut ratio = || self.rng.random_range(1 << 12..1 << 14);
         let multipliers = [ratio(), ratio()];
         let constant = self.rng.random_range(-(1 << 20)..1 << 20);
-        let scale = AddScale { multipliers, constant, shift: 14 };
+        self.add_of(AddScale { multipliers, constant, shift: 14 }, other, bits)
+    }
+
+    /// Adds the last tensor and this one at these very scales.
+    pub fn add_of(&mut self, scale: AddScale, other: u16, bits: u8) -> &mut Self {
+        let TensorRecord { height, width: columns, channels, .. } = self.last();
         let zero_point = self.rng.random_range(0..=width(bits).max_code());
-        let output = tensor(shape(&self.last()), bits, zero_point, storage(&mut self.rng, bits));
+        let output = tensor([height, columns, channels], bits, zero_point, storage(&mut self.rng, bits));
         self.plain(Op::Add { scale }, [self.last_id(), other], output)
+    }
+
+    /// A network of long sums: 576 products each in a convolution, 2060 in a dense layer.
+    pub fn long_sums(fill: Fill, weights: u8, activations: u8) -> Self {
+        let mut net = Self::new(u64::from(weights), fill, [5, 4, 64], activations);
+        net.conv_of(square(3, 1), 103, weights, activations);
+        net.dense_of(5, weights, activations);
+        net.dense(3, weights, None)
     }
 
     fn plain(&mut self, op: Op, inputs: [u16; 2], output: TensorRecord) -> &mut Self {

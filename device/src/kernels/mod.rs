@@ -68,6 +68,10 @@ pub const ALL: &[&Kernel] = &[
     &dsp::DENSE,
     #[cfg(releq_dsp)]
     &dsp::MAXPOOL,
+    #[cfg(releq_dsp)]
+    &dsp::AVGPOOL,
+    #[cfg(releq_dsp)]
+    &dsp::ADD,
     &packed::CONV2D,
     &packed::DEPTHWISE,
     &packed::DENSE,

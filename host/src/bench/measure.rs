@@ -5,6 +5,7 @@ use releq_device::board::Board;
 use releq_format::image::{Image, ImageError};
 use serde::Serialize;
 
+use super::code;
 use super::shape::{Case, Per, Shape};
 use super::subject::{Fill, Subject};
 use crate::lower::LowerError;
@@ -64,6 +65,8 @@ pub struct Row {
     pub scratch_bytes: u64,
     /// Bytes of packed weights.
     pub weight_bytes: u64,
+    /// Bytes of all functions that its kernel reaches in the runner, shared ones included.
+    pub code_bytes: Option<u64>,
     /// Whether random, all largest and all smallest operands gave the oracle's outputs, bit for bit.
     pub exact: bool,
 }
@@ -93,6 +96,7 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
         per: shape.per(),
         scratch_bytes: summary.scratch_bytes,
         weight_bytes: summary.weight_bytes,
+        code_bytes: launch.runner(board).ok().and_then(|runner| code::by_kernel(&runner, kernel)),
         exact: trials.iter().all(|trial| trial.exact),
     })
 }

@@ -150,11 +150,24 @@ fn text(report: &Report) -> String {
             .to_owned(),
             grouped(row.scratch_bytes),
             grouped(row.weight_bytes),
+            row.code_bytes.map_or("-".to_owned(), grouped),
             if row.exact { "yes" } else { "NO" }.to_owned(),
         ]
     };
-    let header =
-        ["layer", "shape", "w", "a", "kernel", "instructions", "ratio", "per", "scratch B", "weight B", "exact"];
+    let header = [
+        "layer",
+        "shape",
+        "w",
+        "a",
+        "kernel",
+        "instructions",
+        "ratio",
+        "per",
+        "scratch B",
+        "weight B",
+        "code B",
+        "exact",
+    ];
     let rows: Vec<Vec<String>> = report.rows.iter().map(row).collect();
     let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
     format!(

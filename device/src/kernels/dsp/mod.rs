@@ -8,6 +8,8 @@
 //! one, exact modulo 2^32 whatever X overflowed on the way. So a pair of rows costs one unpacking instruction per word.
 
 #[cfg(releq_dsp)]
+mod add;
+#[cfg(releq_dsp)]
 #[allow(unsafe_code, reason = "the one room for assembly")]
 mod asm;
 #[cfg(releq_dsp)]
@@ -28,7 +30,13 @@ mod plan;
 mod pool;
 #[cfg(releq_dsp)]
 mod rows;
+#[cfg(releq_dsp)]
+mod taps;
+#[cfg(releq_dsp)]
+mod windows;
 
+#[cfg(releq_dsp)]
+pub use add::ADD;
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;
 #[cfg(releq_dsp)]
@@ -36,7 +44,7 @@ pub use dense::DENSE;
 #[cfg(releq_dsp)]
 pub use depthwise::DEPTHWISE;
 #[cfg(releq_dsp)]
-pub use pool::MAXPOOL;
+pub use pool::{AVGPOOL, MAXPOOL};
 
 use releq_format::graph::{Op, TensorRecord};
 #[cfg(doc)]
@@ -49,6 +57,7 @@ pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Op
         Op::Dense { .. } => plan::DensePlan::new(op, input, output)?.scratch_bytes(),
         Op::Depthwise { .. } => plan::DepthwisePlan::new(op, input, output)?.scratch_bytes(),
         Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
-        _ => None,
+        Op::AvgPool { .. } => plan::AveragePlan::new(op, input, output)?.scratch_bytes(),
+        Op::Add { .. } => plan::AddPlan::new(input, output)?.scratch_bytes(),
     }
 }

@@ -314,17 +314,95 @@ impl DensePlan {
     }
 }
 
-/// Whether max pooling runs on whole bytes.
+/// Whether max pooling runs where it is: on codes of one storage.
 pub(super) fn pools(input: &TensorRecord, output: &TensorRecord) -> bool {
-    input.storage == Storage::Bits8 && output.storage == Storage::Bits8
+    input.storage == output.storage && output.storage != Storage::Logits
+}
+
+/// Whether codes are bytes that need no limit but their own.
+fn are_bytes(record: &TensorRecord) -> bool {
+    record.storage == Storage::Bits8 && record.bits.get() == 8
+}
+
+/// Most codes under an average: their sums fit 16 bits.
+const MOST_AVERAGED: u32 = 257;
+
+/// What an average needs beside its tensors: nothing where both are bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AveragePlan {
+    /// Bytes of the unpacked rows under a row of outputs.
+    pub(super) band: usize,
+    /// Bytes of a row of outputs that waits for packing.
+    pub(super) staging: usize,
+}
+
+impl AveragePlan {
+    /// The plan; `None` where another family must run it: logits, few channels, huge windows, rows beyond the budget.
+    pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let Op::AvgPool { window, .. } = op else { return None };
+        let channels = usize::from(input.channels);
+        let rows = usize::from(window.kernel[0].min(input.height.try_into().unwrap_or(u8::MAX)));
+        let band = rows * usize::from(input.width) * channels;
+        let staging = usize::from(output.width) * channels;
+        let plan = Self {
+            band: if input.storage == Storage::Bits8 { 0 } else { band.next_multiple_of(4) },
+            staging: if are_bytes(output) { 0 } else { staging },
+        };
+        let suits = output.storage != Storage::Logits && channels >= 4 && window.taps() <= MOST_AVERAGED;
+        (suits && plan.band + plan.staging <= SCRATCH_BUDGET).then_some(plan)
+    }
+
+    pub(super) const fn is_direct(&self) -> bool {
+        self.band == 0 && self.staging == 0
+    }
+
+    /// All of it.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        u32::try_from((self.band + self.staging).next_multiple_of(4)).ok()
+    }
+}
+
+/// How an addition is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AddPlan {
+    /// Neighbouring pixels of each operand that are unpacked at a time; 0 where all are bytes.
+    pub(super) pixels: usize,
+    channels: usize,
+}
+
+impl AddPlan {
+    /// The plan, as far as the left operand and the output tell; `None` where one pixel is too long.
+    pub(super) fn new(input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
+        let channels = usize::from(output.channels);
+        let direct = input.storage == Storage::Bits8 && are_bytes(output);
+        let most = (SCRATCH_BUDGET / 2).checked_div(channels)?.min(usize::from(output.width));
+        let pixels = if direct { 0 } else { most };
+        (direct || pixels > 0).then_some(Self { pixels, channels })
+    }
+
+    /// Bytes of one operand's pixels.
+    pub(super) const fn row_bytes(&self) -> usize {
+        (self.pixels * self.channels).next_multiple_of(4)
+    }
+
+    /// All of it.
+    pub(super) fn scratch_bytes(&self) -> Option<u32> {
+        u32::try_from(2 * self.row_bytes()).ok()
+    }
 }
 
 /// Channels of a depthwise layer that are run together.
 pub(super) const GROUP: usize = 4;
-/// A plane: rows of 32 codes of 16 bits; of the columns, a row's last group of four outputs reads two more.
-const PLANE_ROWS: usize = 18;
-const PLANE_BYTES: usize = 64 * PLANE_ROWS;
-const MOST_PLANE_OUTPUTS: usize = 28;
+/// Lines of the planes of a group: rows of 32 codes of 16 bits for each of its channels.
+const PLANE_LINES: usize = 18;
+/// Bytes of the planes of a group.
+pub(super) const PLANES_BYTES: usize = 64 * GROUP * PLANE_LINES;
+/// Most outputs a row: windows of two columns at once read two codes more.
+const MOST_PLANE_OUTPUTS: usize = 30;
+/// The same where windows lie two columns apart.
+const MOST_APART_OUTPUTS: usize = 14;
+/// Most outputs a row beside outputs that wait to be packed, in [`SCRATCH_BUDGET`].
+const MOST_STAGED_OUTPUTS: usize = 24;
 
 /// How a depthwise 3 × 3 is cut into tiles.
 #[derive(Clone, Copy, Debug)]
@@ -332,33 +410,72 @@ pub(super) struct DepthwisePlan {
     /// Outputs of a tile.
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Rows from output to output.
+    /// Rows and columns from output to output.
     pub(super) stride: usize,
-    expanded: usize,
+    pub(super) across: usize,
+    /// Whether outputs are not whole bytes, and wait for packing a group at a time.
+    pub(super) staged: bool,
 }
 
 impl DepthwisePlan {
-    /// The plan; `None` where another family must run it: other windows, steps across, codes below 8 bits.
+    /// The plan; `None` where another family must run it: other windows, wide steps, packed codes of odd channels.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
-        let Op::Depthwise { window, weights } = op else { return None };
-        let bytes = [input.storage, output.storage] == [Storage::Bits8; 2] && output.bits.get() == 8;
+        let Op::Depthwise { window, .. } = op else { return None };
         let three = window.kernel.map(usize::from) == [TAPS; 2];
-        let stride = usize::from(window.stride[0]);
-        let suits = bytes && three && window.stride[1] == 1 && (1..=4).contains(&stride);
-        let expanded = match weights.layout {
-            Layout::Bytes => 0,
-            _ => TAPS * TAPS * usize::from(input.channels),
-        };
-        (suits && usize::from(input.channels) >= GROUP).then_some(Self {
-            rows: (PLANE_ROWS - TAPS) / stride.max(1) + 1,
-            columns: MOST_PLANE_OUTPUTS,
-            stride,
-            expanded,
-        })
+        let [stride, across] = window.stride.map(usize::from);
+        let channels = usize::from(input.channels);
+        let bytes = [input.storage, output.storage] == [Storage::Bits8; 2];
+        // The last group of bytes may begin early; packed codes must start where a byte, or its half, does.
+        let grouped = if bytes { channels >= GROUP } else { channels.is_multiple_of(GROUP) };
+        let suits = three && grouped && output.storage != Storage::Logits;
+        let steps = (1..=4).contains(&stride) && (1..=2).contains(&across);
+        // Two rows share four lines; apart, each reads a line more than it needs.
+        let rows = if stride == 1 && across == 1 { PLANE_LINES - 2 } else { (PLANE_LINES - 4) / stride.max(1) + 1 };
+        let staged = output.storage != Storage::Bits8 || output.bits.get() < 8;
+        let most = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
+        let columns = if across == 1 { most } else { MOST_APART_OUTPUTS };
+        (suits && steps).then_some(Self { rows, columns, stride, across, staged })
     }
 
-    /// Bytes of the planes of a group, and of the weights unless they are bytes already.
+    /// Bytes of outputs that wait to be packed.
+    pub(super) const fn staging_bytes(&self) -> usize {
+        if self.staged { GROUP * self.rows * self.columns } else { 0 }
+    }
+
+    /// Bytes of the planes of a group, and of what waits.
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
-        u32::try_from((GROUP * PLANE_BYTES + self.expanded).next_multiple_of(4)).ok()
+        u32::try_from(PLANES_BYTES + self.staging_bytes()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use releq_format::bits::BitWidth;
+    use releq_format::graph::Window;
+    use releq_format::quant::AddScale;
+
+    use super::*;
+
+    #[test]
+    fn layers_without_sums_over_channels_stay_within_the_budget() {
+        let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4] };
+        let average = Op::AvgPool { window, shift: 0, bias: 0, multiplier: 0 };
+        let add = Op::Add { scale: AddScale { multipliers: [0; 2], constant: 0, shift: 0 } };
+        for (storage, bits) in [(Storage::Bits1, 1), (Storage::Bits2, 2), (Storage::Bits4, 4), (Storage::Bits8, 8)] {
+            for (width, channels) in [(7, 4), (16, 64), (40, 128), (224, 16), (3, 2048)] {
+                let bits = BitWidth::new(bits).unwrap();
+                let record = TensorRecord { height: 9, width, channels, bits, zero_point: 0, storage, offset: 0 };
+                for op in [&average, &add] {
+                    let scratch = super::super::scratch_bytes(op, &record, &record);
+                    assert!(scratch.unwrap_or(0) <= 6144, "{op:?} {record:?}");
+                    assert_eq!(scratch == Some(0), storage == Storage::Bits8, "{op:?} {record:?}");
+                }
+            }
+        }
+        for staged in [false, true] {
+            let columns = if staged { MOST_STAGED_OUTPUTS } else { MOST_PLANE_OUTPUTS };
+            let plan = DepthwisePlan { rows: PLANE_LINES - 2, columns, stride: 1, across: 1, staged };
+            assert!(plan.scratch_bytes().unwrap() <= 6144);
+        }
     }
 }

@@ -1,13 +1,14 @@
-//! Max pooling of bytes: four pixels of a window at a time, over whole rows of outputs.
+//! Pooling: all windows that lie inside at once, then those at the edges.
 
-use core::ops::Range;
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
 
-use releq_format::graph::{KernelHint, Op, TensorRecord};
-
-use super::asm;
+use super::asm::average::{Inside, Scale};
+use super::plan::AveragePlan;
+use super::windows::Windows;
+use super::{asm, finish};
 use crate::kernels::{Kernel, Task};
 
-/// Maximum over windows of byte codes.
+/// Maximum over windows, codes of any storage.
 pub const MAXPOOL: Kernel =
     Kernel { name: "dsp::MAXPOOL", family: KernelHint::DSP, supports, scratch_bytes: |_, _, _| 0, run: maxpool };
 
@@ -17,94 +18,103 @@ fn supports(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
 
 fn maxpool(task: Task<'_>) {
     let Op::MaxPool { window } = task.op else { return };
-    let (input, output) = (&task.input.record, &task.output_record);
-    let channels = usize::from(input.channels);
-    let row_bytes = usize::from(output.width).wrapping_mul(channels).max(1);
-    let [top, left, ..] = window.padding.map(usize::from);
-    let columns = Side {
-        stride: usize::from(window.stride[1]),
-        padding: left,
-        kernel: usize::from(window.kernel[1]),
-        size: usize::from(input.width),
-    };
-    let rows = Side {
-        stride: usize::from(window.stride[0]),
-        padding: top,
-        kernel: usize::from(window.kernel[0]),
-        size: usize::from(input.height),
-    };
-    let whole = columns.whole(usize::from(output.width));
-    for (y, out) in task.output.chunks_exact_mut(row_bytes).enumerate() {
-        let pool = Pool { input: task.input.bytes, width: usize::from(input.width), channels, rows: rows.inside(y) };
-        let mut x = 0;
-        // Windows that hang over the edges one by one, all others of the row at once.
-        while x < usize::from(output.width) {
-            let count = if whole.contains(&x) { whole.end - x } else { 1 };
-            let out = out.get_mut(x * channels..).unwrap_or(&mut []);
-            pool.run(out, columns.inside(x), count, columns.stride);
-            x += count;
-        }
-    }
-}
-
-/// Windows along one side of the input.
-#[derive(Clone, Copy)]
-struct Side {
-    stride: usize,
-    padding: usize,
-    kernel: usize,
-    size: usize,
-}
-
-impl Side {
-    /// The positions under the window of output `at` that lie inside.
-    fn inside(&self, at: usize) -> Range<usize> {
-        let start = at.wrapping_mul(self.stride);
-        let end = start.wrapping_add(self.kernel).saturating_sub(self.padding).min(self.size);
-        start.saturating_sub(self.padding)..end
-    }
-
-    /// The outputs out of `count` whose windows lie inside altogether.
-    fn whole(&self, count: usize) -> Range<usize> {
-        let is_whole = |at: &usize| self.inside(*at).len() == self.kernel;
-        let first = (0..count).find(is_whole).unwrap_or(count);
-        let end = (first..count).find(|at| !is_whole(at)).unwrap_or(count);
-        first..end
-    }
-}
-
-/// One row of outputs.
-struct Pool<'a> {
-    input: &'a [u8],
-    width: usize,
-    channels: usize,
-    /// Input rows under it.
-    rows: Range<usize>,
-}
-
-impl Pool<'_> {
-    /// `count` outputs, the first of which covers `columns`, in batches of four pixels, the last filled up.
-    fn run(&self, out: &mut [u8], columns: Range<usize>, count: usize, stride: usize) {
-        let (mut y, mut x) = (self.rows.start, columns.start);
-        let mut next = || {
-            let start =
-                (y < self.rows.end).then(|| y.wrapping_mul(self.width).wrapping_add(x).wrapping_mul(self.channels));
-            x += 1;
-            if x >= columns.end {
-                (x, y) = (columns.start, y + 1);
-            }
-            start
-        };
-        let (bytes, step) = (self.channels, stride.wrapping_mul(self.channels));
+    let windows = Windows::new(&task.input.record, window, &task.output_record);
+    windows.each(|area| {
+        let Some(output) = task.output.get_mut(area.output..) else { return };
+        let mut places = area.places(&windows);
         let mut merge = false;
-        while let Some(first) = next() {
+        while let Some(first) = places.next() {
             // From the second batch on, the output itself takes the first place.
             let mut from = [first; 4];
             for place in from.iter_mut().skip(if merge { 2 } else { 1 }) {
-                *place = next().unwrap_or(first);
+                *place = places.next().unwrap_or(first);
             }
-            asm::max_four(out, self.input, from, bytes, count, step, merge);
+            asm::max_four(output, task.input.bytes, &area.fours(&windows, from), task.input.record.storage, merge);
             merge = true;
         }
+    });
+}
+
+/// Mean over windows, codes of any storage.
+pub const AVGPOOL: Kernel = Kernel {
+    name: "dsp::AVGPOOL",
+    family: KernelHint::DSP,
+    supports: |op, input, output| AveragePlan::new(op, input, output).is_some(),
+    scratch_bytes: |op, input, output| {
+        AveragePlan::new(op, input, output).and_then(|plan| plan.scratch_bytes()).unwrap_or(u32::MAX)
+    },
+    run: avgpool,
+};
+
+fn avgpool(task: Task<'_>) {
+    let Op::AvgPool { window, shift, bias, multiplier } = *task.op else { return };
+    let Some(plan) = AveragePlan::new(task.op, &task.input.record, &task.output_record) else { return };
+    let record = TensorRecord { storage: Storage::Bits8, ..task.input.record };
+    let windows = Windows::new(&record, &window, &task.output_record);
+    let output = &task.output_record;
+    let average = Average {
+        taps: window.taps() as i32,
+        padding: i32::from(record.zero_point),
+        scale: Scale::new(bias, shift, multiplier, output.zero_point),
+    };
+    if plan.is_direct() {
+        return average.run(&windows, task.input.bytes, task.output);
+    }
+    // A row of outputs at a time: the rows under it are unpacked, and it is packed.
+    let Some((band, staging)) = task.scratch.split_at_mut_checked(plan.band) else { return };
+    let Some(staging) = staging.get_mut(..plan.staging) else { return };
+    let row_bytes = usize::from(output.width).wrapping_mul(output.pixel_bytes() as usize).max(1);
+    for (y, row) in task.output.chunks_exact_mut(row_bytes).enumerate() {
+        let (rows, above) = windows.of_row(y);
+        let start = rows.start.wrapping_mul(windows.row);
+        let under = if plan.band == 0 {
+            task.input.bytes.get(start..).unwrap_or(&[])
+        } else {
+            for (codes, y) in band.chunks_exact_mut(windows.row.max(1)).zip(rows) {
+                task.input.unpack(y, 0, codes);
+            }
+            &*band
+        };
+        if plan.staging == 0 {
+            average.run(&above, under, row);
+        } else {
+            average.run(&above, under, staging);
+            let used = staging.get(..usize::from(output.width).wrapping_mul(windows.pixel)).unwrap_or(&[]);
+            finish::write(output, row, used, windows.pixel);
+        }
+    }
+}
+
+/// What all windows of an average share.
+struct Average {
+    taps: i32,
+    /// What counts where a window hangs over the edge.
+    padding: i32,
+    scale: Scale,
+}
+
+impl Average {
+    fn run(&self, windows: &Windows, input: &[u8], output: &mut [u8]) {
+        windows.each(|area| {
+            let [rows, columns] = area.inside.clone().map(|side| side.len());
+            let Some(output) = output.get_mut(area.output..) else { return };
+            let outside = self.taps.wrapping_sub(rows.wrapping_mul(columns) as i32);
+            let scale = self.scale.raised(outside.wrapping_mul(self.padding));
+            let mut places = area.places(windows);
+            let fours = area.fours(windows, [(); 4].map(|()| places.next().unwrap_or(0)));
+            if rows.wrapping_mul(columns) == 4 && asm::average::four(output, input, &fours, &scale) {
+                return;
+            }
+            let [first, ..] = fours.from;
+            for y in 0..fours.rows {
+                for x in 0..fours.count {
+                    let (down, across) = (y.wrapping_mul(fours.row_step), x.wrapping_mul(fours.step));
+                    let from = first.wrapping_add(down).wrapping_add(across);
+                    let inside = Inside { from, rows, columns, pixel: windows.pixel, row: windows.row };
+                    let start = y.wrapping_mul(fours.output_row).wrapping_add(x.wrapping_mul(windows.pixel));
+                    asm::average::window(output.get_mut(start..).unwrap_or(&mut []), input, &inside, &scale);
+                }
+            }
+        });
     }
 }

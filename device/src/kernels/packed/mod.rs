@@ -4,13 +4,12 @@
 //! is taken once per output pixel. Codes are summed plane by plane (3 = 2 + 1 bits), each plane in 16-bit lanes that
 //! are emptied before [`lane_terms`](releq_format::quant::lane_terms) products could overflow them.
 
+mod batch;
 mod dot;
 mod pool;
 mod weighted;
 
 pub use pool::{ADD, AVGPOOL, MAXPOOL};
-#[cfg(releq_dsp)]
-pub(in crate::kernels) use weighted::expand;
 pub use weighted::{CONV2D, DENSE, DEPTHWISE};
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};

@@ -6,7 +6,7 @@ use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
 
 use super::dot::{PATCH_MULTIPLE, lane_pair, row_bytes, row_pair};
-use super::{Kernel, Task, kernel};
+use super::{Kernel, Task, batch, kernel};
 use crate::kernels::gather;
 use crate::tensor::{self, Sink, pixels_mut};
 
@@ -26,9 +26,14 @@ fn patch_bytes(op: &Op, input: &TensorRecord, _: &TensorRecord) -> u32 {
 fn conv2d(task: Task<'_>) {
     let Op::Conv2d { window, weights } = task.op else { return };
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+    let columns = matrix.columns as usize;
+    if matrix.layout == Layout::Lanes
+        && let Some(pixels) = batch::pixels(task.scratch, columns)
+    {
+        return batch::conv2d(task, window, weights, &matrix, pixels);
+    }
     let rows = Rows::new(&task, weights, matrix);
     let sink = Sink::new(task.output_record, weights.shift);
-    let columns = matrix.columns as usize;
     let padded = padded_patch(task.scratch, columns);
     for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
         if let Some(patch) = padded.get_mut(..columns) {
@@ -167,12 +172,7 @@ fn depthwise(task: Task<'_>) {
 }
 
 /// Unpacks plane-packed depthwise weights to signed bytes, once per layer.
-pub(in crate::kernels) fn expand<'a>(
-    matrix: &Matrix,
-    levels: Levels,
-    codes: &[u8],
-    expanded: &'a mut [u8],
-) -> &'a [u8] {
+fn expand<'a>(matrix: &Matrix, levels: Levels, codes: &[u8], expanded: &'a mut [u8]) -> &'a [u8] {
     let columns = (matrix.columns as usize).max(1);
     let (mut words, _) = codes.as_chunks::<4>();
     for row in expanded.chunks_exact_mut(columns).take(matrix.rows as usize) {

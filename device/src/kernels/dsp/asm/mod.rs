@@ -10,6 +10,8 @@ macro_rules! core_with_dsp {
     };
 }
 
+mod add;
+pub(super) mod average;
 mod block;
 mod copy;
 mod dense;
@@ -18,18 +20,23 @@ mod expand;
 mod fetch;
 mod lines;
 mod max;
+mod pack;
 mod settle;
 mod space;
+pub(super) mod spread;
+pub(super) mod taps;
 mod weave;
 mod widen;
 
+pub(super) use add::{bytes as add_bytes, nibbles as add_nibbles};
 pub(super) use block::{Block, run as block};
 pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
 pub(super) use expand::plane as expand_plane;
 pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Line, Runs, run as line};
-pub(super) use max::four as max_four;
+pub(super) use max::{Fours, four as max_four};
+pub(super) use pack::fours as pack_fours;
 pub(super) use settle::{Settle, line as settle_line, pairs as settle_pairs};
 pub(super) use space::pixels as space_pixels;
 pub(super) use weave::taps as weave_taps;
