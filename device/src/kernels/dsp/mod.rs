@@ -42,6 +42,11 @@ use releq_format::graph::{Op, TensorRecord};
 #[cfg(doc)]
 use releq_format::pack::Layout;
 
+/// Whether this family runs `op`, a convolution or dense layer, faster with its weights in [`Layout::Ends`].
+pub fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    plan::prefers_ends(op, input, output)
+}
+
 /// Scratch of this family's kernel for `op`, in bytes; `None` where it has none and another family runs the layer.
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
     match op {

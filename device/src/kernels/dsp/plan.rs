@@ -1,8 +1,8 @@
 //! How a layer is cut into pieces, and the scratch that takes. Portable: hosts plan for boards.
 
-use releq_format::graph::{Op, Storage, TensorRecord};
+use releq_format::graph::{Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Layout;
-use releq_format::quant::field_terms;
+use releq_format::quant::{end_terms, field_terms};
 
 /// Pixels that one assembly block computes at a time.
 pub(super) const BLOCK: usize = 4;
@@ -289,12 +289,19 @@ pub(super) struct DensePlan {
 }
 
 impl DensePlan {
-    /// The plan; `None` where another family must run it: other layouts, very wide inputs.
+    /// The plan; `None` where another family must run it: other layouts, very wide inputs, ends without room for sums.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
         let matrix = op.matrix(input, output)?;
         let columns = (matrix.columns as usize).next_multiple_of(16);
-        let suits = matrix.layout == Layout::Lanes && columns <= MOST_INPUTS;
-        suits.then_some(Self { columns, pairs: (matrix.rows as usize).div_ceil(2) })
+        let suits = match matrix.layout {
+            Layout::Lanes => true,
+            Layout::Ends if matrix.is_valid() => {
+                let least = if matrix.bits.get() == 3 { QUAD } else { releq_format::ends::COLUMNS as usize };
+                end_terms(matrix.bits, input.bits) >= least
+            }
+            _ => false,
+        };
+        (suits && columns <= MOST_INPUTS).then_some(Self { columns, pairs: (matrix.rows as usize).div_ceil(2) })
     }
 
     /// Bytes of the widened input.
@@ -311,6 +318,17 @@ impl DensePlan {
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
         let rest = (2 * self.columns).max(2 * self.pairs).next_multiple_of(4);
         u32::try_from(self.code_bytes() + self.sum_bytes() + rest).ok()
+    }
+}
+
+/// Whether `op` runs faster with its weights in ends: four products at once, where there is room for their sums.
+pub(super) fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    match *op {
+        Op::Dense { weights } => {
+            let ends = Op::Dense { weights: Weights { layout: Layout::Ends, ..weights } };
+            DensePlan::new(&ends, input, output).is_some()
+        }
+        _ => false,
     }
 }
 

@@ -62,31 +62,33 @@ unsafe extern "C" fn widen(to: *mut u8, first: *const u8, second: *const u8, qua
     )
 }
 
-/// Widens `4 · quads` codes of one vector, and returns their sum. Does nothing if a slice is too short.
-pub(in super::super) fn vector(to: &mut [u8], codes: &[u8], quads: usize) -> u32 {
+/// Widens `4 · quads` codes of one vector, times 2^scale, and returns their sum. Does nothing if a slice is too short.
+pub(in super::super) fn vector(to: &mut [u8], codes: &[u8], quads: usize, scale: u32) -> u32 {
     if quads == 0 || to.len() < 8 * quads || codes.len() < 4 * quads {
         return 0;
     }
     // SAFETY: 4 · quads bytes are read, unaligned where they are, and twice as many written to word-aligned scratch.
-    unsafe { widen_one(to.as_mut_ptr(), codes.as_ptr(), quads) }
+    unsafe { widen_one(to.as_mut_ptr(), codes.as_ptr(), quads, scale) }
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn widen_one(to: *mut u8, codes: *const u8, quads: usize) -> u32 {
+unsafe extern "C" fn widen_one(to: *mut u8, codes: *const u8, quads: usize, scale: u32) -> u32 {
     naked_asm!(
         core_with_dsp!(),
-        "push {{r4-r6, lr}}",
-        "movs r3, #0",
-        "mov r12, r3",
+        "push {{r4-r7, lr}}",
+        "movs r7, #0",
+        "mov r12, r7",
         "2:",
         "ldr r4, [r1], #4",
         "uxtb16 r5, r4",
         "uxtb16 r6, r4, ror #8",
+        "lsls r5, r3",
+        "lsls r6, r3",
         "strd r5, r6, [r0], #8",
-        "usada8 r3, r4, r12, r3",
+        "usada8 r7, r4, r12, r7",
         "subs r2, #1",
         "bne 2b",
-        "mov r0, r3",
-        "pop {{r4-r6, pc}}",
+        "mov r0, r7",
+        "pop {{r4-r7, pc}}",
     )
 }
