@@ -1,9 +1,10 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
-use releq_format::pack::Matrix;
+use releq_format::pack::{Layout, Matrix};
+use releq_format::quant::end_terms;
 
-use super::asm::{self, Block};
+use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
 use super::lines;
@@ -12,7 +13,7 @@ use super::rows::Planes;
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
 
-/// Convolution of [`Layout::Lanes`](releq_format::pack::Layout::Lanes), every width.
+/// Convolution of [`Layout::Lanes`], every width, and of [`Layout::Ends`] where its fields have room.
 pub const CONV2D: Kernel =
     Kernel { name: "dsp::CONV2D", family: KernelHint::DSP, supports, scratch_bytes, run: conv2d };
 
@@ -38,15 +39,26 @@ fn conv2d(task: Task<'_>) {
         record,
         plan,
         matrix,
+        packing: packing(&matrix, gain, &task.input.record),
         codes: task.codes,
         channels: task.channels,
         scale: gain.trailing_zeros(),
         shift: weights.shift,
         planes: Planes::of(&matrix),
     };
-    // By how much the lanes of even and odd rows exceed the weights.
+    // By how much the codes of even and odd rows exceed the weights.
     let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
-    let correction = [offset + 256 * odd, odd];
+    let correction = match layer.packing {
+        Packing::Bytes => [offset + 256 * odd, odd],
+        // Odd rows are signed, and sums shifted.
+        Packing::Ends { .. } => {
+            [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))].map(|takes| takes << (weights.shift & 31))
+        }
+    };
+    // Groups of ends reach beyond the last column.
+    if matrix.layout == Layout::Ends {
+        scratch.patches.fill(0);
+    }
     let (band, table) = (core::mem::take(&mut scratch.band), core::mem::take(&mut scratch.table));
     let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table);
     let pixel_bytes = record.pixel_bytes() as usize;
@@ -54,6 +66,20 @@ fn conv2d(task: Task<'_>) {
         let count = output.len() / pixel_bytes.max(1);
         gatherer.gather(count, plan.quads, &mut scratch, correction);
         layer.round(output, count, &mut scratch);
+    }
+}
+
+/// How the block's loop finds the weights of `matrix`.
+fn packing(matrix: &Matrix, gain: i32, input: &TensorRecord) -> Packing {
+    if matrix.layout != Layout::Ends {
+        return Packing::Bytes;
+    }
+    let one_pair = Matrix { rows: 2, ..*matrix };
+    Packing::Ends {
+        bits: matrix.bits.get(),
+        terms: end_terms(matrix.bits, input.bits),
+        stride: one_pair.bytes().unwrap_or(0) as usize,
+        gain: gain as u32,
     }
 }
 
@@ -90,6 +116,7 @@ struct Layer<'a> {
     record: TensorRecord,
     plan: ConvPlan,
     matrix: Matrix,
+    packing: Packing,
     codes: &'a [u8],
     channels: &'a [u8],
     /// log2 of what a code step is worth.
@@ -112,6 +139,7 @@ impl Layer<'_> {
             let starts = scratch.starts.split_at_checked(direct * 32).unwrap_or_default();
             let mut block = Block {
                 weights: round.weights,
+                packing: self.packing,
                 patches: patches.0,
                 starts: starts.0,
                 channels: round.channels,
@@ -156,6 +184,21 @@ impl Layer<'_> {
         let mut last = [0; 16];
         copy(&mut last, self.channels.get(16 * whole..).unwrap_or(&[]));
         let odd = self.plan.rows / 2 - whole;
+        if self.matrix.layout == Layout::Ends {
+            // The last group of the last pair may lack words: it is copied to where they can be read.
+            let groups = self.plan.quads * usize::from(self.matrix.bits.get());
+            let ready = if pair_bytes == groups { whole } else { whole.min((whole + odd).saturating_sub(1)) };
+            run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: ready }, scratch);
+            if ready < whole + odd {
+                copy(&mut last, self.channels.get(16 * ready..).unwrap_or(&[]));
+                let copied = core::mem::take(&mut scratch.gather);
+                copied.get_mut(..groups).unwrap_or(&mut []).fill(0);
+                copy(copied, self.codes.get(pair_bytes * ready..).unwrap_or(&[]));
+                run(&Pairs { weights: copied, channels: &last, first: ready, pairs: 1 }, scratch);
+                scratch.gather = copied;
+            }
+            return;
+        }
         if !self.plan.expands {
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: whole }, scratch);
             let weights = self.codes.get(pair_bytes * whole..).unwrap_or(&[]);

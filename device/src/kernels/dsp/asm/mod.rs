@@ -11,6 +11,7 @@ macro_rules! core_with_dsp {
 }
 
 mod block;
+mod block_ends;
 mod copy;
 mod dense;
 pub(super) mod depthwise;
@@ -24,7 +25,7 @@ mod space;
 mod weave;
 mod widen;
 
-pub(super) use block::{Block, run as block};
+pub(super) use block::{Block, Packing, run as block};
 pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
 pub(super) use ends::{Ends, rows as dense_ends};
