@@ -110,7 +110,7 @@ fn dsp_is_faster(board: &'static Board) {
     net.conv_of(square(3, 1), 16, 8, 8);
     net.depthwise_of(square(3, 1), 8, 8);
     net.maxpool_of(square(2, 0));
-    net.dense_of(32, 4, 8);
+    net.dense_of(32, 3, 8);
     let mut net = net.dense(4, 8, None);
     let codes = net.input_codes();
     let input = store(&net.input, &codes);

@@ -7,8 +7,8 @@ use releq_format::quant::end_terms;
 use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
-use super::lines;
-use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan};
+use super::{lines, outer};
+use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
 use super::rows::Planes;
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
@@ -27,6 +27,9 @@ fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
 
 fn conv2d(task: Task<'_>) {
     let Op::Conv2d { window, weights } = task.op else { return };
+    if let Some(plan) = OuterPlan::new(task.op, &task.input.record, &task.output_record) {
+        return outer::conv2d(task, &plan);
+    }
     if let Some(plan) = LinePlan::new(task.op, &task.input.record, &task.output_record) {
         return lines::conv2d(task, &plan);
     }

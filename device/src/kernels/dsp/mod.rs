@@ -22,6 +22,8 @@ mod finish;
 mod gather;
 #[cfg(releq_dsp)]
 mod lines;
+#[cfg(releq_dsp)]
+mod outer;
 #[cfg_attr(not(releq_dsp), allow(dead_code, reason = "a host plans for boards, it does not run their loops"))]
 mod plan;
 #[cfg(releq_dsp)]

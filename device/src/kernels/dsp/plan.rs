@@ -1,8 +1,14 @@
 //! How a layer is cut into pieces, and the scratch that takes. Portable: hosts plan for boards.
 
+mod outer;
+
 use releq_format::graph::{Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Layout;
 use releq_format::quant::{end_terms, field_terms};
+
+pub(super) use outer::OuterPlan;
+#[cfg(releq_dsp)]
+pub(super) use outer::ROWS;
 
 /// Pixels that one assembly block computes at a time.
 pub(super) const BLOCK: usize = 4;
@@ -279,6 +285,9 @@ impl LinePlan {
 
 /// Scratch of a convolution, by whichever plan it has.
 pub(super) fn conv_scratch(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
+    if let Some(plan) = OuterPlan::new(op, input, output) {
+        return plan.scratch_bytes();
+    }
     match LinePlan::new(op, input, output) {
         Some(plan) => plan.scratch_bytes(),
         None => ConvPlan::new(op, input, output)?.scratch_bytes(),
@@ -339,7 +348,9 @@ pub(super) fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord)
         }
         Op::Conv2d { window, weights } => {
             let ends = Op::Conv2d { window, weights: Weights { layout, ..weights } };
-            LinePlan::new(op, input, output).is_none() && ConvPlan::new(&ends, input, output).is_some()
+            OuterPlan::new(op, input, output).is_none()
+                && (input.bits.get() > 4 || LinePlan::new(op, input, output).is_none())
+                && ConvPlan::new(&ends, input, output).is_some()
         }
         _ => false,
     }
