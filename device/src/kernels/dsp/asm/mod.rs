@@ -38,7 +38,7 @@ pub(super) use expand::plane as expand_plane;
 pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Line, Runs, run as line};
 pub(super) use max::four as max_four;
-pub(super) use outer::{Outer, Store, run as outer};
+pub(super) use outer::{Blocks, Outer, Starts, Store};
 pub(super) use pack::words as pack_words;
 pub(super) use settle::{Settle, line as settle_line, pairs as settle_pairs};
 pub(super) use space::pixels as space_pixels;
