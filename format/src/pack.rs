@@ -75,7 +75,9 @@ impl Matrix {
     pub fn bytes(&self) -> Option<u32> {
         let bytes = match self.layout {
             Layout::Bytes => (u64::from(self.rows) * u64::from(self.columns)).next_multiple_of(4),
-            Layout::RowPairs | Layout::Lanes | Layout::Ends => 4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row(),
+            Layout::RowPairs | Layout::Lanes | Layout::Ends => {
+                4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row()
+            }
             Layout::Rows => 4 * u64::from(self.rows) * self.words_per_row(),
         };
         u32::try_from(bytes).ok()

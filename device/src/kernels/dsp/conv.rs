@@ -7,9 +7,9 @@ use releq_format::quant::end_terms;
 use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
-use super::{lines, outer};
 use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
 use super::rows::Planes;
+use super::{lines, outer};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
 
@@ -54,9 +54,8 @@ fn conv2d(task: Task<'_>) {
     let correction = match layer.packing {
         Packing::Bytes => [offset + 256 * odd, odd],
         // Odd rows are signed, and sums shifted.
-        Packing::Ends { .. } => {
-            [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))].map(|takes| takes << (weights.shift & 31))
-        }
+        Packing::Ends { .. } => [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))]
+            .map(|takes| takes << (weights.shift & 31)),
     };
     // Groups of ends reach beyond the last column.
     if matrix.layout == Layout::Ends {

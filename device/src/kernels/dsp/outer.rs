@@ -242,9 +242,8 @@ impl Layer<'_> {
     /// The words of four rows from `first` on.
     fn couple(&self, first: usize, to: &mut [u8], lanes: &mut [u8]) {
         let bytes = self.planes.bytes();
-        let pair = |index: usize| {
-            self.codes.get((first / 2 + index).wrapping_mul(bytes)..).and_then(|rest| rest.get(..bytes))
-        };
+        let pair =
+            |index: usize| self.codes.get((first / 2 + index).wrapping_mul(bytes)..).and_then(|rest| rest.get(..bytes));
         let even = pair(0).unwrap_or(&[]);
         let odd = pair(1).unwrap_or(even);
         if lanes.is_empty() {

@@ -31,10 +31,27 @@ pub(in super::super) fn pairs(to: &mut [u8], pairs: [&[u8]; 2], width: u32, grou
 macro_rules! columns {
     ($even:literal, $odd:literal, $top:literal, $near:literal, $first:literal, $second:literal) => {
         concat!(
-            "and.w r6, r12, r4", $even, "\nand.w r7, r12, r4", $odd, "\nand.w r8, r12, r5", $even,
-            "\nand.w r9, r12, r5", $odd, "\npkhbt r10, r6, r7, lsl #", $top, "\npkhbt r11, r8, r9, lsl #", $top,
-            "\nlsl r7, r7, #", $near, "\nlsl r9, r9, #", $near, "\nstrd r10, r11, [r0, #", $first,
-            "]\npkhtb r6, r7, r6, asr #16\npkhtb r8, r9, r8, asr #16\nstrd r6, r8, [r0, #", $second, "]\n"
+            "and.w r6, r12, r4",
+            $even,
+            "\nand.w r7, r12, r4",
+            $odd,
+            "\nand.w r8, r12, r5",
+            $even,
+            "\nand.w r9, r12, r5",
+            $odd,
+            "\npkhbt r10, r6, r7, lsl #",
+            $top,
+            "\npkhbt r11, r8, r9, lsl #",
+            $top,
+            "\nlsl r7, r7, #",
+            $near,
+            "\nlsl r9, r9, #",
+            $near,
+            "\nstrd r10, r11, [r0, #",
+            $first,
+            "]\npkhtb r6, r7, r6, asr #16\npkhtb r8, r9, r8, asr #16\nstrd r6, r8, [r0, #",
+            $second,
+            "]\n"
         )
     };
 }

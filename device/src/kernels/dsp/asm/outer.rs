@@ -49,10 +49,7 @@ pub(in super::super) enum Store {
 pub(in super::super) enum Starts<'a> {
     /// Gain 1. Two words a group of pixels: all the fields of a sum, each the surplus less what its pixel takes off, so
     /// that the sum stays positive.
-    Within {
-        words: &'a [u8],
-        surplus: u32,
-    },
+    Within { words: &'a [u8], surplus: u32 },
     /// Gain 2. A word a pixel, shifted: what is added to twice a sum.
     Beside(&'a [u8]),
 }
@@ -166,20 +163,40 @@ macro_rules! column {
 
 /// Fields of a sum, 10 bits apart: to r11.
 macro_rules! tens {
-    (0, $low:literal, $high:literal) => { concat!("ubfx r11, ", $low, ", #0, #10\n") };
-    (1, $low:literal, $high:literal) => { concat!("ubfx r11, ", $low, ", #10, #10\n") };
-    (2, $low:literal, $high:literal) => { concat!("ubfx r11, ", $low, ", #20, #10\n") };
-    (3, $low:literal, $high:literal) => { concat!("lsr r11, ", $low, ", #30\nbfi r11, ", $high, ", #2, #8\n") };
-    (4, $low:literal, $high:literal) => { concat!("ubfx r11, ", $high, ", #8, #10\n") };
-    (5, $low:literal, $high:literal) => { concat!("lsr r11, ", $high, ", #18\n") };
+    (0, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $low, ", #0, #10\n")
+    };
+    (1, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $low, ", #10, #10\n")
+    };
+    (2, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $low, ", #20, #10\n")
+    };
+    (3, $low:literal, $high:literal) => {
+        concat!("lsr r11, ", $low, ", #30\nbfi r11, ", $high, ", #2, #8\n")
+    };
+    (4, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $high, ", #8, #10\n")
+    };
+    (5, $low:literal, $high:literal) => {
+        concat!("lsr r11, ", $high, ", #18\n")
+    };
 }
 
 /// The same 14 bits apart.
 macro_rules! fourteens {
-    (0, $low:literal, $high:literal) => { concat!("ubfx r11, ", $low, ", #0, #14\n") };
-    (1, $low:literal, $high:literal) => { concat!("ubfx r11, ", $low, ", #14, #14\n") };
-    (2, $low:literal, $high:literal) => { concat!("lsr r11, ", $low, ", #28\nbfi r11, ", $high, ", #4, #10\n") };
-    (3, $low:literal, $high:literal) => { concat!("lsr r11, ", $high, ", #10\n") };
+    (0, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $low, ", #0, #14\n")
+    };
+    (1, $low:literal, $high:literal) => {
+        concat!("ubfx r11, ", $low, ", #14, #14\n")
+    };
+    (2, $low:literal, $high:literal) => {
+        concat!("lsr r11, ", $low, ", #28\nbfi r11, ", $high, ", #4, #10\n")
+    };
+    (3, $low:literal, $high:literal) => {
+        concat!("lsr r11, ", $high, ", #10\n")
+    };
 }
 
 /// The code of the sum in r11: to `$to`. r2 bias, r3 multiplier, r12 gain, lr offset.
@@ -226,9 +243,20 @@ macro_rules! row {
 macro_rules! store {
     ($pixel:literal, $pack:expr, $store:literal) => {
         concat!(
-            "uqadd8 ", $pixel, ", ", $pixel, ", r1\nusub8 ", $pixel, ", ", $pixel, ", r1\n",
+            "uqadd8 ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", r1\nusub8 ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", r1\n",
             $pack,
-            $store, " ", $pixel, ", [r2]\nadd r2, r3\n"
+            $store,
+            " ",
+            $pixel,
+            ", [r2]\nadd r2, r3\n"
         )
     };
 }
@@ -236,8 +264,23 @@ macro_rules! store {
 macro_rules! nibbles {
     ($pixel:literal) => {
         concat!(
-            "orr ", $pixel, ", ", $pixel, ", ", $pixel, ", lsr #4\nuxtb16 ", $pixel, ", ", $pixel, "\norr ",
-            $pixel, ", ", $pixel, ", ", $pixel, ", lsr #8\n"
+            "orr ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", lsr #4\nuxtb16 ",
+            $pixel,
+            ", ",
+            $pixel,
+            "\norr ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", ",
+            $pixel,
+            ", lsr #8\n"
         )
     };
 }
@@ -286,10 +329,18 @@ macro_rules! constants {
 
 /// Counts the groups of a block, in the register that starts beside take.
 macro_rules! groups {
-    (first within) => { "movs r0, #2" };
-    (next within) => { "subs r0, #1" };
-    (first beside) => { "movs r1, #2\nstr r1, [sp, #96]" };
-    (next beside) => { "ldr r1, [sp, #96]\nsubs r1, #1\nstr r1, [sp, #96]" };
+    (first within) => {
+        "movs r0, #2"
+    };
+    (next within) => {
+        "subs r0, #1"
+    };
+    (first beside) => {
+        "movs r1, #2\nstr r1, [sp, #96]"
+    };
+    (next beside) => {
+        "ldr r1, [sp, #96]\nsubs r1, #1\nstr r1, [sp, #96]"
+    };
 }
 
 /// A loop over blocks. `$size`: bytes of a group's starts beside. The frame goes on where the arguments end: 76 the end

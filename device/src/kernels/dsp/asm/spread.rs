@@ -27,7 +27,8 @@ pub(in super::super) fn group(to: &mut [u8], pixels: &[&[u8]], words: usize, bit
         (4, 2) => (two_nibbles, 8),
         _ => return [0; 3],
     };
-    let fits = to.len() >= (8 * channels * words).saturating_sub(4) && pixels.iter().all(|pixel| pixel.len() >= 4 * words);
+    let fits =
+        to.len() >= (8 * channels * words).saturating_sub(4) && pixels.iter().all(|pixel| pixel.len() >= 4 * words);
     let Some(first) = pixels.first().filter(|_| fits && words > 0) else { return [0; 3] };
     let mut pointers = [first.as_ptr(); 3];
     for (pointer, pixel) in pointers.iter_mut().zip(pixels) {
@@ -44,8 +45,17 @@ pub(in super::super) fn group(to: &mut [u8], pixels: &[&[u8]], words: usize, bit
 macro_rules! two {
     ($bits:literal, $bit:literal, $place:literal) => {
         concat!(
-            "ubfx r7, r4, #", $bit, ", #", $bits, "\nubfx r8, r5, #", $bit, ", #", $bits,
-            "\norr r7, r7, r8, lsl #14\nstr r7, [r0, #", $place, "]\n"
+            "ubfx r7, r4, #",
+            $bit,
+            ", #",
+            $bits,
+            "\nubfx r8, r5, #",
+            $bit,
+            ", #",
+            $bits,
+            "\norr r7, r7, r8, lsl #14\nstr r7, [r0, #",
+            $place,
+            "]\n"
         )
     };
 }
@@ -54,9 +64,21 @@ macro_rules! two {
 macro_rules! three {
     ($bits:literal, $bit:literal, $place:literal) => {
         concat!(
-            "ubfx r7, r4, #", $bit, ", #", $bits, "\nubfx r8, r5, #", $bit, ", #", $bits,
-            "\norr r7, r7, r8, lsl #10\nubfx r8, r6, #", $bit, ", #", $bits,
-            "\norr r7, r7, r8, lsl #20\nstr r7, [r0, #", $place, "]\n"
+            "ubfx r7, r4, #",
+            $bit,
+            ", #",
+            $bits,
+            "\nubfx r8, r5, #",
+            $bit,
+            ", #",
+            $bits,
+            "\norr r7, r7, r8, lsl #10\nubfx r8, r6, #",
+            $bit,
+            ", #",
+            $bits,
+            "\norr r7, r7, r8, lsl #20\nstr r7, [r0, #",
+            $place,
+            "]\n"
         )
     };
 }
@@ -65,8 +87,15 @@ macro_rules! three {
 macro_rules! sum_nibbles {
     ($word:literal, $sum:literal) => {
         concat!(
-            "and r8, ", $word, ", #0x0F0F0F0F\nsub r7, ", $word, ", r8\nadd r7, r8, r7, lsr #4\nusada8 ", $sum,
-            ", r7, r12, ", $sum, "\n"
+            "and r8, ",
+            $word,
+            ", #0x0F0F0F0F\nsub r7, ",
+            $word,
+            ", r8\nadd r7, r8, r7, lsr #4\nusada8 ",
+            $sum,
+            ", r7, r12, ",
+            $sum,
+            "\n"
         )
     };
 }
@@ -75,7 +104,11 @@ macro_rules! sum_nibbles {
 macro_rules! sum_crumbs {
     ($word:literal, $sum:literal) => {
         concat!(
-            "and r7, ", $word, ", #0x33333333\nsub r8, ", $word, ", r7\nadd r7, r7, r8, lsr #2\n",
+            "and r7, ",
+            $word,
+            ", #0x33333333\nsub r8, ",
+            $word,
+            ", r7\nadd r7, r7, r8, lsr #2\n",
             sum_nibbles!("r7", $sum)
         )
     };
