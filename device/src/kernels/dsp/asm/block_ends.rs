@@ -110,33 +110,57 @@ macro_rules! fourfold_turn {
     };
 }
 
-/// Adds the fields of r9–r12 to the sums in the frame; `$ends` bits from low to high.
-macro_rules! empty {
+/// The fields of r9–r12 to the sums in the frame, those of the even row also to r5–r8; `$ends` bits from low to high.
+macro_rules! fill {
     ($ends:literal) => {
         concat!(
-            "add r4, sp, #68\nldm r4, {{r5-r8}}\n",
-            low!("r5", "r9", $ends),
-            low!("r6", "r10", $ends),
-            low!("r7", "r11", $ends),
-            low!("r8", "r12", $ends),
-            "stm r4!, {{r5-r8}}\nldm r4, {{r5-r8}}\n",
             high!("r5", "r9", $ends),
             high!("r6", "r10", $ends),
             high!("r7", "r11", $ends),
             high!("r8", "r12", $ends),
-            "stm r4, {{r5-r8}}\n"
+            "add r4, sp, #84\nstm r4, {{r5-r8}}\n",
+            low!("r5", "r9", $ends),
+            low!("r6", "r10", $ends),
+            low!("r7", "r11", $ends),
+            low!("r8", "r12", $ends),
+            "stmdb r4, {{r5-r8}}\n"
+        )
+    };
+}
+
+/// The same, added to the sums.
+macro_rules! empty {
+    ($ends:literal) => {
+        concat!(
+            "add r4, sp, #84\nldm r4, {{r5-r8}}\n",
+            high!(more "r5", "r9", $ends),
+            high!(more "r6", "r10", $ends),
+            high!(more "r7", "r11", $ends),
+            high!(more "r8", "r12", $ends),
+            "stm r4, {{r5-r8}}\nldmdb r4, {{r5-r8}}\n",
+            low!(more "r5", "r9", $ends),
+            low!(more "r6", "r10", $ends),
+            low!(more "r7", "r11", $ends),
+            low!(more "r8", "r12", $ends),
+            "stmdb r4, {{r5-r8}}\n"
         )
     };
 }
 
 macro_rules! low {
     ($to:literal, $sum:literal, $ends:literal) => {
+        concat!("ubfx ", $to, ", ", $sum, ", #0, #", $ends, "\n")
+    };
+    (more $to:literal, $sum:literal, $ends:literal) => {
         concat!("ubfx r3, ", $sum, ", #0, #", $ends, "\nadd ", $to, ", r3\n")
     };
 }
 
 macro_rules! high {
     ($to:literal, $sum:literal, $ends:literal) => {
+        concat!("asr.w ", $to, ", ", $sum, ", #", $ends, "\n")
+    };
+    (more $to:literal, $sum:literal, $ends:literal) => {
         concat!("add.w ", $to, ", ", $to, ", ", $sum, ", asr #", $ends, "\n")
     };
 }
@@ -144,7 +168,14 @@ macro_rules! high {
 /// A turn at a time.
 macro_rules! each {
     ($turn:ident, $ends:literal) => {
-        concat!("4:\n", $turn!(first), empty!($ends), "ldr r3, [sp]\ncmp r1, r3\nbne.w 4b\n")
+        concat!(
+            $turn!(first),
+            fill!($ends),
+            "ldr r3, [sp]\ncmp r1, r3\nbeq.w 6f\n4:\n",
+            $turn!(first),
+            empty!($ends),
+            "ldr r3, [sp]\ncmp r1, r3\nbne.w 4b\n6:\n"
+        )
     };
 }
 
@@ -152,8 +183,20 @@ macro_rules! each {
 macro_rules! several {
     ($turn:ident, $ends:literal) => {
         concat!(
-            "4:
-            ldr r3, [sp, #100]
+            segment!("4", $turn),
+            fill!($ends),
+            "ldr r3, [sp]\ncmp r1, r3\nbeq.w 6f\n5:\n",
+            segment!("7", $turn),
+            empty!($ends),
+            "ldr r3, [sp]\ncmp r1, r3\nbne.w 5b\n6:\n"
+        )
+    };
+}
+
+macro_rules! segment {
+    ($label:literal, $turn:ident) => {
+        concat!(
+            "ldr r3, [sp, #100]
             ldr r4, [sp]
             add r3, r1
             cmp r3, r4
@@ -164,12 +207,13 @@ macro_rules! several {
             mov r9, r3
             mov r10, r3
             mov r11, r3
-            mov r12, r3
-            5:\n",
+            mov r12, r3\n",
+            $label,
+            ":\n",
             $turn!(more),
-            "ldr r3, [sp, #104]\ncmp r1, r3\nbne.w 5b\n",
-            empty!($ends),
-            "ldr r3, [sp]\ncmp r1, r3\nbne.w 4b\n"
+            "ldr r3, [sp, #104]\ncmp r1, r3\nbne.w ",
+            $label,
+            "b\n"
         )
     };
 }
@@ -267,20 +311,11 @@ macro_rules! block {
                 "ldrd r3, r0, [sp, #4]",
                 "add r3, r1",
                 "str r3, [sp]",
-                "add r4, sp, #68",
-                "movs r5, #0",
-                "mov r6, r5",
-                "mov r7, r5",
-                "mov r8, r5",
-                "stm r4!, {{r5-r8}}",
-                "stm r4, {{r5-r8}}",
                 concat!("movw r2, #", $mask, " & 0xFFFF"),
                 concat!("movt r2, #", $mask, " >> 16"),
                 $loop!($turn, $ends),
                 "ldr r0, [sp, #12]",
                 "ldm r0!, {{r9-r12}}",
-                "add r4, sp, #68",
-                "ldm r4, {{r5-r8}}",
                 "ldrd r3, r4, [sp, #16]",
                 "ldrd lr, r2, [sp, #32]",
                 requantize!("r5", "r9"),
