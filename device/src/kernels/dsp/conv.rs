@@ -38,11 +38,17 @@ fn conv2d(task: Task<'_>) {
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
     let (gain, offset) = weights.levels.affine(weights.bits);
+    let terms = end_terms(matrix.bits, task.input.record.bits);
+    let scale = match matrix.layout {
+        // What is fetched through a table is not scaled on the way.
+        Layout::Ends if !plan.tabled => asm::ends_scale(matrix.bits.get(), terms),
+        _ => 0,
+    };
     let layer = Layer {
         record,
         plan,
         matrix,
-        packing: packing(&matrix, gain, &task.input.record),
+        packing: packing(&matrix, gain, terms, scale),
         codes: task.codes,
         channels: task.channels,
         scale: gain.trailing_zeros(),
@@ -62,7 +68,7 @@ fn conv2d(task: Task<'_>) {
         scratch.patches.fill(0);
     }
     let (band, table) = (core::mem::take(&mut scratch.band), core::mem::take(&mut scratch.table));
-    let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table);
+    let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table, scale);
     let pixel_bytes = record.pixel_bytes() as usize;
     for output in task.output.chunks_mut((plan.pixels * pixel_bytes).max(1)) {
         let count = output.len() / pixel_bytes.max(1);
@@ -72,16 +78,17 @@ fn conv2d(task: Task<'_>) {
 }
 
 /// How the block's loop finds the weights of `matrix`.
-fn packing(matrix: &Matrix, gain: i32, input: &TensorRecord) -> Packing {
+fn packing(matrix: &Matrix, gain: i32, terms: usize, scale: u32) -> Packing {
     if matrix.layout != Layout::Ends {
         return Packing::Bytes;
     }
     let one_pair = Matrix { rows: 2, ..*matrix };
     Packing::Ends {
         bits: matrix.bits.get(),
-        terms: end_terms(matrix.bits, input.bits),
+        terms,
         stride: one_pair.bytes().unwrap_or(0) as usize,
         gain: gain as u32,
+        scale,
     }
 }
 

@@ -59,6 +59,8 @@ pub(in super::super) enum Packing {
         stride: usize,
         /// What a step of a code is worth.
         gain: u32,
+        /// log2 of what the codes of patches are multiplied by: 0 or [`ends_scale`](super::ends_scale).
+        scale: u32,
     },
 }
 
@@ -99,8 +101,8 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
     let (kernel, weight_bytes) = match block.packing {
         Packing::Bytes => (Some(block_2x4 as Kernel), 8 * quads * pairs),
         Packing::Ends { bits, stride, .. } if !quads.is_multiple_of(4) || stride > quads * usize::from(bits) => return,
-        Packing::Ends { bits, terms, stride, .. } => {
-            (block_ends::kernel(bits, terms), stride * pairs.saturating_sub(1) + quads * usize::from(bits))
+        Packing::Ends { bits, terms, stride, scale, .. } => {
+            (block_ends::kernel(bits, terms, scale), stride * pairs.saturating_sub(1) + quads * usize::from(bits))
         }
     };
     let Some(kernel) = kernel else { return };

@@ -7,16 +7,27 @@ use core::arch::naked_asm;
 
 use super::block::{Args, Kernel};
 
-/// The loop for codes of `bits` bits whose low field can sum `terms` products; `None` if it cannot sum a turn.
-pub(super) const fn kernel(bits: u8, terms: usize) -> Option<Kernel> {
+/// log2 of what patches had better be multiplied by: where sums are emptied after every turn, the low field then fills
+/// a half word, which costs less to take out.
+pub(in super::super) const fn scale(bits: u8, terms: usize) -> u32 {
     match (bits, terms / releq_format::ends::COLUMNS as usize) {
-        (_, 0) => None,
-        (1, _) => Some(single),
-        (2, 1) => Some(double_each),
-        (2, _) => Some(double),
-        (3, _) => Some(triple),
-        (4, 1) => Some(fourfold_each),
-        (4, _) => Some(fourfold),
+        (2 | 4, 1) => bits as u32,
+        _ => 0,
+    }
+}
+
+/// The loop for codes of `bits` bits whose low field can sum `terms` products, over patches multiplied by 2^scale;
+/// `None` if it cannot sum a turn.
+pub(super) const fn kernel(bits: u8, terms: usize, scale: u32) -> Option<Kernel> {
+    match (bits, terms / releq_format::ends::COLUMNS as usize, scale) {
+        (_, 0, _) => None,
+        (1, _, 0) => Some(single),
+        (2, 1, 0) => Some(double_each),
+        (2, 1, 2) => Some(double_scaled),
+        (2, _, 0) => Some(double),
+        (3, _, 0) => Some(triple),
+        (4, 1, 4) => Some(fourfold_scaled),
+        (4, _, 0) => Some(fourfold),
         _ => None,
     }
 }
@@ -112,7 +123,7 @@ macro_rules! fourfold_turn {
 
 /// The fields of r9–r12 to the sums in the frame, those of the even row also to r5–r8; `$ends` bits from low to high.
 macro_rules! fill {
-    ($ends:literal) => {
+    ($ends:tt) => {
         concat!(
             high!("r5", "r9", $ends),
             high!("r6", "r10", $ends),
@@ -130,7 +141,7 @@ macro_rules! fill {
 
 /// The same, added to the sums.
 macro_rules! empty {
-    ($ends:literal) => {
+    ($ends:tt) => {
         concat!(
             "add r4, sp, #84\nldm r4, {{r5-r8}}\n",
             high!(more "r5", "r9", $ends),
@@ -148,26 +159,32 @@ macro_rules! empty {
 }
 
 macro_rules! low {
-    ($to:literal, $sum:literal, $ends:literal) => {
+    ($to:literal, $sum:literal, "16") => {
+        concat!("uxth.w ", $to, ", ", $sum, "\n")
+    };
+    (more $to:literal, $sum:literal, "16") => {
+        concat!("uxtah ", $to, ", ", $to, ", ", $sum, "\n")
+    };
+    ($to:literal, $sum:literal, $ends:tt) => {
         concat!("ubfx ", $to, ", ", $sum, ", #0, #", $ends, "\n")
     };
-    (more $to:literal, $sum:literal, $ends:literal) => {
+    (more $to:literal, $sum:literal, $ends:tt) => {
         concat!("ubfx r3, ", $sum, ", #0, #", $ends, "\nadd ", $to, ", r3\n")
     };
 }
 
 macro_rules! high {
-    ($to:literal, $sum:literal, $ends:literal) => {
+    ($to:literal, $sum:literal, $ends:tt) => {
         concat!("asr.w ", $to, ", ", $sum, ", #", $ends, "\n")
     };
-    (more $to:literal, $sum:literal, $ends:literal) => {
+    (more $to:literal, $sum:literal, $ends:tt) => {
         concat!("add.w ", $to, ", ", $to, ", ", $sum, ", asr #", $ends, "\n")
     };
 }
 
 /// A turn at a time.
 macro_rules! each {
-    ($turn:ident, $ends:literal) => {
+    ($turn:ident, $ends:tt) => {
         concat!(
             $turn!(first),
             fill!($ends),
@@ -181,7 +198,7 @@ macro_rules! each {
 
 /// As many turns at a time as the low field can sum, or as are left.
 macro_rules! several {
-    ($turn:ident, $ends:literal) => {
+    ($turn:ident, $ends:tt) => {
         concat!(
             segment!("4", $turn),
             fill!($ends),
@@ -265,7 +282,7 @@ macro_rules! requantize_odd {
 /// 52 pairs left, 56 constants, 60 the pair's output, 64 arguments, 68 four sums of the even row, 84 of the odd one,
 /// 100 bytes of patches until sums are emptied, 104 where the next time is. Biases are shifted already.
 macro_rules! block {
-    ($name:ident, $loop:ident, $turn:ident, $mask:literal, $ends:literal) => {
+    ($name:ident, $loop:ident, $turn:ident, $mask:literal, $ends:tt $(, $scale:literal)?) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(args: *const Args) {
             naked_asm!(
@@ -314,6 +331,10 @@ macro_rules! block {
                 concat!("movw r2, #", $mask, " & 0xFFFF"),
                 concat!("movt r2, #", $mask, " >> 16"),
                 $loop!($turn, $ends),
+                $(concat!(
+                    "lsrs r5, r5, #", $scale, "\nlsrs r6, r6, #", $scale, "\nlsrs r7, r7, #", $scale,
+                    "\nlsr r8, r8, #", $scale
+                ),)?
                 "ldr r0, [sp, #12]",
                 "ldm r0!, {{r9-r12}}",
                 "ldrd r3, r4, [sp, #16]",
@@ -360,6 +381,7 @@ macro_rules! block {
 block!(single, several, single_turn, "0x80018001", "15");
 block!(double, several, double_turn, "0xC003C003", "14");
 block!(double_each, each, double_turn, "0xC003C003", "14");
+block!(double_scaled, each, double_turn, "0xC003C003", "16", "2");
 block!(triple, several, triple_turn, "0xE007E007", "13");
 block!(fourfold, several, fourfold_turn, "0xF00FF00F", "12");
-block!(fourfold_each, each, fourfold_turn, "0xF00FF00F", "12");
+block!(fourfold_scaled, each, fourfold_turn, "0xF00FF00F", "16", "4");

@@ -30,6 +30,7 @@ mod weave;
 mod widen;
 
 pub(super) use block::{Block, Packing, run as block};
+pub(super) use block_ends::scale as ends_scale;
 pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use couple::pairs as couple_pairs;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
