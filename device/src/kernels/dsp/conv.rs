@@ -160,7 +160,9 @@ impl Layer<'_> {
                 shift: self.shift,
                 zero_point: self.record.zero_point,
             };
-            asm::block(&mut block);
+            if direct > 0 {
+                asm::block(&mut block);
+            }
             if staged > 0 {
                 let staging = scratch.staging.get_mut(2 * round.first..).unwrap_or(&mut []);
                 let (patches, starts) = (patches.1, starts.1);
@@ -211,7 +213,9 @@ impl Layer<'_> {
         if !self.plan.expands {
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: whole }, scratch);
             let weights = self.codes.get(pair_bytes * whole..).unwrap_or(&[]);
-            run(&Pairs { weights, channels: &last, first: whole, pairs: odd }, scratch);
+            if odd > 0 {
+                run(&Pairs { weights, channels: &last, first: whole, pairs: odd }, scratch);
+            }
             return;
         }
         let expanded = core::mem::take(&mut scratch.gather);
@@ -225,7 +229,9 @@ impl Layer<'_> {
             let channels = self.channels.get(16 * first..).unwrap_or(&[]);
             run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
             let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
-            run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            if pairs > both {
+                run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            }
             first += pairs;
         }
         scratch.gather = expanded;
