@@ -32,7 +32,7 @@ pub(super) const fn kernel(bits: u8, terms: usize, scale: u32) -> Option<Kernel>
     }
 }
 
-/// Two columns of two rows and four pixels: r2 mask, r1 patches, r9–r12 sums, which `$multiply` starts or goes on with.
+/// Two columns of two rows and four pixels: r2 mask, r1 patches, r9–r12 sums, which the first columns start.
 macro_rules! columns {
     (first $word:literal) => {
         concat!(

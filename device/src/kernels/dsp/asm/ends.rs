@@ -40,6 +40,8 @@ pub(in super::super) struct Ends<'a> {
 const COLUMNS: usize = releq_format::ends::COLUMNS as usize;
 /// Turns that the loop has copies of.
 const COPIES: usize = 4;
+/// Columns of all of them.
+const ROUND: usize = COLUMNS * COPIES;
 
 /// Writes e + 256 · o of each pair, and o, to `sums`, eight bytes a pair: o the sum over the odd row's signed codes,
 /// e that over the even row's, both with `codes` (16-bit lanes, of which there are as many as whole groups take).
@@ -50,8 +52,10 @@ pub(in super::super) fn rows(ends: &Ends<'_>, codes: &[u8], sums: &mut [u8]) {
     let turns = codes.len() / (2 * COLUMNS);
     let bytes = turns * 4 * usize::from(bits);
     let kernel: unsafe extern "C" fn(*const Args) = match bits {
-        1 if terms >= COLUMNS => single,
+        1 if terms >= ROUND => single,
+        2 if terms >= ROUND => long_double,
         2 if terms >= COLUMNS => double,
+        3 if terms >= ROUND => long_triple,
         3 if terms >= COLUMNS => triple,
         3 if terms >= 4 => short_triple,
         4 if terms >= COLUMNS => fourfold,
@@ -75,7 +79,7 @@ pub(in super::super) fn rows(ends: &Ends<'_>, codes: &[u8], sums: &mut [u8]) {
     unsafe { kernel(&args) }
 }
 
-/// Both rows' products of one field: r12 mask, lr the sum, which `$multiply` starts or goes on with.
+/// Both rows' products of one field: r12 mask, lr the sum, which the first field starts.
 macro_rules! field {
     (first $word:literal, $codes:literal) => {
         concat!("and.w r5, r12, ", $word, "\nsmuad lr, r5, ", $codes, "\n")
@@ -100,11 +104,11 @@ macro_rules! codes {
 }
 
 macro_rules! single_turn {
-    () => {
+    ($($first:ident)?) => {
         concat!(
             "ldr.w r2, [r0], #4\n",
             codes!(),
-            field!(first "r2", "r6"),
+            field!($($first)? "r2", "r6"),
             field!("r2, ror #2", "r7"),
             field!("r2, ror #4", "r8"),
             field!("r2, ror #6", "r9"),
@@ -112,18 +116,17 @@ macro_rules! single_turn {
             field!("r2, ror #8", "r6"),
             field!("r2, ror #10", "r7"),
             field!("r2, ror #12", "r8"),
-            field!("r2, ror #14", "r9"),
-            empty!()
+            field!("r2, ror #14", "r9")
         )
     };
 }
 
 macro_rules! double_turn {
-    () => {
+    ($($first:ident)?) => {
         concat!(
             "ldrd r2, r3, [r0], #8\n",
             codes!(),
-            field!(first "r2", "r6"),
+            field!($($first)? "r2", "r6"),
             field!("r2, ror #4", "r7"),
             field!("r2, ror #8", "r8"),
             field!("r2, ror #12", "r9"),
@@ -131,18 +134,17 @@ macro_rules! double_turn {
             field!("r3", "r6"),
             field!("r3, ror #4", "r7"),
             field!("r3, ror #8", "r8"),
-            field!("r3, ror #12", "r9"),
-            empty!()
+            field!("r3, ror #12", "r9")
         )
     };
 }
 
 macro_rules! fourfold_turn {
-    () => {
+    ($($first:ident)?) => {
         concat!(
             "ldrd r2, r3, [r0], #8\n",
             codes!(),
-            field!(first "r2", "r6"),
+            field!($($first)? "r2", "r6"),
             field!("r2, ror #8", "r7"),
             field!("r3", "r8"),
             field!("r3, ror #8", "r9"),
@@ -151,8 +153,7 @@ macro_rules! fourfold_turn {
             field!("r2", "r6"),
             field!("r2, ror #8", "r7"),
             field!("r3", "r8"),
-            field!("r3, ror #8", "r9"),
-            empty!()
+            field!("r3, ror #8", "r9")
         )
     };
 }
@@ -169,11 +170,11 @@ macro_rules! rest {
 }
 
 macro_rules! triple_turn {
-    () => {
+    ($($first:ident)?) => {
         concat!(
             "ldm.w r0!, {{r2-r4}}\n",
             codes!(),
-            field!(first "r2", "r6"),
+            field!($($first)? "r2", "r6"),
             field!("r2, ror #6", "r7"),
             field!("r3", "r8"),
             field!("r3, ror #6", "r9"),
@@ -182,15 +183,14 @@ macro_rules! triple_turn {
             field!("r4, ror #6", "r7"),
             rest!(),
             field!("r2, ror #30", "r8"),
-            field!("r2, ror #24", "r9"),
-            empty!()
+            field!("r2, ror #24", "r9")
         )
     };
 }
 
-/// Emptied after every four columns.
+/// Emptied after every four columns too.
 macro_rules! short_triple_turn {
-    () => {
+    ($first:ident) => {
         concat!(
             "ldm.w r0!, {{r2-r4}}\n",
             codes!(),
@@ -206,16 +206,29 @@ macro_rules! short_triple_turn {
             empty!(),
             rest!(),
             field!(first "r2, ror #30", "r8"),
-            field!("r2, ror #24", "r9"),
-            empty!()
+            field!("r2, ror #24", "r9")
         )
+    };
+}
+
+/// Four turns, emptied after each.
+macro_rules! each {
+    ($turn:ident) => {
+        concat!($turn!(first), empty!(), $turn!(first), empty!(), $turn!(first), empty!(), $turn!(first), empty!())
+    };
+}
+
+/// Four turns, emptied after all.
+macro_rules! long {
+    ($turn:ident) => {
+        concat!($turn!(), $turn!(), $turn!(), $turn!(), empty!(), "mov.w lr, #0\n")
     };
 }
 
 /// A width's loop, four turns a round, entered where a whole number of rounds is left. `$size`: bytes of a turn. r10
 /// and r11 sums. The frame: 0 entry, 4 codes, 8 their end, 12 sums, 16 pairs left, 20 bytes beyond a pair.
 macro_rules! ends {
-    ($name:ident, $turn:ident, $size:literal, $mask:literal, $bits:literal) => {
+    ($name:ident, $round:ident $turn:ident, $size:literal, $mask:literal, $bits:literal) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(args: *const Args) {
             naked_asm!(
@@ -238,14 +251,12 @@ macro_rules! ends {
                 "movs r2, #0",
                 "mov r10, r2",
                 "mov r11, r2",
+                "mov lr, r2",
                 "ldr r1, [sp, #4]",
                 "ldr.w pc, [sp]",
                 ".p2align 2",
                 "4:",
-                $turn!(),
-                $turn!(),
-                $turn!(),
-                $turn!(),
+                $round!($turn),
                 "ldr r2, [sp, #8]",
                 "cmp r1, r2",
                 "bne.w 4b",
@@ -265,8 +276,10 @@ macro_rules! ends {
     };
 }
 
-ends!(single, single_turn, "84", "0x80018001", "1");
-ends!(double, double_turn, "84", "0xC003C003", "2");
-ends!(triple, triple_turn, "104", "0xE007E007", "3");
-ends!(short_triple, short_triple_turn, "128", "0xE007E007", "3");
-ends!(fourfold, fourfold_turn, "88", "0xF00FF00F", "4");
+ends!(single, long single_turn, "76", "0x80018001", "1");
+ends!(double, each double_turn, "84", "0xC003C003", "2");
+ends!(long_double, long double_turn, "76", "0xC003C003", "2");
+ends!(triple, each triple_turn, "104", "0xE007E007", "3");
+ends!(long_triple, long triple_turn, "96", "0xE007E007", "3");
+ends!(short_triple, each short_triple_turn, "128", "0xE007E007", "3");
+ends!(fourfold, each fourfold_turn, "88", "0xF00FF00F", "4");

@@ -81,33 +81,68 @@ widen!(widen, "0x00FF", "", ", lsr #8");
 widen!(widen_4, "0x03FC", ", lsl #2", ", lsr #6");
 widen!(widen_16, "0x0FF0", ", lsl #4", ", lsr #4");
 
-/// Widens `4 · quads` codes of one vector, times 2^scale, and returns their sum. Does nothing if a slice is too short.
+/// Widens `4 · quads` codes of one vector, times 2^scale (up to 4), and returns their sum. Does nothing if a slice is
+/// too short.
 pub(in super::super) fn vector(to: &mut [u8], codes: &[u8], quads: usize, scale: u32) -> u32 {
+    type Widen = unsafe extern "C" fn(*mut u8, *const u8, usize) -> u32;
+    let widen: Widen = match scale {
+        0 => one,
+        1 => one_2,
+        2 => one_4,
+        3 => one_8,
+        4 => one_16,
+        _ => return 0,
+    };
     if quads == 0 || to.len() < 8 * quads || codes.len() < 4 * quads {
         return 0;
     }
     // SAFETY: 4 · quads bytes are read, unaligned where they are, and twice as many written to word-aligned scratch.
-    unsafe { widen_one(to.as_mut_ptr(), codes.as_ptr(), quads, scale) }
+    unsafe { widen(to.as_mut_ptr(), codes.as_ptr(), quads) }
 }
 
-#[unsafe(naked)]
-unsafe extern "C" fn widen_one(to: *mut u8, codes: *const u8, quads: usize, scale: u32) -> u32 {
-    naked_asm!(
-        core_with_dsp!(),
-        "push {{r4-r7, lr}}",
-        "movs r7, #0",
-        "mov r12, r7",
-        "2:",
-        "ldr r4, [r1], #4",
-        "uxtb16 r5, r4",
-        "uxtb16 r6, r4, ror #8",
-        "lsls r5, r3",
-        "lsls r6, r3",
-        "strd r5, r6, [r0], #8",
-        "usada8 r7, r4, r12, r7",
-        "subs r2, #1",
-        "bne 2b",
-        "mov r0, r7",
-        "pop {{r4-r7, pc}}",
-    )
+/// Four columns: r0 to, r1 codes, r3 sum, r7 mask, r12 zero.
+macro_rules! quad_of_one {
+    ($even:literal, $odd:literal) => {
+        concat!(
+            "ldr r4, [r1], #4\nand r5, r7, r4",
+            $even,
+            "\nand r6, r7, r4",
+            $odd,
+            "\nstrd r5, r6, [r0], #8\nusada8 r3, r4, r12, r3"
+        )
+    };
 }
+
+macro_rules! widen_one {
+    ($name:ident, $mask:literal, $even:literal, $odd:literal) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(to: *mut u8, codes: *const u8, quads: usize) -> u32 {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r7, lr}}",
+                "movs r3, #0",
+                "mov r12, r3",
+                concat!("movw r7, #", $mask),
+                concat!("movt r7, #", $mask),
+                "lsrs r2, r2, #1",
+                "bcc 3f",
+                quad_of_one!($even, $odd),
+                "cbz r2, 4f",
+                "3:",
+                quad_of_one!($even, $odd),
+                quad_of_one!($even, $odd),
+                "subs r2, #1",
+                "bne 3b",
+                "4:",
+                "mov r0, r3",
+                "pop {{r4-r7, pc}}",
+            )
+        }
+    };
+}
+
+widen_one!(one, "0x00FF", "", ", lsr #8");
+widen_one!(one_2, "0x01FE", ", lsl #1", ", lsr #7");
+widen_one!(one_4, "0x03FC", ", lsl #2", ", lsr #6");
+widen_one!(one_8, "0x07F8", ", lsl #3", ", lsr #5");
+widen_one!(one_16, "0x0FF0", ", lsl #4", ", lsr #4");
