@@ -3,13 +3,15 @@
 use core::arch::naked_asm;
 
 /// For each column a word of each pair of rows, side by side: the even row's code at the bottom, the odd row's 30 bits
-/// above, or 28 with groups of two pixels, from words of [`Layout::Lanes`](releq_format::pack::Layout::Lanes) with fields of `width` bits:
-/// 2, 4, or 8 where a code has a byte to itself.
+/// above, or 28 with groups of two pixels.
 ///
-/// Whole words are taken, as many as all slices have room for.
+/// `pairs` are words of [`Layout::Lanes`](releq_format::pack::Layout::Lanes) with fields of `width` bits: 1, 2, 4, or 8
+/// where a code has a byte to itself. Whole words are taken, as many as all slices have room for.
 pub(in super::super) fn pairs(to: &mut [u8], pairs: [&[u8]; 2], width: u32, group: usize) {
     type Couple = unsafe extern "C" fn(*mut u8, *const u8, *const u8, usize);
     let (couple, columns): (Couple, usize) = match (width, group) {
+        (1, 3) => (bits_30, 16),
+        (1, _) => (bits_28, 16),
         (2, 3) => (crumbs_30, 8),
         (2, _) => (crumbs_28, 8),
         (4, _) => (nibbles_28, 4),
@@ -72,10 +74,32 @@ macro_rules! couple {
                 )+
                 concat!("adds r0, #", $bytes),
                 "subs r3, #1",
-                "bne 2b",
+                "bne.w 2b",
                 "pop {{r4-r11, pc}}",
             )
         }
+    };
+}
+
+macro_rules! bits {
+    ($name:ident, $top:literal, $near:literal) => {
+        couple!(
+            $name,
+            "0x00010001",
+            "128",
+            [
+                "" ", ror #8" "0" "16" "ldr r4, [r1], #4\nldr r5, [r2], #4"
+                ", ror #1" ", ror #9" "8" "24" ""
+                ", ror #2" ", ror #10" "32" "48" ""
+                ", ror #3" ", ror #11" "40" "56" ""
+                ", ror #4" ", ror #12" "64" "80" ""
+                ", ror #5" ", ror #13" "72" "88" ""
+                ", ror #6" ", ror #14" "96" "112" ""
+                ", ror #7" ", ror #15" "104" "120" ""
+            ],
+            $top,
+            $near
+        );
     };
 }
 
@@ -113,6 +137,8 @@ macro_rules! bytes {
     };
 }
 
+bits!(bits_30, "30", "14");
+bits!(bits_28, "28", "12");
 crumbs!(crumbs_30, "30", "14");
 crumbs!(crumbs_28, "28", "12");
 bytes!(bytes_30, "30", "14");

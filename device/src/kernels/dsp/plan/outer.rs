@@ -56,7 +56,8 @@ impl OuterPlan {
             blocks: 0,
             channels,
             pixel_bytes: output.pixel_bytes() as usize,
-            expands: !matches!(bits, 2 | 4),
+            // A word of single bits holds sixteen channels.
+            expands: bits == 3 || bits == 1 && !channels.is_multiple_of(16),
         };
         let fixed = plan.parts().into_iter().sum::<usize>();
         let pixels = (output.pixels() as usize).div_ceil(2 * group);
