@@ -8,7 +8,7 @@ use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
 use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
-use super::rows::Planes;
+use super::rows::{Constants, Planes};
 use super::{lines, outer};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
@@ -192,8 +192,7 @@ impl Layer<'_> {
         let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
         let whole = self.matrix.rows as usize / 2;
         // The partner of a last odd row has no constants in the image.
-        let mut last = [0; 16];
-        copy(&mut last, self.channels.get(16 * whole..).unwrap_or(&[]));
+        let last = Constants::<16>::of(self.channels.get(16 * whole..).unwrap_or(&[]));
         let odd = self.plan.rows / 2 - whole;
         if self.matrix.layout == Layout::Ends {
             // The last group of the last pair may lack words: it is copied to where they can be read.
@@ -201,11 +200,11 @@ impl Layer<'_> {
             let ready = if pair_bytes == groups { whole } else { whole.min((whole + odd).saturating_sub(1)) };
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: ready }, scratch);
             if ready < whole + odd {
-                copy(&mut last, self.channels.get(16 * ready..).unwrap_or(&[]));
+                let last = Constants::<16>::of(self.channels.get(16 * ready..).unwrap_or(&[]));
                 let copied = core::mem::take(&mut scratch.gather);
                 copied.get_mut(..groups).unwrap_or(&mut []).fill(0);
                 copy(copied, self.codes.get(pair_bytes * ready..).unwrap_or(&[]));
-                run(&Pairs { weights: copied, channels: &last, first: ready, pairs: 1 }, scratch);
+                run(&Pairs { weights: copied, channels: last.bytes(), first: ready, pairs: 1 }, scratch);
                 scratch.gather = copied;
             }
             return;
@@ -214,7 +213,7 @@ impl Layer<'_> {
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: whole }, scratch);
             let weights = self.codes.get(pair_bytes * whole..).unwrap_or(&[]);
             if odd > 0 {
-                run(&Pairs { weights, channels: &last, first: whole, pairs: odd }, scratch);
+                run(&Pairs { weights, channels: last.bytes(), first: whole, pairs: odd }, scratch);
             }
             return;
         }
@@ -230,7 +229,7 @@ impl Layer<'_> {
             run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
             let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
             if pairs > both {
-                run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+                run(&Pairs { weights, channels: last.bytes(), first: first + both, pairs: pairs - both }, scratch);
             }
             first += pairs;
         }

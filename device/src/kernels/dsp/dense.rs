@@ -8,6 +8,7 @@ use super::asm;
 use super::asm::{Ends, Rows, Settle};
 use super::finish;
 use super::plan::{DensePlan, QUAD};
+use super::rows::Constants;
 use crate::kernels::{Kernel, Task};
 use crate::tensor::{self, Input, copy};
 
@@ -71,10 +72,9 @@ fn dense(task: Task<'_>) {
     asm::settle_pairs(&settle, sums, task.channels, rest);
     // The partner of a last odd row has no constants in the image.
     let whole = matrix.rows as usize / 2;
-    let mut last = [0; 16];
-    copy(&mut last, task.channels.get(16 * whole..).unwrap_or(&[]));
+    let last = Constants::<16>::of(task.channels.get(16 * whole..).unwrap_or(&[]));
     let (sum, staged) = (sums.get(8 * whole..).unwrap_or(&[]), rest.get_mut(2 * whole..).unwrap_or(&mut []));
-    asm::settle_pairs(&settle, sum, &last, staged);
+    asm::settle_pairs(&settle, sum, last.bytes(), staged);
     finish::write(&record, task.output, rest, rest.len());
 }
 

@@ -1,11 +1,14 @@
-//! Assembly for Cortex-M cores with the DSP extension (M4, M7, M33): dual multiplications on [`Layout::Lanes`].
+//! Assembly for Cortex-M cores with the DSP extension (M4, M7, M33): dual multiplications on [`Layout::Lanes`] and
+//! [`Layout::Ends`].
 //!
 //! Plans (how many pixels at a time, how much scratch) are plain code that every target has, so that a workstation
 //! reserves what a board will need. The loops exist only where `cfg(releq_dsp)` holds.
 //!
-//! What the loops share: a word of lanes holds, in each half, h = e + 256 · o for the even and the odd row of a pair at
+//! What the loops over lanes share: a word of lanes holds, in each half, h = e + 256 · o for the even and the odd row of a pair at
 //! one column. Two accumulators, X = Σ h·a and O = Σ o·a, give both rows: O is the odd one and X − 256 · O the even
 //! one, exact modulo 2^32 whatever X overflowed on the way. So a pair of rows costs one unpacking instruction per word.
+//! Ends put both rows further apart, h = e + 2^(16 − b) · o, and do without O: one multiplication for both rows, whose
+//! sums are taken apart before the low one can overflow.
 
 #[cfg(releq_dsp)]
 #[allow(unsafe_code, reason = "the one room for assembly")]

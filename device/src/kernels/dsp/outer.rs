@@ -7,7 +7,7 @@ use releq_format::pack::Matrix;
 
 use super::asm::{self, Blocks, Outer, Starts, Store};
 use super::plan::{OuterPlan, ROWS};
-use super::rows::Planes;
+use super::rows::{Constants, Planes};
 use crate::kernels::Task;
 use crate::tensor::{Input, copy};
 
@@ -29,7 +29,7 @@ pub(super) fn conv2d(task: Task<'_>, plan: &OuterPlan) {
     };
     let mut pixels = Pixels { input: task.input, window, width: usize::from(record.width), y: 0, x: 0 };
     let pixel_bytes = (record.pixel_bytes() as usize).max(1);
-    let block = 2 * plan.group;
+    let block = (2 * plan.group).max(1);
     for output in task.output.chunks_mut(plan.blocks.wrapping_mul(block * pixel_bytes).max(1)) {
         let count = output.len() / pixel_bytes;
         pixels.space(count, plan, &layer.takes, &mut scratch);
@@ -103,7 +103,11 @@ impl<'a> Pixels<'a> {
         let words = channels.wrapping_mul(bits as usize) / 32;
         let mut left = count;
         let mut starts = scratch.starts.as_chunks_mut::<4>().0.iter_mut();
-        for block in scratch.pixels.chunks_exact_mut((8 * channels).max(1)) {
+        // Split by hand: the compiler cannot rule out that chunks of this size are empty.
+        let mut rest = &mut *scratch.pixels;
+        while left > 0 {
+            let Some((block, next)) = rest.split_at_mut_checked(8 * channels) else { return };
+            rest = next;
             for half in 0..2 {
                 if left == 0 {
                     return;
@@ -122,9 +126,9 @@ impl<'a> Pixels<'a> {
                 let sums = asm::spread_group(block.get_mut(4 * half..).unwrap_or(&mut []), group, words, bits);
                 match *takes {
                     Takes::Within { offset, surplus } => {
-                        let start = self::within(plan, sums.map(|sum| surplus.wrapping_sub(offset.wrapping_mul(sum))));
-                        for (half, start) in [start as u32, (start >> 32) as u32].into_iter().zip(starts.by_ref()) {
-                            *start = half.to_le_bytes();
+                        let start = within(plan, sums.map(|sum| surplus.wrapping_sub(offset.wrapping_mul(sum))));
+                        for (word, start) in [start as u32, (start >> 32) as u32].into_iter().zip(starts.by_ref()) {
+                            *start = word.to_le_bytes();
                         }
                     }
                     Takes::Beside(offset) => {
@@ -178,12 +182,12 @@ impl Layer<'_> {
         let pixel_bytes = (self.record.pixel_bytes() as usize).max(1);
         let (channels, bits) = (usize::from(self.record.channels), self.record.storage.bits() as usize);
         let columns = self.matrix.columns as usize;
-        let block = 2 * self.plan.group;
+        let block = (2 * self.plan.group).max(1);
         let whole = count / block;
         let (output, last) = output.split_at_mut_checked(whole * block * pixel_bytes).unwrap_or_default();
         let Scratch { pixels, starts, weights, lanes, staging } = scratch;
         let blocks = Blocks {
-            pixels: pixels,
+            pixels,
             group: self.plan.group,
             columns,
             starts: self.starts(starts, 0),
@@ -205,11 +209,14 @@ impl Layer<'_> {
             self.couple(first, weights, lanes);
             let there = self.channels.get(8 * first..).unwrap_or(&[]);
             // Rows that do not exist have constants of 0, and their codes are limited to 0.
-            let mut padded = [0; 8 * ROWS];
-            let constants = there.get(..8 * ROWS).unwrap_or_else(|| {
-                copy(&mut padded, there);
-                &padded
-            });
+            let padded;
+            let constants = match there.get(..8 * ROWS) {
+                Some(constants) => constants,
+                None => {
+                    padded = Constants::<{ 8 * ROWS }>::of(there);
+                    padded.bytes()
+                }
+            };
             let missing = (first + ROWS).saturating_sub(channels) as u32;
             let excess = !(most & u32::MAX >> (8 * missing & 31));
             let at = (first * bits) >> 3;
