@@ -107,7 +107,7 @@ fn run_dsp_suite(board: &'static Board) {
 /// Few bits on both sides: outer products with whole and partial blocks, four rows and fewer, sums up to their bounds.
 fn run_few_bits(board: &'static Board) {
     let down = Window { kernel: [1, 1], stride: [2, 1], padding: [0; 4] };
-    let shapes = [[5, 7, 16], [3, 5, 64], [4, 3, 112], [9, 8, 32]];
+    let shapes = [[5, 7, 16], [3, 5, 64], [4, 3, 112], [9, 8, 32], [3, 4, 2]];
     let widths = (1..=4u8).flat_map(|weights| (1..=4u8).map(move |activations| (weights, activations)));
     for (seed, (fill, (weights, activations))) in [Fill::Random, Fill::Largest, Fill::Smallest]
         .into_iter()

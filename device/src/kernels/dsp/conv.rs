@@ -8,7 +8,7 @@ use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
 use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
-use super::rows::{Constants, Planes};
+use super::rows::{Constants, Planes, whole_groups};
 use super::{lines, outer};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
@@ -195,18 +195,17 @@ impl Layer<'_> {
         let last = Constants::<16>::of(self.channels.get(16 * whole..).unwrap_or(&[]));
         let odd = self.plan.rows / 2 - whole;
         if self.matrix.layout == Layout::Ends {
-            // The last group of the last pair may lack words: it is copied to where they can be read.
             let groups = self.plan.quads * usize::from(self.matrix.bits.get());
-            let ready = if pair_bytes == groups { whole } else { whole.min((whole + odd).saturating_sub(1)) };
+            let ready = whole_groups(self.codes, pair_bytes, groups).min(whole);
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: ready }, scratch);
-            if ready < whole + odd {
-                let last = Constants::<16>::of(self.channels.get(16 * ready..).unwrap_or(&[]));
-                let copied = core::mem::take(&mut scratch.gather);
+            let copied = core::mem::take(&mut scratch.gather);
+            for first in ready..whole + odd {
+                let last = Constants::<16>::of(self.channels.get(16 * first..).unwrap_or(&[]));
                 copied.get_mut(..groups).unwrap_or(&mut []).fill(0);
-                copy(copied, self.codes.get(pair_bytes * ready..).unwrap_or(&[]));
-                run(&Pairs { weights: copied, channels: last.bytes(), first: ready, pairs: 1 }, scratch);
-                scratch.gather = copied;
+                copy(copied, self.codes.get(pair_bytes * first..).unwrap_or(&[]));
+                run(&Pairs { weights: copied, channels: last.bytes(), first, pairs: 1 }, scratch);
             }
+            scratch.gather = copied;
             return;
         }
         if !self.plan.expands {

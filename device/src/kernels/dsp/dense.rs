@@ -8,7 +8,7 @@ use super::asm;
 use super::asm::{Ends, Rows, Settle};
 use super::finish;
 use super::plan::{DensePlan, QUAD};
-use super::rows::Constants;
+use super::rows::{Constants, whole_groups};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::{self, Input, copy};
 
@@ -105,13 +105,13 @@ fn multiply_ends(matrix: &Matrix, terms: usize, words: &[u8], codes: &[u8], sums
     let one_pair = Matrix { rows: 2, ..*matrix };
     let (stride, pairs) = (one_pair.bytes().unwrap_or(0) as usize, (matrix.rows as usize).div_ceil(2));
     let ends = Ends { words, bits: matrix.bits.get(), terms, stride, pairs };
-    // The last group of the last pair may lack words: it is copied to where they can be read.
-    let ready = if codes.len() * usize::from(ends.bits) == 8 * stride { pairs } else { pairs.saturating_sub(1) };
+    let bytes = codes.len() * usize::from(ends.bits) / 8;
+    let ready = whole_groups(words, stride, bytes).min(pairs);
     asm::dense_ends(&Ends { pairs: ready, ..ends }, codes, sums);
-    if ready < pairs {
-        rest.fill(0);
-        copy(rest, words.get(stride * ready..).unwrap_or(&[]));
-        asm::dense_ends(&Ends { words: rest, pairs: 1, ..ends }, codes, sums.get_mut(8 * ready..).unwrap_or(&mut []));
+    for pair in ready..pairs {
+        rest.get_mut(..bytes).unwrap_or(&mut []).fill(0);
+        copy(rest, words.get(stride * pair..).unwrap_or(&[]));
+        asm::dense_ends(&Ends { words: rest, pairs: 1, ..ends }, codes, sums.get_mut(8 * pair..).unwrap_or(&mut []));
     }
 }
 

@@ -6,6 +6,12 @@ use releq_format::pack::Matrix;
 use super::asm;
 use crate::tensor::copy;
 
+/// How many of the pairs of rows at `words`, `stride` bytes apart, can be read as `bytes` bytes each: the last group of
+/// ends may lack words, so what reads it whole must not read the last pairs where they lie.
+pub(super) fn whole_groups(words: &[u8], stride: usize, bytes: usize) -> usize {
+    words.len().checked_sub(bytes).map_or(0, |last| last / stride.max(1) + 1)
+}
+
 /// Constants of some rows of which the image may lack the last; word-aligned, as assembly reads them.
 #[repr(align(4))]
 pub(super) struct Constants<const BYTES: usize>([u8; BYTES]);
