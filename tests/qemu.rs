@@ -152,13 +152,37 @@ fn run_long_sums(board: &'static Board) {
     }
 }
 
+/// Few bits on both sides: outer products with whole and partial blocks, four rows and fewer, sums up to their bounds.
+fn run_few_bits(board: &'static Board) {
+    let down = Window { kernel: [1, 1], stride: [2, 1], padding: [0; 4] };
+    let shapes = [[5, 7, 16], [3, 5, 64], [4, 3, 112], [9, 8, 32], [3, 4, 2]];
+    let widths = (1..=4u8).flat_map(|weights| (1..=4u8).map(move |activations| (weights, activations)));
+    for (seed, (fill, (weights, activations))) in [Fill::Random, Fill::Largest, Fill::Smallest]
+        .into_iter()
+        .flat_map(|fill| widths.clone().map(move |widths| (fill, widths)))
+        .enumerate()
+    {
+        let shape = shapes[(seed + seed / 4) % shapes.len()];
+        let mut net = TestNet::new(seed as u64, fill, shape, activations);
+        net.conv_of(square(1, 0), 16, weights, activations);
+        net.conv_of(down, 32, weights, activations);
+        net.conv_of(square(1, 0), 7, weights, activations);
+        net.conv_of(square(2, 1), 5, weights, activations);
+        net.dense_of(33, weights, activations);
+        let what = format!("{fill:?} w{weights} a{activations} {shape:?}");
+        if !check(board, net.dense(3, weights, None), KernelHint::DSP, &what) {
+            return;
+        }
+    }
+}
+
 /// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
 fn dsp_is_faster(board: &'static Board) {
     let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
     net.conv_of(square(3, 1), 16, 8, 8);
     net.depthwise_of(square(3, 1), 8, 8);
     net.maxpool_of(square(2, 0));
-    net.dense_of(32, 4, 8);
+    net.dense_of(32, 3, 8);
     let mut net = net.dense(4, 8, None);
     let codes = net.input_codes();
     let input = store(&net.input, &codes);
@@ -178,6 +202,7 @@ fn dsp_kernels_on_virt_m4() {
     run_dsp_suite(&board::VIRT_M4);
     run_pointwise_suite(&board::VIRT_M4);
     run_long_sums(&board::VIRT_M4);
+    run_few_bits(&board::VIRT_M4);
     dsp_is_faster(&board::VIRT_M4);
 }
 
@@ -186,6 +211,7 @@ fn dsp_kernels_on_virt_m7() {
     run_dsp_suite(&board::VIRT_M7);
     run_pointwise_suite(&board::VIRT_M7);
     run_long_sums(&board::VIRT_M7);
+    run_few_bits(&board::VIRT_M7);
     dsp_is_faster(&board::VIRT_M7);
 }
 
@@ -194,6 +220,7 @@ fn dsp_kernels_on_virt_m33() {
     run_dsp_suite(&board::VIRT_M33);
     run_pointwise_suite(&board::VIRT_M33);
     run_long_sums(&board::VIRT_M33);
+    run_few_bits(&board::VIRT_M33);
     dsp_is_faster(&board::VIRT_M33);
 }
 

@@ -27,6 +27,7 @@ extern crate alloc;
 
 pub mod bits;
 pub mod crc;
+pub mod ends;
 pub mod graph;
 pub mod image;
 pub mod pack;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bits::{BitWidth, Levels, Plane};
+use crate::ends;
 
 /// The closed list of weight layouts of image version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub enum Layout {
     /// codes, so one dual multiplication on a DSP core advances both rows by two columns. For 1..=8 bits of
     /// convolution and dense layers. Image feature [`LANES`](crate::image::LANES).
     Lanes,
+    /// Rows 2p and 2p+1 share words; one AND leaves a code of each at the two ends of each half, so one dual
+    /// multiplication does four products ([`ends`]). For 1..=4 bits of convolution and dense layers. Image feature
+    /// [`ENDS`](crate::image::ENDS).
+    Ends,
 }
 
 impl Layout {
@@ -32,6 +37,7 @@ impl Layout {
     pub const fn features(self) -> u32 {
         match self {
             Self::Lanes => crate::image::LANES,
+            Self::Ends => crate::image::ENDS,
             Self::Bytes | Self::RowPairs | Self::Rows => 0,
         }
     }
@@ -53,17 +59,25 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Whether the combination exists: bytes hold 8-bit two's complement values, lanes any code, the others up to 7 bits.
+    /// Whether the combination exists: bytes hold 8-bit two's complement values, lanes any code, ends up to 4 bits, the
+    /// others up to 7.
     pub fn is_valid(&self) -> bool {
-        let eight = self.bits == BitWidth::EIGHT;
-        self.levels.allows(self.bits) && (self.layout == Layout::Lanes || eight == (self.layout == Layout::Bytes))
+        let fits = match self.layout {
+            Layout::Bytes => self.bits == BitWidth::EIGHT,
+            Layout::RowPairs | Layout::Rows => self.bits < BitWidth::EIGHT,
+            Layout::Lanes => true,
+            Layout::Ends => u32::from(self.bits.get()) <= ends::MOST_BITS,
+        };
+        self.levels.allows(self.bits) && fits
     }
 
     /// Bytes of the section, a multiple of 4; `None` beyond `u32`.
     pub fn bytes(&self) -> Option<u32> {
         let bytes = match self.layout {
             Layout::Bytes => (u64::from(self.rows) * u64::from(self.columns)).next_multiple_of(4),
-            Layout::RowPairs | Layout::Lanes => 4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row(),
+            Layout::RowPairs | Layout::Lanes | Layout::Ends => {
+                4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row()
+            }
             Layout::Rows => 4 * u64::from(self.rows) * self.words_per_row(),
         };
         u32::try_from(bytes).ok()
@@ -92,6 +106,9 @@ impl Matrix {
 
     /// Words of all planes of one row (or pair of rows).
     fn words_per_row(&self) -> u64 {
+        if self.layout == Layout::Ends {
+            return u64::from(ends::words(u32::from(self.bits.get()), self.columns));
+        }
         self.planes().map(|plane| u64::from(self.plane_words(plane))).sum()
     }
 
@@ -114,27 +131,37 @@ impl Matrix {
         Some(self.levels.value(code ^ self.sign(row), self.bits))
     }
 
-    /// What is flipped in the codes of `row`: the odd rows of byte lanes are stored in two's complement, since their
-    /// byte is the top of a signed half.
+    /// What is flipped in the codes of `row`: the odd rows of byte lanes and of ends are stored in two's complement,
+    /// since they are the top of a signed half.
     fn sign(&self, row: u32) -> u8 {
-        let signed = self.layout == Layout::Lanes && self.bits == BitWidth::EIGHT && row % 2 == 1;
-        if signed { 0x80 } else { 0 }
+        let signed = match self.layout {
+            Layout::Lanes => self.bits == BitWidth::EIGHT,
+            Layout::Ends => true,
+            Layout::Bytes | Layout::RowPairs | Layout::Rows => false,
+        };
+        if signed && row % 2 == 1 { self.bits.max_code() / 2 + 1 } else { 0 }
     }
 
     /// Where the fields of one code lie: its planes with word index and lowest bit.
     fn fields(&self, row: u32, column: u32) -> impl Iterator<Item = (Plane, u64, u32)> {
         let group = match self.layout {
-            Layout::RowPairs | Layout::Lanes => row / 2,
+            Layout::RowPairs | Layout::Lanes | Layout::Ends => row / 2,
             Layout::Rows | Layout::Bytes => row,
         };
         let matrix = *self;
         let start = u64::from(group) * matrix.words_per_row();
-        matrix.planes().scan(start, move |next, plane| {
+        let by_bits = self.layout == Layout::Ends;
+        let planes = matrix.planes().filter(move |_| !by_bits).scan(start, move |next, plane| {
             let (word, bit) = matrix.place(plane, row, column);
             let word = *next + u64::from(word);
             *next += u64::from(matrix.plane_words(plane));
             Some((plane, word, bit))
-        })
+        });
+        let bits = (0..matrix.bits.get()).filter(move |_| by_bits).map(move |shift| {
+            let (word, bit) = ends::place(u32::from(matrix.bits.get()), row, column, u32::from(shift));
+            (Plane { width: 1, shift }, start + u64::from(word), bit)
+        });
+        planes.chain(bits)
     }
 
     /// Word within its group's plane, and lowest bit, of the field at `row`, `column`.
@@ -143,7 +170,7 @@ impl Matrix {
         let in_order = (column / per_word, column % per_word * width);
         match self.layout {
             Layout::RowPairs => (in_order.0, in_order.1 + 16 * (row % 2)),
-            Layout::Rows | Layout::Bytes => in_order,
+            Layout::Rows | Layout::Bytes | Layout::Ends => in_order,
             Layout::Lanes => {
                 // Columns 4c, 4c + 2 and 4c + 1, 4c + 3 lie in two neighbouring fields of the same bytes.
                 let field = column / 4 * 2 + column % 2;
@@ -221,11 +248,12 @@ mod tests {
 
     fn matrices() -> impl Strategy<Value = Matrix> {
         let levels = prop_oneof![Just(Levels::TwosComplement), Just(Levels::MidTread), Just(Levels::MidRise)];
-        (1u32..12, 1u32..70, 1u8..=8, levels, 0..3)
+        (1u32..12, 1u32..70, 1u8..=8, levels, 0..4)
             .prop_map(|(rows, columns, bits, levels, layout)| {
                 let bits = BitWidth::new(bits).unwrap();
                 let layout = match (bits.get(), layout) {
                     (_, 0) => Layout::Lanes,
+                    (1..=4, 3) => Layout::Ends,
                     (8, _) => Layout::Bytes,
                     (_, 1) => Layout::RowPairs,
                     _ => Layout::Rows,
@@ -278,6 +306,17 @@ mod tests {
         let matrix = Matrix { bits: four, ..matrix };
         // Codes: 0, 8, 15 | 1, 9, 14.
         assert_eq!(matrix.pack(&[-8, 0, 7, -7, 1, 6]).unwrap(), [0x80, 0x91, 0x0F, 0x0E]);
+    }
+
+    #[test]
+    fn ends_are_as_specified() {
+        let bits = BitWidth::new(2).unwrap();
+        let matrix = Matrix { rows: 2, columns: 4, bits, levels: Levels::TwosComplement, layout: Layout::Ends };
+        // The even row's codes are value + 2: 0, 1, 2, 3; the odd row's are signed: 1, 2, 3, 0.
+        let section = matrix.pack(&[-2, -1, 0, 1, 1, -2, -1, 0]).unwrap();
+        let word = |field: u32, turn: u32| field.rotate_left(turn);
+        let expected = word(0xC002_4000, 0) | word(0x0003_8001, 4);
+        assert_eq!(section, expected.to_le_bytes());
     }
 
     #[test]

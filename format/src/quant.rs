@@ -122,6 +122,24 @@ pub const fn lane_terms(field: u8, activations: BitWidth) -> usize {
     (u16::MAX as u32 / product) as usize
 }
 
+/// How many products of codes with activations the low field of [`Layout::Ends`](crate::pack::Layout::Ends) can sum
+/// before it overflows into the high one, 16 − b bits above.
+///
+/// At 8-bit activations 128 for 1-bit codes, 21 for 2, 4 for 3 and 1 for 4. The high field, signed, holds at least as
+/// many.
+pub const fn end_terms(weights: BitWidth, activations: BitWidth) -> usize {
+    spaced_terms(16u32.wrapping_sub(weights.get() as u32), weights, activations)
+}
+
+/// How many products of codes with activations a field of `spacing` bits can sum: of the outer product of some rows
+/// and some pixels, where each field is one row's and one pixel's.
+pub const fn spaced_terms(spacing: u32, weights: BitWidth, activations: BitWidth) -> usize {
+    let product = weights.max_code() as u32 * activations.max_code() as u32;
+    // Never 0, as in `lane_terms`.
+    let product = if product == 0 { 1 } else { product };
+    (((1u32 << (spacing & 31)) - 1) / product) as usize
+}
+
 /// How many steps fields of a product can be summed before they overflow into their neighbours.
 ///
 /// Each operand of a multiplication holds codes `spacing` bits apart: `taps` weight codes and `pixels` activation

@@ -145,5 +145,6 @@ fn layout(layout: Layout) -> &'static str {
         Layout::RowPairs => "row pairs",
         Layout::Rows => "rows",
         Layout::Lanes => "lanes",
+        Layout::Ends => "ends",
     }
 }

@@ -128,7 +128,7 @@ impl TestNet {
         self.weighted(op, [height, width, out], bits, Some(activations), Layout::RowPairs)
     }
 
-    /// A convolution of this very window, with weights in lanes.
+    /// A convolution of this very window, with weights in lanes or at the ends of halves.
     pub fn conv_of(&mut self, window: Window, out: u16, bits: u8, activations: u8) -> &mut Self {
         let [height, width] = self.slid(&window);
         self.weighted(
@@ -140,7 +140,14 @@ impl TestNet {
         )
     }
 
-    /// A dense layer with weights in lanes.
+    /// A convolution of this very window, with weights at the ends of halves.
+    pub fn conv_in_ends(&mut self, window: Window, out: u16, bits: u8, activations: u8) -> &mut Self {
+        let [height, width] = self.slid(&window);
+        let op = |weights| Op::Conv2d { window, weights };
+        self.weighted(op, [height, width, out], bits, Some(activations), Layout::Ends)
+    }
+
+    /// A dense layer with weights in lanes or at the ends of halves.
     pub fn dense_of(&mut self, out: u16, bits: u8, activations: u8) -> &mut Self {
         self.weighted(|weights| Op::Dense { weights }, [1, 1, out], bits, Some(activations), Layout::Lanes)
     }
@@ -175,7 +182,9 @@ impl TestNet {
         let input = self.last();
         let levels = self.levels(bits);
         let lanes = packed == Layout::Lanes || (packed == Layout::RowPairs && self.rng.random_bool(0.7));
+        let ends = packed == Layout::Ends || (lanes && bits <= 4 && self.rng.random_bool(0.5));
         let layout = match bits {
+            _ if ends => Layout::Ends,
             _ if lanes => Layout::Lanes,
             8 => Layout::Bytes,
             _ => packed,

@@ -16,6 +16,7 @@ pub mod packed;
 pub mod reference;
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};
+use releq_format::pack::Layout;
 
 use crate::tensor::Input;
 
@@ -127,6 +128,11 @@ pub fn hint(op: &Op, input: &TensorRecord, output: &TensorRecord) -> KernelHint 
         Some(_) => KernelHint::DSP,
         None => KernelHint::PACKED,
     }
+}
+
+/// The layout for the weights of `op`, which lie in [`Layout::Lanes`], that kernels run fastest.
+pub fn layout(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Layout {
+    if dsp::prefers_ends(op, input, output) { Layout::Ends } else { Layout::Lanes }
 }
 
 /// The kernels a program links: `kernels![packed::CONV2D, packed::DENSE]`.

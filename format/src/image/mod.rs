@@ -27,8 +27,10 @@ pub const MAGIC: [u8; 4] = [0xF2, b'R', b'L', b'Q'];
 pub const VERSION: u16 = 1;
 /// Required feature: the layout [`Layout::Lanes`](crate::pack::Layout::Lanes).
 pub const LANES: u32 = 1;
+/// Required feature: the layout [`Layout::Ends`](crate::pack::Layout::Ends).
+pub const ENDS: u32 = 2;
 /// All features this reader has.
-pub const FEATURES: u32 = LANES;
+pub const FEATURES: u32 = LANES | ENDS;
 /// Bytes of the fixed part before the postcard body.
 pub const CONTAINER_BYTES: usize = 96;
 /// Alignment, in bytes, that an image's first byte and the arena need.

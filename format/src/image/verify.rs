@@ -168,7 +168,7 @@ fn layout_suits(layer: &LayerRecord<'_>, weights: &Weights) -> bool {
     use crate::pack::Layout;
     match weights.layout {
         Layout::Bytes => true,
-        Layout::RowPairs | Layout::Lanes => !matches!(layer.op, Op::Depthwise { .. }),
+        Layout::RowPairs | Layout::Lanes | Layout::Ends => !matches!(layer.op, Op::Depthwise { .. }),
         Layout::Rows => matches!(layer.op, Op::Depthwise { .. }),
     }
 }

@@ -356,6 +356,9 @@ impl Lowering<'_> {
             })
         };
         let mismatch = || LowerError::Shape(format!("`{}` has weights of another shape", node.name));
+        if layout == Layout::Lanes {
+            weights.layout = kernels::layout(&op(weights)?, input, output);
+        }
         let matrix = op(weights)?.matrix(input, output).ok_or_else(mismatch)?;
         let section = matrix.pack(&order.arrange(&integers)).map_err(|_| mismatch())?;
         weights.codes = builder.section(&section);

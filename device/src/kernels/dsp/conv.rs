@@ -1,18 +1,19 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
-use releq_format::pack::Matrix;
+use releq_format::pack::{Layout, Matrix};
+use releq_format::quant::end_terms;
 
-use super::asm::{self, Block};
+use super::asm::{self, Block, Packing};
 use super::finish;
 use super::gather::Gatherer;
-use super::lines;
-use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan};
-use super::rows::Planes;
+use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
+use super::rows::{Constants, Planes, whole_groups};
+use super::{lines, outer};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
 
-/// Convolution of [`Layout::Lanes`](releq_format::pack::Layout::Lanes), every width.
+/// Convolution of [`Layout::Lanes`], every width, and of [`Layout::Ends`] where its fields have room.
 pub const CONV2D: Kernel =
     Kernel { name: "dsp::CONV2D", family: KernelHint::DSP, supports, scratch_bytes, run: conv2d };
 
@@ -26,6 +27,9 @@ fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> u32 {
 
 fn conv2d(task: Task<'_>) {
     let Op::Conv2d { window, weights } = task.op else { return };
+    if let Some(plan) = OuterPlan::new(task.op, &task.input.record, &task.output_record) {
+        return outer::conv2d(task, &plan);
+    }
     if let Some(plan) = LinePlan::new(task.op, &task.input.record, &task.output_record) {
         return lines::conv2d(task, &plan);
     }
@@ -34,26 +38,57 @@ fn conv2d(task: Task<'_>) {
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
     let (gain, offset) = weights.levels.affine(weights.bits);
+    let terms = end_terms(matrix.bits, task.input.record.bits);
+    let scale = match matrix.layout {
+        // What is fetched through a table is not scaled on the way.
+        Layout::Ends if !plan.tabled => asm::ends_scale(matrix.bits.get(), terms),
+        _ => 0,
+    };
     let layer = Layer {
         record,
         plan,
         matrix,
+        packing: packing(&matrix, gain, terms, scale),
         codes: task.codes,
         channels: task.channels,
         scale: gain.trailing_zeros(),
         shift: weights.shift,
         planes: Planes::of(&matrix),
     };
-    // By how much the lanes of even and odd rows exceed the weights.
+    // By how much the codes of even and odd rows exceed the weights.
     let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
-    let correction = [offset + 256 * odd, odd];
+    let correction = match layer.packing {
+        Packing::Bytes => [offset + 256 * odd, odd],
+        // Odd rows are signed, and sums shifted.
+        Packing::Ends { .. } => [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))]
+            .map(|takes| takes << (weights.shift & 31)),
+    };
+    // Groups of ends reach beyond the last column.
+    if matrix.layout == Layout::Ends {
+        scratch.patches.fill(0);
+    }
     let (band, table) = (core::mem::take(&mut scratch.band), core::mem::take(&mut scratch.table));
-    let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table);
+    let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table, scale);
     let pixel_bytes = record.pixel_bytes() as usize;
     for output in task.output.chunks_mut((plan.pixels * pixel_bytes).max(1)) {
         let count = output.len() / pixel_bytes.max(1);
         gatherer.gather(count, plan.quads, &mut scratch, correction);
         layer.round(output, count, &mut scratch);
+    }
+}
+
+/// How the block's loop finds the weights of `matrix`.
+fn packing(matrix: &Matrix, gain: i32, terms: usize, scale: u32) -> Packing {
+    if matrix.layout != Layout::Ends {
+        return Packing::Bytes;
+    }
+    let one_pair = Matrix { rows: 2, ..*matrix };
+    Packing::Ends {
+        bits: matrix.bits.get(),
+        terms,
+        stride: one_pair.bytes().unwrap_or(0) as usize,
+        gain: gain as u32,
+        scale,
     }
 }
 
@@ -90,6 +125,7 @@ struct Layer<'a> {
     record: TensorRecord,
     plan: ConvPlan,
     matrix: Matrix,
+    packing: Packing,
     codes: &'a [u8],
     channels: &'a [u8],
     /// log2 of what a code step is worth.
@@ -112,6 +148,7 @@ impl Layer<'_> {
             let starts = scratch.starts.split_at_checked(direct * 32).unwrap_or_default();
             let mut block = Block {
                 weights: round.weights,
+                packing: self.packing,
                 patches: patches.0,
                 starts: starts.0,
                 channels: round.channels,
@@ -123,7 +160,9 @@ impl Layer<'_> {
                 shift: self.shift,
                 zero_point: self.record.zero_point,
             };
-            asm::block(&mut block);
+            if direct > 0 {
+                asm::block(&mut block);
+            }
             if staged > 0 {
                 let staging = scratch.staging.get_mut(2 * round.first..).unwrap_or(&mut []);
                 let (patches, starts) = (patches.1, starts.1);
@@ -153,13 +192,28 @@ impl Layer<'_> {
         let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
         let whole = self.matrix.rows as usize / 2;
         // The partner of a last odd row has no constants in the image.
-        let mut last = [0; 16];
-        copy(&mut last, self.channels.get(16 * whole..).unwrap_or(&[]));
+        let last = Constants::<16>::of(self.channels.get(16 * whole..).unwrap_or(&[]));
         let odd = self.plan.rows / 2 - whole;
+        if self.matrix.layout == Layout::Ends {
+            let groups = self.plan.quads * usize::from(self.matrix.bits.get());
+            let ready = whole_groups(self.codes, pair_bytes, groups).min(whole);
+            run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: ready }, scratch);
+            let copied = core::mem::take(&mut scratch.gather);
+            for first in ready..whole + odd {
+                let last = Constants::<16>::of(self.channels.get(16 * first..).unwrap_or(&[]));
+                copied.get_mut(..groups).unwrap_or(&mut []).fill(0);
+                copy(copied, self.codes.get(pair_bytes * first..).unwrap_or(&[]));
+                run(&Pairs { weights: copied, channels: last.bytes(), first, pairs: 1 }, scratch);
+            }
+            scratch.gather = copied;
+            return;
+        }
         if !self.plan.expands {
             run(&Pairs { weights: self.codes, channels: self.channels, first: 0, pairs: whole }, scratch);
             let weights = self.codes.get(pair_bytes * whole..).unwrap_or(&[]);
-            run(&Pairs { weights, channels: &last, first: whole, pairs: odd }, scratch);
+            if odd > 0 {
+                run(&Pairs { weights, channels: last.bytes(), first: whole, pairs: odd }, scratch);
+            }
             return;
         }
         let expanded = core::mem::take(&mut scratch.gather);
@@ -173,7 +227,9 @@ impl Layer<'_> {
             let channels = self.channels.get(16 * first..).unwrap_or(&[]);
             run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
             let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
-            run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            if pairs > both {
+                run(&Pairs { weights, channels: last.bytes(), first: first + both, pairs: pairs - both }, scratch);
+            }
             first += pairs;
         }
         scratch.gather = expanded;

@@ -1,17 +1,18 @@
 //! Fully connected layers: the input is widened once, then every pair of rows passes over it.
 
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
-use releq_format::pack::Matrix;
-use releq_format::quant::logit;
+use releq_format::pack::{Layout, Matrix};
+use releq_format::quant::{end_terms, logit};
 
 use super::asm;
-use super::asm::{Rows, Settle};
+use super::asm::{Ends, Rows, Settle};
 use super::finish;
 use super::plan::{DensePlan, QUAD};
+use super::rows::{Constants, whole_groups};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::{self, Input, copy};
 
-/// Fully connected, of [`Layout::Lanes`](releq_format::pack::Layout::Lanes), every width.
+/// Fully connected, of [`Layout::Lanes`], every width, and of [`Layout::Ends`] where its fields have room.
 pub const DENSE: Kernel = Kernel { name: "dsp::DENSE", family: KernelHint::DSP, supports, scratch_bytes, run: dense };
 
 fn plan(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<DensePlan> {
@@ -32,12 +33,20 @@ fn dense(task: Task<'_>) {
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let Some((codes, rest)) = task.scratch.split_at_mut_checked(plan.code_bytes()) else { return };
     let Some((sums, rest)) = rest.split_at_mut_checked(plan.sum_bytes()) else { return };
-    let total = widen(&task.input, codes, rest, matrix.columns as usize);
-    sums.fill(0);
-    multiply(&matrix, task.codes, codes, sums, rest);
+    let ends = matrix.layout == Layout::Ends;
+    let scale = if ends { u32::from(matrix.bits.get()) } else { 0 };
+    let total = widen(&task.input, codes, rest, matrix.columns as usize, scale);
     let (gain, offset) = weights.levels.affine(weights.bits);
-    // Even rows of whole bytes are offset by 128, odd ones are not.
-    let odd = if matrix.bits.get() == 8 { 0 } else { offset };
+    // Odd rows of whole bytes and of ends are signed.
+    let mut odd = offset;
+    if ends {
+        multiply_ends(&matrix, end_terms(matrix.bits, task.input.record.bits), task.codes, codes, sums, rest);
+        odd = offset.wrapping_sub(gain << (matrix.bits.get().wrapping_sub(1) & 7));
+    } else {
+        sums.fill(0);
+        multiply(&matrix, task.codes, codes, sums, rest);
+        odd = if matrix.bits.get() == 8 { 0 } else { odd };
+    }
     let corrections = [offset, odd].map(|offset| offset.wrapping_mul(total as i32));
     if task.output_record.storage == Storage::Logits {
         let rows = sums.as_chunks::<8>().0.iter().flat_map(|pair| {
@@ -63,15 +72,14 @@ fn dense(task: Task<'_>) {
     asm::settle_pairs(&settle, sums, task.channels, rest);
     // The partner of a last odd row has no constants in the image.
     let whole = matrix.rows as usize / 2;
-    let mut last = [0; 16];
-    copy(&mut last, task.channels.get(16 * whole..).unwrap_or(&[]));
+    let last = Constants::<16>::of(task.channels.get(16 * whole..).unwrap_or(&[]));
     let (sum, staged) = (sums.get(8 * whole..).unwrap_or(&[]), rest.get_mut(2 * whole..).unwrap_or(&mut []));
-    asm::settle_pairs(&settle, sum, &last, staged);
+    asm::settle_pairs(&settle, sum, last.bytes(), staged);
     finish::write(&record, task.output, rest, rest.len());
 }
 
-/// Widens the input into `codes`, filled up with zeros, and returns its sum.
-fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize) -> u32 {
+/// Widens the input into `codes`, times 2^scale and filled up with zeros, and returns its sum.
+fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize, scale: u32) -> u32 {
     let record = &input.record;
     let quads = columns / QUAD;
     let (whole, tail) = codes.split_at_mut_checked(8 * quads).unwrap_or_default();
@@ -79,7 +87,7 @@ fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize) -
     let mut last = [0; QUAD];
     let sum = if record.storage == Storage::Bits8 {
         copy(&mut last, input.bytes.get(QUAD * quads..).unwrap_or(&[]));
-        asm::widen_vector(whole, input.bytes, quads)
+        asm::widen_vector(whole, input.bytes, quads, scale)
     } else {
         let unpacked = rest.get_mut(..columns).unwrap_or(&mut []);
         let row = usize::from(record.width).wrapping_mul(usize::from(record.channels)).max(1);
@@ -87,9 +95,24 @@ fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize) -
             input.unpack(y, 0, row);
         }
         copy(&mut last, unpacked.get(QUAD * quads..).unwrap_or(&[]));
-        asm::widen_vector(whole, unpacked, quads)
+        asm::widen_vector(whole, unpacked, quads, scale)
     };
-    sum.wrapping_add(asm::widen_vector(tail, &last, 1))
+    sum.wrapping_add(asm::widen_vector(tail, &last, 1, scale))
+}
+
+/// X and O of every pair of ends.
+fn multiply_ends(matrix: &Matrix, terms: usize, words: &[u8], codes: &[u8], sums: &mut [u8], rest: &mut [u8]) {
+    let one_pair = Matrix { rows: 2, ..*matrix };
+    let (stride, pairs) = (one_pair.bytes().unwrap_or(0) as usize, (matrix.rows as usize).div_ceil(2));
+    let ends = Ends { words, bits: matrix.bits.get(), terms, stride, pairs };
+    let bytes = codes.len() * usize::from(ends.bits) / 8;
+    let ready = whole_groups(words, stride, bytes).min(pairs);
+    asm::dense_ends(&Ends { pairs: ready, ..ends }, codes, sums);
+    for pair in ready..pairs {
+        rest.get_mut(..bytes).unwrap_or(&mut []).fill(0);
+        copy(rest, words.get(stride * pair..).unwrap_or(&[]));
+        asm::dense_ends(&Ends { words: rest, pairs: 1, ..ends }, codes, sums.get_mut(8 * pair..).unwrap_or(&mut []));
+    }
 }
 
 /// X and O of every pair, plane by plane.

@@ -3,44 +3,41 @@
 use releq_format::graph::{Storage, TensorRecord};
 
 use super::asm;
+use crate::tensor;
 
 /// Writes staged codes, one a byte and `staged_bytes` from pixel to pixel, into the pixels of `output`, each limited
 /// to the output's bits.
 pub(super) fn write(record: &TensorRecord, output: &mut [u8], staged: &[u8], staged_bytes: usize) {
     let pixel_bytes = (record.pixel_bytes() as usize).max(1);
     let channels = usize::from(record.channels);
-    let group = 4 * record.storage.bits() as usize / 8;
-    let seamless = channels == staged_bytes && 4 * pixel_bytes == group * channels && staged.len().is_multiple_of(4);
-    if seamless && asm::pack_fours(output, group, staged, record.storage, record.bits.max_code()) {
-        return;
+    let whole = channels == staged_bytes && (channels as u32).wrapping_mul(record.storage.bits()).is_multiple_of(8);
+    if whole {
+        // No padding between pixels: all are like one.
+        return row(record, output, staged);
     }
     let pixels = output.chunks_exact_mut(pixel_bytes).zip(staged.chunks_exact(staged_bytes.max(1)));
     for (pixel, codes) in pixels {
-        let codes = codes.get(..channels).unwrap_or(&[]);
-        let most = record.bits.max_code();
-        match record.storage {
-            Storage::Bits4 => pack::<2>(pixel, codes, most),
-            Storage::Bits2 => pack::<4>(pixel, codes, most),
-            Storage::Bits1 => pack::<8>(pixel, codes, most),
-            Storage::Bits8 | Storage::Logits => pack::<1>(pixel, codes, most),
-        }
+        row(record, pixel, codes.get(..channels).unwrap_or(&[]));
     }
 }
 
-/// `LANES` codes a byte, from the low bits up.
-#[inline]
-fn pack<const LANES: usize>(pixel: &mut [u8], codes: &[u8], most: u8) {
-    let width = 8 / LANES as u32;
-    let join = |codes: &[u8]| {
-        codes.iter().rev().fold(0u8, |byte, &code| byte.checked_shl(width).unwrap_or(0) | code.min(most))
-    };
-    let (whole, rest) = codes.as_chunks::<LANES>();
-    let mut bytes = pixel.iter_mut();
-    for (codes, byte) in whole.iter().zip(bytes.by_ref()) {
-        *byte = join(codes);
+/// Neighbouring codes; as many as `to` holds.
+fn row(record: &TensorRecord, to: &mut [u8], codes: &[u8]) {
+    let (storage, most) = (record.storage, record.bits.max_code());
+    let room = (to.len() << 3) >> storage.bits().trailing_zeros();
+    let codes = codes.get(..codes.len().min(room)).unwrap_or(&[]);
+    let done = asm::pack_words(to, codes, storage.bits(), most);
+    let (bits, rest) = (storage.bits() as usize, codes.get(done..).unwrap_or(&[]));
+    let to = to.get_mut(done.wrapping_mul(bits) / 8..).unwrap_or(&mut []);
+    if storage == Storage::Bits8 {
+        for (to, &code) in to.iter_mut().zip(rest) {
+            *to = code.min(most);
+        }
+        return;
     }
-    if let Some(byte) = bytes.next() {
-        *byte = join(rest);
+    to.iter_mut().take(rest.len().wrapping_mul(bits).div_ceil(8)).for_each(|byte| *byte = 0);
+    for (index, &code) in rest.iter().enumerate() {
+        tensor::store(to, storage, index, code.min(most));
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Gatherer<'a> {
     table: &'a mut [u8],
     /// The largest of them.
     reach: usize,
+    /// log2 of what codes are multiplied by.
+    scale: u32,
     /// Codes of one patch, and of one row of it.
     columns: usize,
     run: usize,
@@ -53,13 +55,15 @@ struct Inside {
 }
 
 impl<'a> Gatherer<'a> {
-    /// Starts at the first of an output `width` pixels wide.
+    /// Starts at the first of an output `width` pixels wide; codes are multiplied by 2^scale, which must be
+    /// 0 where there is a table.
     pub(super) fn new(
         input: Input<'a>,
         window: &Window,
         width: usize,
         band: &'a mut [u8],
         table: &'a mut [u8],
+        scale: u32,
     ) -> Self {
         let [top, left, ..] = window.padding;
         let kernel = window.kernel.map(usize::from);
@@ -75,6 +79,7 @@ impl<'a> Gatherer<'a> {
             band,
             table,
             reach: 0,
+            scale,
             run,
             columns: run.wrapping_mul(kernel[0]),
             next_row: 0,
@@ -158,7 +163,7 @@ impl<'a> Gatherer<'a> {
             sums = asm::fetch_pair(to, [from, from.get(step..)?], self.table, self.reach, self.columns);
         } else {
             for to in to.chunks_mut((8 * self.run).max(1)).take(self.kernel[0]) {
-                let [first, second] = asm::widen_pair(to, [from, from.get(step..)?], self.run / QUAD);
+                let [first, second] = asm::widen_pair(to, [from, from.get(step..)?], self.run / QUAD, self.scale);
                 sums = [sums[0].wrapping_add(first), sums[1].wrapping_add(second)];
                 from = from.get(row..).unwrap_or(&[]);
             }
@@ -204,7 +209,7 @@ impl<'a> Gatherer<'a> {
             let mut sums = [0u32; 2];
             for (ky, to) in to.chunks_mut((8 * run).max(1)).take(self.kernel[0]).enumerate() {
                 let rows = pixels.map(|inside| self.row(inside.top.wrapping_add(ky), inside.left));
-                let [first, second] = asm::widen_pair(to, rows, run / QUAD);
+                let [first, second] = asm::widen_pair(to, rows, run / QUAD, self.scale);
                 sums = [sums[0].wrapping_add(first), sums[1].wrapping_add(second)];
             }
             return sums;
@@ -213,7 +218,7 @@ impl<'a> Gatherer<'a> {
         let second = second.get_mut(..QUAD * quads).unwrap_or(&mut []);
         self.assemble(first, &pixels[0], run);
         self.assemble(second, &pixels[1], run);
-        asm::widen_pair(to, [first, second], quads)
+        asm::widen_pair(to, [first, second], quads, self.scale)
     }
 
     /// One patch in a row; the zero point where the window hangs over an edge.

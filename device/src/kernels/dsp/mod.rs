@@ -1,11 +1,14 @@
-//! Assembly for Cortex-M cores with the DSP extension (M4, M7, M33): dual multiplications on [`Layout::Lanes`].
+//! Assembly for Cortex-M cores with the DSP extension (M4, M7, M33): dual multiplications on [`Layout::Lanes`] and
+//! [`Layout::Ends`].
 //!
 //! Plans (how many pixels at a time, how much scratch) are plain code that every target has, so that a workstation
 //! reserves what a board will need. The loops exist only where `cfg(releq_dsp)` holds.
 //!
-//! What the loops share: a word of lanes holds, in each half, h = e + 256 · o for the even and the odd row of a pair at
+//! What the loops over lanes share: a word of lanes holds, in each half, h = e + 256 · o for the even and the odd row of a pair at
 //! one column. Two accumulators, X = Σ h·a and O = Σ o·a, give both rows: O is the odd one and X − 256 · O the even
 //! one, exact modulo 2^32 whatever X overflowed on the way. So a pair of rows costs one unpacking instruction per word.
+//! Ends put both rows further apart, h = e + 2^(16 − b) · o, and do without O: one multiplication for both rows, whose
+//! sums are taken apart before the low one can overflow.
 
 #[cfg(releq_dsp)]
 mod add;
@@ -24,6 +27,8 @@ mod finish;
 mod gather;
 #[cfg(releq_dsp)]
 mod lines;
+#[cfg(releq_dsp)]
+mod outer;
 #[cfg_attr(not(releq_dsp), allow(dead_code, reason = "a host plans for boards, it does not run their loops"))]
 mod plan;
 #[cfg(releq_dsp)]
@@ -49,6 +54,11 @@ pub use pool::{AVGPOOL, MAXPOOL};
 use releq_format::graph::{Op, TensorRecord};
 #[cfg(doc)]
 use releq_format::pack::Layout;
+
+/// Whether this family runs `op`, a convolution or dense layer, faster with its weights in [`Layout::Ends`].
+pub fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    plan::prefers_ends(op, input, output)
+}
 
 /// Scratch of this family's kernel for `op`, in bytes; `None` where it has none and another family runs the layer.
 pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {

@@ -1,8 +1,14 @@
 //! How a layer is cut into pieces, and the scratch that takes. Portable: hosts plan for boards.
 
-use releq_format::graph::{Op, Storage, TensorRecord};
+mod outer;
+
+use releq_format::graph::{Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Layout;
-use releq_format::quant::field_terms;
+use releq_format::quant::{end_terms, field_terms};
+
+pub(super) use outer::OuterPlan;
+#[cfg(releq_dsp)]
+pub(super) use outer::ROWS;
 
 /// Pixels that one assembly block computes at a time.
 pub(super) const BLOCK: usize = 4;
@@ -14,6 +20,8 @@ const PATCH_BUDGET: usize = 2688;
 const SCRATCH_BUDGET: usize = 6144;
 /// Most patches that are expanded for at once; more would gain nothing.
 const MOST_PIXELS: usize = 48;
+/// Columns of a group of ends: whole groups are multiplied.
+const GROUP_COLUMNS: usize = releq_format::ends::COLUMNS as usize;
 /// Pairs of rows that are expanded at a time.
 pub(super) const EXPANDED_PAIRS: usize = 2;
 /// Longest patch, in columns: beyond it the scratch of one block would be out of proportion.
@@ -45,11 +53,14 @@ impl ConvPlan {
         let Op::Conv2d { window, .. } = op else { return None };
         let matrix = op.matrix(input, output)?;
         let columns = matrix.columns as usize;
-        if matrix.layout != Layout::Lanes || output.storage == Storage::Logits || columns > MOST_COLUMNS {
+        let ends = matrix.layout == Layout::Ends && end_terms(matrix.bits, input.bits) >= GROUP_COLUMNS;
+        let suits = ends && matrix.is_valid() || matrix.layout == Layout::Lanes;
+        if !suits || output.storage == Storage::Logits || columns > MOST_COLUMNS {
             return None;
         }
-        let quads = columns.div_ceil(QUAD).max(1);
-        let expands = matrix.bits.get() < 8;
+        let whole = if ends { GROUP_COLUMNS } else { QUAD };
+        let quads = columns.next_multiple_of(whole).max(whole) / QUAD;
+        let expands = matrix.bits.get() < 8 && !ends;
         let wanted = (output.pixels() as usize).min(MOST_PIXELS);
         let (run, bytes) = (columns / usize::from(window.kernel[0]).max(1), input.storage == Storage::Bits8);
         let tabled = bytes && !run.is_multiple_of(QUAD) && columns <= MOST_TABLED;
@@ -60,9 +71,12 @@ impl ConvPlan {
             rows * usize::from(input.width) * usize::from(input.channels)
         };
         let rows = (matrix.rows as usize).next_multiple_of(2);
-        let affordable = match expands {
-            // Patch, start and outputs of a pixel, out of what expanded pairs and the band leave.
-            true => SCRATCH_BUDGET.saturating_sub(8 * EXPANDED_PAIRS * quads + band) / (8 * quads + 8 + rows).max(1),
+        let affordable = match expands || ends {
+            // Patch, start and outputs of a pixel, out of what pairs or gathered patches, table and band leave.
+            true => {
+                let table = if tabled { 4 * QUAD * quads } else { 0 };
+                SCRATCH_BUDGET.saturating_sub(8 * EXPANDED_PAIRS * quads + band + table) / (8 * quads + 8 + rows).max(1)
+            }
             false => PATCH_BUDGET / (8 * quads).max(1),
         };
         let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
@@ -271,6 +285,9 @@ impl LinePlan {
 
 /// Scratch of a convolution, by whichever plan it has.
 pub(super) fn conv_scratch(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
+    if let Some(plan) = OuterPlan::new(op, input, output) {
+        return plan.scratch_bytes();
+    }
     match LinePlan::new(op, input, output) {
         Some(plan) => plan.scratch_bytes(),
         None => ConvPlan::new(op, input, output)?.scratch_bytes(),
@@ -289,12 +306,19 @@ pub(super) struct DensePlan {
 }
 
 impl DensePlan {
-    /// The plan; `None` where another family must run it: other layouts, very wide inputs.
+    /// The plan; `None` where another family must run it: other layouts, very wide inputs, ends without room for sums.
     pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
         let matrix = op.matrix(input, output)?;
         let columns = (matrix.columns as usize).next_multiple_of(16);
-        let suits = matrix.layout == Layout::Lanes && columns <= MOST_INPUTS;
-        suits.then_some(Self { columns, pairs: (matrix.rows as usize).div_ceil(2) })
+        let suits = match matrix.layout {
+            Layout::Lanes => true,
+            Layout::Ends if matrix.is_valid() => {
+                let least = if matrix.bits.get() == 3 { QUAD } else { GROUP_COLUMNS };
+                end_terms(matrix.bits, input.bits) >= least
+            }
+            _ => false,
+        };
+        (suits && columns <= MOST_INPUTS).then_some(Self { columns, pairs: (matrix.rows as usize).div_ceil(2) })
     }
 
     /// Bytes of the widened input.
@@ -311,6 +335,24 @@ impl DensePlan {
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
         let rest = (2 * self.columns).max(2 * self.pairs).next_multiple_of(4);
         u32::try_from(self.code_bytes() + self.sum_bytes() + rest).ok()
+    }
+}
+
+/// Whether `op` runs faster with its weights in ends: four products at once, where there is room for their sums.
+pub(super) fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord) -> bool {
+    let layout = Layout::Ends;
+    match *op {
+        Op::Dense { weights } => {
+            let ends = Op::Dense { weights: Weights { layout, ..weights } };
+            DensePlan::new(&ends, input, output).is_some()
+        }
+        Op::Conv2d { window, weights } => {
+            let ends = Op::Conv2d { window, weights: Weights { layout, ..weights } };
+            OuterPlan::new(op, input, output).is_none()
+                && (input.bits.get() > 4 || LinePlan::new(op, input, output).is_none())
+                && ConvPlan::new(&ends, input, output).is_some()
+        }
+        _ => false,
     }
 }
 

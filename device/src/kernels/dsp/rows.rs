@@ -1,9 +1,33 @@
-//! The planes of a pair of rows, found once a layer, expanded for each pair.
+//! What belongs to rows: the planes of a pair, found once a layer, and constants.
 
 use releq_format::bits::Plane;
 use releq_format::pack::Matrix;
 
 use super::asm;
+use crate::tensor::copy;
+
+/// How many of the pairs of rows at `words`, `stride` bytes apart, can be read as `bytes` bytes each: the last group of
+/// ends may lack words, so what reads it whole must not read the last pairs where they lie.
+pub(super) fn whole_groups(words: &[u8], stride: usize, bytes: usize) -> usize {
+    words.len().checked_sub(bytes).map_or(0, |last| last / stride.max(1) + 1)
+}
+
+/// Constants of some rows of which the image may lack the last; word-aligned, as assembly reads them.
+#[repr(align(4))]
+pub(super) struct Constants<const BYTES: usize>([u8; BYTES]);
+
+impl<const BYTES: usize> Constants<BYTES> {
+    /// Those at the start of `channels`, 0 beyond its end.
+    pub(super) fn of(channels: &[u8]) -> Self {
+        let mut constants = [0; BYTES];
+        copy(&mut constants, channels);
+        Self(constants)
+    }
+
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// The planes of one pair of rows, with their bytes.
 #[derive(Clone, Copy, Debug)]

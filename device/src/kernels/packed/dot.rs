@@ -1,6 +1,7 @@
 //! Dot products of packed weight rows with a patch of activation codes.
 
 use releq_format::bits::{BitWidth, Plane};
+use releq_format::ends;
 use releq_format::pack::Matrix;
 use releq_format::quant::lane_terms;
 
@@ -129,6 +130,49 @@ fn byte_lanes<const WIDTH: u32, const COLUMNS: usize>(words: &[[u8; 4]], terms: 
     [low.wrapping_add(lanes & 0xFFFF), high.wrapping_add(lanes >> 16)]
 }
 
+/// Σ code · activation of two rows at the ends of halves ([`Layout::Ends`](releq_format::pack::Layout::Ends)); the rest
+/// as for [`row_pair`].
+pub(super) fn ends_pair(words: &[u8], bits: BitWidth, patch: &[u8]) -> [i32; 2] {
+    let (words, _) = words.as_chunks::<4>();
+    match bits.get() {
+        1 => ends_groups::<1>(words, patch),
+        2 => ends_groups::<2>(words, patch),
+        3 => ends_groups::<3>(words, patch),
+        _ => ends_groups::<4>(words, patch),
+    }
+    .map(|sum| sum as i32)
+}
+
+/// Groups of `BITS` words; the last may have fewer.
+#[inline]
+fn ends_groups<const BITS: usize>(words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
+    const COLUMNS: usize = ends::COLUMNS as usize;
+    let (groups, last) = words.as_chunks::<BITS>();
+    let (patches, _) = patch.as_chunks::<COLUMNS>();
+    let mut sums = [0u32; 2];
+    let groups = groups.iter().map(|group| &group[..]).chain(core::iter::once(last));
+    for (words, codes) in groups.zip(patches) {
+        let mut group = [0; 4];
+        for (to, word) in group.iter_mut().zip(words) {
+            *to = u32::from_le_bytes(*word);
+        }
+        // Sixteen products of a 4-bit and an 8-bit code fit 16 bits.
+        let mut lanes = 0u32;
+        for index in 0..ends::FIELDS {
+            // Odd rows are stored signed.
+            let field = ends::field(&group, BITS as u32, index) ^ 0x8000_8000;
+            let column = (index / 2 * 4 + index % 2) as usize;
+            for (half, column) in [(field & 0xFFFF, column), (field >> 16, column + 2)] {
+                let code = u32::from(codes.get(column).copied().unwrap_or(0));
+                let pair = half & ((1 << BITS) - 1) | half >> (16 - BITS) << 16;
+                lanes = lanes.wrapping_add(pair.wrapping_mul(code));
+            }
+        }
+        sums = [sums[0].wrapping_add(lanes & 0xFFFF), sums[1].wrapping_add(lanes >> 16)];
+    }
+    sums
+}
+
 /// Σ weight · activation of one row of signed bytes.
 #[inline]
 pub(super) fn row_bytes(row: &[u8], patch: &[u8]) -> i32 {
@@ -171,6 +215,12 @@ mod tests {
                     let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
                     let sums = lane_pair(&section, &matrix, activations, &patch);
                     assert_eq!(sums, [expected; 2], "lanes {bits:?} × {activations:?} × {columns}");
+                    let matrix = Matrix { layout: Layout::Ends, ..matrix };
+                    if matrix.is_valid() {
+                        let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
+                        let sums = ends_pair(&section, bits, &patch);
+                        assert_eq!(sums, [expected; 2], "ends {bits:?} × {activations:?} × {columns}");
+                    }
                 }
             }
         }

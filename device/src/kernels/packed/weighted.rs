@@ -5,7 +5,7 @@ use releq_format::graph::{Op, TensorRecord, Weights};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
 
-use super::dot::{PATCH_MULTIPLE, lane_pair, row_bytes, row_pair};
+use super::dot::{PATCH_MULTIPLE, ends_pair, lane_pair, row_bytes, row_pair};
 use super::{Kernel, Task, batch, kernel};
 use crate::kernels::gather;
 use crate::tensor::{self, Sink, pixels_mut};
@@ -112,6 +112,7 @@ impl<'a> Rows<'a> {
         for pair in self.codes.chunks_exact(self.stride) {
             let sums = match self.matrix.layout {
                 Layout::Lanes => lane_pair(pair, &self.matrix, self.activations, patch),
+                Layout::Ends => ends_pair(pair, self.matrix.bits, patch),
                 _ => row_pair(pair, columns, self.matrix.bits, self.activations, patch),
             };
             for (sum, (index, Channel { bias, multiplier })) in sums.into_iter().zip(channels.by_ref()) {

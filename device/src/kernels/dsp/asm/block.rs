@@ -2,11 +2,16 @@
 
 use core::arch::naked_asm;
 
+use super::block_ends;
+
+/// A loop over pairs of rows and blocks of pixels.
+pub(super) type Kernel = unsafe extern "C" fn(*const Args);
+
 /// What [`run`] works on. Field order is the assembly's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-struct Args {
-    /// 0: byte lanes of the first pair of rows.
+pub(super) struct Args {
+    /// 0: byte lanes or ends of the first pair of rows.
     weights: *const u8,
     /// 4: widened patches, block after block.
     patches: *const u8,
@@ -30,16 +35,45 @@ struct Args {
     shift: u32,
     /// 44: zero point · 256 + 128.
     offset: u32,
+    // What only ends need.
+    /// 48: bytes from pair to pair.
+    pair_bytes: usize,
+    /// 52: bytes of patches until sums are emptied.
+    segment: usize,
+    /// 56: what a sum counts: gain · 2^shift.
+    gain: u32,
+}
+
+/// How weights lie.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Packing {
+    /// Byte lanes; accumulators X and O.
+    Bytes,
+    /// Ends; accumulators: the sums of even and odd rows.
+    Ends {
+        /// Bits of a code.
+        bits: u8,
+        /// Columns that the low field can sum: [`end_terms`](releq_format::quant::end_terms).
+        terms: usize,
+        /// Bytes from pair to pair.
+        stride: usize,
+        /// What a step of a code is worth.
+        gain: u32,
+        /// log2 of what the codes of patches are multiplied by: 0 or [`ends_scale`](super::ends_scale).
+        scale: u32,
+    },
 }
 
 /// A layer's share of the arguments, with everything in slices.
 #[derive(Debug)]
 pub(in super::super) struct Block<'a> {
-    /// Byte lanes of whole pairs of rows.
+    /// Whole pairs of rows.
     pub(in super::super) weights: &'a [u8],
+    /// How they lie. Ends have whole groups, so `quads` is a multiple of four.
+    pub(in super::super) packing: Packing,
     /// Widened patches of whole blocks.
     pub(in super::super) patches: &'a [u8],
-    /// Eight words a block, added to the accumulators X and O of its pixels.
+    /// Eight words a block, added to the accumulators of its pixels; with ends, to the shifted ones.
     pub(in super::super) starts: &'a [u8],
     /// Constants of the rows, 8 bytes each.
     pub(in super::super) channels: &'a [u8],
@@ -64,7 +98,19 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
     let Block { quads, pairs, blocks, pixel_bytes, .. } = *block;
     let block_bytes = 32 * quads;
     let last_pixel = (4 * blocks).saturating_sub(1) * pixel_bytes;
-    let fits = block.weights.len() >= 8 * quads * pairs
+    let (kernel, weight_bytes) = match block.packing {
+        Packing::Bytes => (Some(block_2x4 as Kernel), 8 * quads * pairs),
+        Packing::Ends { bits, stride, .. } if !quads.is_multiple_of(4) || stride > quads * usize::from(bits) => return,
+        Packing::Ends { bits, terms, stride, scale, .. } => {
+            (block_ends::kernel(bits, terms, scale), stride * pairs.saturating_sub(1) + quads * usize::from(bits))
+        }
+    };
+    let Some(kernel) = kernel else { return };
+    let (pair_bytes, segment, gain) = match block.packing {
+        Packing::Bytes => (0, 0, 0),
+        Packing::Ends { terms, stride, gain, .. } => (stride, terms / 16 * 128, gain << (block.shift & 31)),
+    };
+    let fits = block.weights.len() >= weight_bytes
         && block.patches.len() >= block_bytes * blocks
         && block.starts.len() >= 32 * blocks
         && block.channels.len() >= 16 * pairs
@@ -85,9 +131,12 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
         blocks,
         shift: u32::from(block.shift),
         offset: u32::from(block.zero_point) << 8 | 128,
+        pair_bytes,
+        segment,
+        gain,
     };
     // SAFETY: what is read and written lies in the slices, as checked above, word-aligned where words are read.
-    unsafe { block_2x4(&args) }
+    unsafe { kernel(&args) }
 }
 
 /// Two columns of two rows and four pixels. r0 weights, r1 patches; r6–r9 X, r10–r12 and lr O.
