@@ -6,8 +6,9 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Line, Runs, Settle};
-use super::plan::{LinePlan, MOST_CHANNELS as PADDING, MOST_WINDOW_ROWS, QUAD, TAPS};
+use super::asm::{self, Codes, LineSettle, Lines, Program, Settle};
+use super::line_plan::{LinePlan, MOST_CHANNELS as PADDING, MOST_ROWS};
+use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
 use crate::kernels::Task;
 use crate::tensor::{self, Input};
@@ -27,8 +28,8 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     };
     let planes = Planes::of(&matrix);
     let channels = usize::from(task.input.record.channels);
-    let runs = Runs::new(channels, plan.run);
-    let round = Round { plan, window, record, channels, runs, settle, offset };
+    let program = Program::new(plan.runs(), plan.fields);
+    let round = Round { plan, window, record, channels, program, settle, offset, planes };
     let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
@@ -41,14 +42,11 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
         }
         let mut constants = tensor::channels(task.channels);
         for (pair, words) in task.codes.chunks_exact(planes.bytes().max(1)).enumerate() {
-            planes.expand(words, 0, scratch.lanes);
-            round.weave(&mut scratch);
+            round.weave(words, &mut scratch);
             let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
             let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
-            for (line, output) in output.chunks_exact_mut(line_bytes).enumerate() {
-                let constants = [bias, multiplier, odd_bias, odd_multiplier];
-                round.line([first + line, line], pair, constants, output, &mut scratch);
-            }
+            let constants = [bias, multiplier, odd_bias, odd_multiplier];
+            round.pair([first, lines], pair, constants, output, &mut scratch);
         }
         first += lines;
     }
@@ -59,12 +57,12 @@ struct Scratch<'a> {
     /// A ring of spaced input rows, and the sums of their columns over all channels.
     spaced: &'a mut [u8],
     column_sums: &'a mut [u8],
-    /// Spaced taps of one pair of weight rows, and its byte lanes; before these, an unpacked input row.
+    /// Spaced taps of one pair of weight rows; before these, an unpacked input row.
     taps: &'a mut [u8],
+    /// Byte lanes of a pair whose taps are not spaced straight from their plane.
     lanes: &'a mut [u8],
     sums: &'a mut [u8],
     corrections: &'a mut [u8],
-    codes: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -75,9 +73,8 @@ impl<'a> Scratch<'a> {
         let (taps, rest) = rest.split_at_mut_checked(parts[2])?;
         let (lanes, rest) = rest.split_at_mut_checked(parts[3])?;
         let (sums, rest) = rest.split_at_mut_checked(parts[4])?;
-        let (corrections, rest) = rest.split_at_mut_checked(parts[5])?;
-        let codes = rest.get_mut(..parts[6])?;
-        Some(Self { spaced, column_sums, taps, lanes, sums, corrections, codes })
+        let corrections = rest.get_mut(..parts[5])?;
+        Some(Self { spaced, column_sums, taps, lanes, sums, corrections })
     }
 }
 
@@ -109,7 +106,7 @@ impl Spacer<'_> {
         let slot = padded % self.plan.slots.max(1);
         let row_bytes = self.plan.row_bytes();
         let spaced = scratch.spaced.get_mut(slot.wrapping_mul(row_bytes)..).and_then(|rest| rest.get_mut(..row_bytes));
-        let sums_bytes = 4 * self.plan.width;
+        let sums_bytes = self.plan.column_sums_bytes();
         let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..).unwrap_or(&mut []);
         let row = usize::from(record.width).wrapping_mul(channels);
         let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
@@ -117,16 +114,16 @@ impl Spacer<'_> {
             false => &[],
             true if record.storage == Storage::Bits8 => self.input.pixels(y, 0, usize::from(record.width)),
             true => {
-                let unpacked = scratch.lanes.get_mut(..row).unwrap_or(&mut []);
+                let unpacked = scratch.taps.get_mut(..row).unwrap_or(&mut []);
                 self.input.unpack(y, 0, unpacked);
                 unpacked
             }
         };
         let spaced = spaced.unwrap_or(&mut []);
         let (spacing, pixels) = self.plan.fields.places();
-        let before = usize::from(self.window.padding[1]);
+        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped);
         let padding = [record.zero_point; PADDING];
-        let mut sums = sums.as_chunks_mut::<4>().0.iter_mut().take(self.plan.width);
+        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
         let mut x = 0;
         for pair in spaced.chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
@@ -144,7 +141,7 @@ impl Spacer<'_> {
                 let block = block.get(..pixels).unwrap_or(&[]);
                 let totals = asm::space_pixels(to, block, channels / QUAD, spacing);
                 for (sum, total) in sums.by_ref().zip(totals).take(pixels) {
-                    *sum = total.to_le_bytes();
+                    *sum = (total as u16).to_le_bytes();
                 }
                 x += pixels;
             }
@@ -158,116 +155,117 @@ struct Round<'a> {
     window: &'a Window,
     record: TensorRecord,
     channels: usize,
-    runs: Runs,
+    program: Program,
     settle: Settle,
     offset: i32,
+    planes: Planes,
 }
 
 impl Round<'_> {
-    /// Spaces the taps of the pair whose byte lanes are ready.
-    fn weave(&self, scratch: &mut Scratch<'_>) {
+    /// Spaces the taps of the pair of rows at `words`.
+    fn weave(&self, words: &[u8], scratch: &mut Scratch<'_>) {
         let (spacing, _) = self.plan.fields.places();
+        let rows = usize::from(self.window.kernel[0]);
+        if let Some(width) = self.planes.only().filter(|_| self.plan.weaves_plane) {
+            return asm::weave_plane(scratch.taps, words, [rows, self.channels], width, spacing);
+        }
+        self.planes.expand(words, 0, scratch.lanes);
         let tap_bytes = 2 * self.channels;
         let taps = scratch.taps.chunks_exact_mut((8 * self.channels).max(1));
-        for (to, lanes) in taps.zip(scratch.lanes.chunks_exact((TAPS * tap_bytes).max(1))) {
+        for (to, lanes) in taps.zip(scratch.lanes.chunks_exact((TAPS * tap_bytes).max(1))).take(rows) {
             let tap = |index: usize| lanes.get(index * tap_bytes..).unwrap_or(&[]);
             asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing);
         }
     }
 
-    /// One line of outputs of one pair of weight rows.
-    fn line(
+    /// `lines` lines of outputs, from line `first` on, of the pair of weight rows whose taps are ready.
+    fn pair(
         &self,
-        [y, line]: [usize; 2],
+        [first, lines]: [usize; 2],
         pair: usize,
         channels: [i32; 4],
         output: &mut [u8],
         scratch: &mut Scratch<'_>,
     ) {
-        let rows_used = usize::from(self.window.kernel[0]);
-        let first = y.wrapping_mul(usize::from(self.window.stride[0]));
-        let (row_bytes, slots) = (self.plan.row_bytes(), self.plan.slots.max(1));
-        let mut rows: [&[u8]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
-        let Some(rows) = rows.get_mut(..rows_used) else { return };
-        for (ky, row) in rows.iter_mut().enumerate() {
-            let slot = first.wrapping_add(ky) % slots;
+        let stride = usize::from(self.window.stride[0]);
+        let (row_bytes, slots) = (self.plan.row_bytes(), self.plan.slots);
+        let mut rows: [&[u8]; MOST_ROWS] = [&[]; MOST_ROWS];
+        let mut slot = first.wrapping_mul(stride).checked_rem(slots).unwrap_or(0);
+        for row in rows.iter_mut().take(slots) {
             *row = scratch.spaced.get(slot.wrapping_mul(row_bytes)..).unwrap_or(&[]);
+            slot = if slot + 1 < slots { slot + 1 } else { 0 };
         }
         let (_, pixels) = self.plan.fields.places();
-        let work = Line {
+        let work = Lines {
             weights: scratch.taps,
-            rows,
-            fields: self.plan.fields,
+            rows: rows.get(..slots).unwrap_or(&[]),
+            stride,
             pixels,
-            runs: &self.runs,
-            joins: self.plan.joins,
+            program: &self.program,
             blocks: self.plan.blocks,
+            // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
+            first: (TAPS - 1).saturating_sub(self.plan.skipped),
+            lines,
         };
-        asm::line(&work, scratch.sums);
-        // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
-        let (even, odd) = scratch.sums.split_at_checked(scratch.sums.len() / 2).unwrap_or_default();
-        let from = |sums: &'_ [u8]| sums.len().min(4 * (TAPS - 1));
-        let sums = [even.get(from(even)..).unwrap_or(&[]), odd.get(from(odd)..).unwrap_or(&[])];
-        let corrections = self.corrections(line, scratch.corrections);
-        asm::settle_line(&self.settle, sums, corrections, channels, scratch.codes);
-        self.store(pair, scratch.codes, output);
+        let (byte, codes, most) = self.place(pair);
+        let mut settle = LineSettle {
+            settle: self.settle,
+            corrections: scratch.corrections,
+            channels,
+            output: output.get_mut(byte..).unwrap_or(&mut []),
+            pixel_bytes: self.record.pixel_bytes() as usize,
+            width: usize::from(self.record.width),
+            codes,
+            most,
+        };
+        asm::lines(&work, scratch.sums, &mut settle);
     }
 
-    /// The corrections of the `line`-th line of a round.
-    fn corrections<'b>(&self, line: usize, all: &'b mut [u8]) -> &'b mut [u8] {
-        let bytes = 4 * usize::from(self.record.width);
-        all.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes)).unwrap_or(&mut [])
-    }
-
-    /// −offset · Σ a under each window of line `y`, the `line`-th of a round.
+    /// −offset · Σ a under each window of line `y`, the `line`-th of a round, shifted as accumulators are.
     fn correct(&self, y: usize, line: usize, scratch: &mut Scratch<'_>) {
         let first = y.wrapping_mul(usize::from(self.window.stride[0]));
-        let (width, slots) = (self.plan.width, self.plan.slots.max(1));
+        let sums_bytes = self.plan.column_sums_bytes();
         let column = |x: usize| {
+            let x = x.wrapping_sub(self.plan.skipped);
+            if x >= self.plan.width {
+                return 0;
+            }
             (0..usize::from(self.window.kernel[0])).fold(0i32, |sum, ky| {
-                let at = (first.wrapping_add(ky) % slots).wrapping_mul(width).wrapping_add(x).wrapping_mul(4);
-                let bytes = scratch.column_sums.get(at..).and_then(|rest| rest.first_chunk::<4>());
-                sum.wrapping_add(bytes.map_or(0, |bytes| i32::from_le_bytes(*bytes)))
+                let slot = first.wrapping_add(ky) % self.plan.slots.max(1);
+                let at = slot.wrapping_mul(sums_bytes).wrapping_add(2 * x);
+                let bytes = scratch.column_sums.get(at..).and_then(|rest| rest.first_chunk::<2>());
+                sum.wrapping_add(bytes.map_or(0, |bytes| i32::from(u16::from_le_bytes(*bytes))))
             })
         };
+        let bytes = 4 * usize::from(self.record.width);
+        let corrections = scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
+        let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
         let mut columns = [column(0), column(1), 0];
-        for (x, correction) in self.corrections(line, scratch.corrections).as_chunks_mut::<4>().0.iter_mut().enumerate()
-        {
+        for (x, correction) in corrections.unwrap_or(&mut []).as_chunks_mut::<4>().0.iter_mut().enumerate() {
             columns[2] = column(x + 2);
             let sum = columns.iter().fold(0i32, |sum, &column| sum.wrapping_add(column));
-            *correction = self.offset.wrapping_mul(sum).wrapping_neg().to_le_bytes();
+            *correction = factor.wrapping_mul(sum).to_le_bytes();
             columns = [columns[1], columns[2], 0];
         }
     }
 
-    /// Puts two codes of each pixel where the output stores them.
-    fn store(&self, pair: usize, codes: &[u8], output: &mut [u8]) {
-        let most = self.record.bits.max_code();
-        let pixel_bytes = (self.record.pixel_bytes() as usize).max(1);
-        let pixels = output.chunks_exact_mut(pixel_bytes).zip(codes.as_chunks::<2>().0);
-        // Lanes of a byte, and what a pair takes of it.
-        let (log_lanes, both) = match self.record.storage {
-            Storage::Bits8 | Storage::Logits => {
-                for (pixel, codes) in pixels {
-                    if let Some(place) = pixel.get_mut(2 * pair..) {
-                        place.iter_mut().zip(codes).for_each(|(byte, &code)| *byte = code.min(most));
-                    }
-                }
-                return;
+    /// Where the codes of a pair of rows go: the first byte of a pixel, how, and their largest.
+    fn place(&self, pair: usize) -> (usize, Codes, [u8; 2]) {
+        let bits = self.record.bits;
+        // The partner of a last odd row is no channel; its code must not show in the padding.
+        let partner = 2 * pair + 1 < usize::from(self.record.channels);
+        let most = [bits.max_code(), if partner { bits.max_code() } else { 0 }];
+        let (log_lanes, width) = match self.record.storage {
+            Storage::Bits8 | Storage::Logits if partner => {
+                return (2 * pair, if bits.get() == 8 { Codes::Bytes } else { Codes::Limited }, most);
             }
+            Storage::Bits8 | Storage::Logits => (0, 8),
             Storage::Bits4 => (1, 4),
             Storage::Bits2 => (2, 2),
             Storage::Bits1 => (3, 1),
         };
-        let byte = 2 * pair >> log_lanes;
-        let shift = (2 * pair * both & 7) as u32;
-        // The partner of a last odd row is no channel; its code must not show in the padding.
-        let partner = if 2 * pair + 1 < usize::from(self.record.channels) { most } else { 0 };
-        for (pixel, [even, odd]) in pixels {
-            if let Some(byte) = pixel.get_mut(byte) {
-                *byte |= ((*even).min(most) | (*odd).min(partner) << both) << shift;
-            }
-        }
+        let place = 2 * pair * width & 7;
+        (2 * pair >> log_lanes, Codes::Shared { places: [1 << place, 1 << (place + width)] }, most)
     }
 }
 

@@ -20,6 +20,8 @@ mod depthwise;
 mod finish;
 #[cfg(releq_dsp)]
 mod gather;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod line_plan;
 #[cfg(releq_dsp)]
 mod lines;
 #[cfg_attr(not(releq_dsp), allow(dead_code, reason = "a host plans for boards, it does not run their loops"))]

@@ -20,6 +20,14 @@ impl Planes {
         self.0.iter().flatten().fold(0, |sum, (_, bytes)| sum + bytes)
     }
 
+    /// The width of the only plane; `None` where there are several.
+    pub(super) fn only(&self) -> Option<u8> {
+        match self.0 {
+            [Some((plane, _)), None, None] => Some(plane.width),
+            _ => None,
+        }
+    }
+
     /// The codes of the pair at `words` as byte lanes, times 2^scale.
     pub(super) fn expand(&self, mut words: &[u8], scale: u32, to: &mut [u8]) {
         for (plane, bytes) in self.0.into_iter().flatten() {

@@ -3,121 +3,147 @@
 
 use core::arch::naked_asm;
 
-use super::super::plan::{Fields, MOST_RUNS, MOST_STEPS, MOST_WINDOW_ROWS};
+use super::super::line_plan::{Fields, MOST_ROWS, MOST_RUNS, MOST_STEPS, Run};
+use super::settle::{LineArgs, LineSettle};
 
-/// Bytes of code of one step, by which runs are entered.
+/// Bytes of code of one step, and of all that comes before the steps that add to earlier sums.
 const STEP_BYTES: usize = 24;
+const HEAD_BYTES: usize = STEP_BYTES + 6;
 
 /// What [`run`] works on. Field order is the assembly's.
 #[repr(C)]
 struct Args {
     /// 0
     weights: *const u8,
-    /// 4: first word of each window row.
+    /// 4: first word of each input row of the first line.
     rows: *const *const u8,
     /// 8
-    kernel_rows: usize,
-    /// 12: where in the code each run of one window row starts, back from its end; then a negative word.
-    runs: *const i32,
-    /// 16: number of the variant.
-    fields: usize,
-    /// 20
+    program: *const Entry,
+    /// 12
     sums: *mut u8,
-    /// 24: bytes from the sums of the even row to those of the odd row.
+    /// 16: bytes from the sums of the even row to those of the odd row.
     sums_stride: usize,
-    /// 28: pairs of blocks.
+    /// 20
+    sums_end: *const u8,
+    /// 24: pairs of blocks.
     blocks: usize,
-    /// 32: bytes of one pair of blocks in a row, and 36 of its sums that no later one shares.
+    /// 28: bytes of one pair of blocks in a row, and 32 of its sums that no later one shares.
     block_bytes: usize,
     sums_step: usize,
-    /// 40: 1 if only the last window row's sums are emptied.
-    joins: usize,
-    /// 44
-    sums_end: *const u8,
+    /// 36: bytes from the pointers of one line's rows to those of the next.
+    rows_step: usize,
+    /// 40
+    lines: usize,
+    /// 44: what turns a line's sums into codes, and 48 its arguments.
+    settle: unsafe extern "C" fn(*mut LineArgs),
+    settled: LineArgs,
 }
 
-/// One pair of weight rows over one line of outputs.
+/// Some lines of outputs of one pair of weight rows.
 #[derive(Debug)]
-pub(in super::super) struct Line<'a> {
+pub(in super::super) struct Lines<'a> {
     /// Spaced taps, two words (even row, odd row) a step.
     pub(in super::super) weights: &'a [u8],
-    /// Spaced pixels of each window row: for each pair of blocks and each step, a word of either block.
+    /// Spaced pixels of each input row: for each pair of blocks and each step, a word of either block.
     pub(in super::super) rows: &'a [&'a [u8]],
-    /// Places of fields.
-    pub(in super::super) fields: Fields,
+    /// Rows from line to line.
+    pub(in super::super) stride: usize,
     /// Pixels a block.
     pub(in super::super) pixels: usize,
-    /// Steps of each window row.
-    pub(in super::super) runs: &'a Runs,
-    /// Whether fields hold the sums of all window rows, each one run.
-    pub(in super::super) joins: bool,
+    /// The runs of a window.
+    pub(in super::super) program: &'a Program,
     /// Pairs of blocks.
     pub(in super::super) blocks: usize,
+    /// Place of the first output's sum.
+    pub(in super::super) first: usize,
+    pub(in super::super) lines: usize,
 }
 
-/// How the steps of a window row, one an input channel, are cut into runs after which fields are emptied.
+/// One run as the assembly takes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Offset of the row's pointer; negative after the last run.
+    row: i32,
+    /// Offset in the row of its first step.
+    start: i32,
+    /// Where the code is entered, from its start: at its start where sums begin anew, and then `rest` further on.
+    entry: i32,
+    rest: i32,
+    /// What follows, as an offset in a table of branches: the next run, or what empties the sums.
+    end: i32,
+}
+
+/// The runs of a window.
 #[derive(Debug)]
-pub(in super::super) struct Runs {
-    /// Where in the code each run starts, back from its end; then a negative word.
-    starts: [i32; MOST_RUNS + 1],
+pub(in super::super) struct Program {
+    entries: [Entry; MOST_RUNS + 1],
+    rows: usize,
     steps: usize,
+    /// Steps of each window row.
+    channels: usize,
 }
 
-impl Runs {
-    /// Runs of at most `longest` steps; fewer steps than asked for where there is no room for more runs.
-    pub(in super::super) fn new(steps: usize, longest: usize) -> Self {
-        let longest = longest.clamp(1, MOST_STEPS);
-        let mut runs = Self { starts: [-1; MOST_RUNS + 1], steps: 0 };
-        for start in runs.starts.iter_mut().take(MOST_RUNS) {
-            let now = longest.min(steps - runs.steps);
-            if now == 0 {
-                break;
-            }
-            *start = (STEP_BYTES * (now - 1)) as i32;
-            runs.steps += now;
+impl Program {
+    pub(in super::super) fn new(runs: impl Iterator<Item = Run>, fields: Fields) -> Self {
+        let none = Entry { row: -1, start: 0, entry: 0, rest: 0, end: 0 };
+        let mut program = Self { entries: [none; MOST_RUNS + 1], rows: 0, steps: 0, channels: 0 };
+        for (entry, run) in program.entries.iter_mut().take(MOST_RUNS).zip(runs) {
+            let skipped = STEP_BYTES * MOST_STEPS.wrapping_sub(run.steps);
+            *entry = Entry {
+                row: 4 * run.row as i32,
+                start: 8 * run.start as i32,
+                entry: if run.begins { 0 } else { (HEAD_BYTES + skipped - STEP_BYTES) as i32 },
+                rest: skipped as i32,
+                end: if run.ends { 4 + 4 * fields.number() as i32 } else { 0 },
+            };
+            program.rows = run.row + 1;
+            program.steps += run.steps;
+            program.channels = program.channels.max(run.start + run.steps);
         }
-        runs
-    }
-
-    /// Whether a window row is one run.
-    const fn is_one(&self) -> bool {
-        self.starts[1] < 0 && self.steps < MOST_STEPS
+        program
     }
 }
 
-/// Sets `sums` (even row, then odd row, half of it each) to what `line` gives; nothing if a slice is too short.
-pub(in super::super) fn run(line: &Line<'_>, sums: &mut [u8]) {
-    let Line { runs, blocks, pixels, .. } = *line;
-    let (steps, half) = (runs.steps, sums.len() / 2);
-    let fits = line.weights.len() >= 8 * steps * line.rows.len()
-        && line.rows.iter().all(|row| row.len() >= 8 * steps * blocks)
+/// Computes `lines` and stores their codes as `settle` says; `sums` (even row, then odd row, half of it each) is where
+/// sums lie meanwhile. Does nothing if a slice is too short.
+pub(in super::super) fn run(work: &Lines<'_>, sums: &mut [u8], settle: &mut LineSettle<'_>) {
+    let Lines { program, blocks, pixels, lines, stride, .. } = *work;
+    let half = sums.len() / 2;
+    let fits = work.weights.len() >= 8 * program.steps
+        && program.steps == program.rows * program.channels
+        && work.rows.iter().all(|row| row.len() >= 8 * program.channels * blocks)
+        && work.rows.len() >= lines.saturating_sub(1) * stride + program.rows
         && sums.len().is_multiple_of(16)
         && half >= 4 * (2 * pixels * blocks + 2)
-        && (!line.joins || runs.is_one());
-    let mut rows = [core::ptr::null(); MOST_WINDOW_ROWS];
-    if !fits || steps == 0 || blocks == 0 || line.rows.is_empty() || line.rows.len() > rows.len() {
+        && settle.fits(lines, (half / 4).saturating_sub(work.first));
+    let mut rows = [core::ptr::null(); MOST_ROWS];
+    if !fits || program.steps == 0 || blocks == 0 || lines == 0 || work.rows.len() > rows.len() {
         return;
     }
-    for (place, row) in rows.iter_mut().zip(line.rows) {
+    for (place, row) in rows.iter_mut().zip(work.rows) {
         *place = row.as_ptr();
     }
-    let args = Args {
-        weights: line.weights.as_ptr(),
+    let sums_end = sums.as_mut_ptr_range().end;
+    let sums = sums.as_mut_ptr();
+    let mut args = Args {
+        weights: work.weights.as_ptr(),
         rows: rows.as_ptr(),
-        kernel_rows: line.rows.len(),
-        runs: runs.starts.as_ptr(),
-        fields: line.fields.number(),
-        sums: sums.as_mut_ptr(),
+        program: program.entries.as_ptr(),
+        sums,
         sums_stride: half,
+        sums_end,
         blocks,
-        block_bytes: 8 * steps,
+        block_bytes: 8 * program.channels,
         sums_step: 8 * pixels,
-        joins: usize::from(line.joins),
-        sums_end: sums.as_mut_ptr_range().end,
+        rows_step: 4 * stride,
+        lines,
+        settle: settle.function(),
+        settled: settle.arguments(sums.wrapping_add(4 * work.first), half),
     };
-    // SAFETY: the runs add up to the steps of a row, so words read and sums written lie in the slices, as checked; all
-    // are word-aligned, as scratch is.
-    unsafe { lines(&args) }
+    // SAFETY: the runs add up to the steps of a window, so words read, sums and codes written lie in the slices, as
+    // checked; words are aligned, as scratch is.
+    unsafe { lines_of_pair(&mut args) }
 }
 
 /// A step: r0 weights, r1 pixels; r4–r7 the even row's sums of both blocks, r8–r11 the odd row's.
@@ -250,79 +276,147 @@ macro_rules! empty_four {
     };
 }
 
-/// The same, two pixels a block and fields of 15 bits, where a shared field would overflow.
-macro_rules! empty_two {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+/// Two pixels a block: the whole product goes to a 64-bit total, its second and fourth field to sums of their own,
+/// which leaves the first and third of the total twice their width.
+macro_rules! total {
+    ($low:literal, $high:literal, $spacing:literal, $top:literal) => {
         concat!(
-            "ldm r2, {{r0, r1, r3, lr}}\n",
-            within!("r0", $a, "0", "15"),
-            within!("r1", $a, "15", "15"),
-            across!("r3", ($a, $b), "2", "13"),
-            topmost!("lr", $b, "13"),
-            "stm r2!, {{r0, r1}}\n",
-            "ldrd r0, r1, [r2, #8]\n",
-            within!("r3", $c, "0", "15"),
-            within!("lr", $c, "15", "15"),
-            across!("r0", ($c, $d), "2", "13"),
-            topmost!("r1", $d, "13"),
-            "stm r2!, {{r3, lr}}\n",
-            "stm r2!, {{r0, r1}}\n"
+            "ldm r2, {{r0, r1, r3, r12}}\n",
+            "adds r0, r0, ", $low, "\n",
+            "adc r1, r1, ", $high, "\n",
+            "ubfx lr, ", $low, ", #", $spacing, ", #", $spacing, "\n",
+            "add r3, lr\n",
+            "add r12, r12, ", $high, ", lsr #", $top, "\n",
+            "stm r2!, {{r0, r1, r3, r12}}\n"
         )
     };
 }
 
-/// Empties both rows' sums and goes on with the next run.
+/// Empties both rows' sums into their totals and goes on with the next run, or with what ends a pair of blocks.
+macro_rules! empty_into_totals {
+    ($label:literal, $end:literal, $spacing:literal, $top:literal) => {
+        concat!(
+            $label, ":\n",
+            "str r0, [sp, #32]\n",
+            "add r2, sp, #48\n",
+            total!("r4", "r5", $spacing, $top),
+            total!("r6", "r7", $spacing, $top),
+            total!("r8", "r9", $spacing, $top),
+            total!("r10", "r11", $spacing, $top),
+            next!($end)
+        )
+    };
+}
+
+/// The totals of one row (r12) become its sums (lr), of which the first two are shared with the blocks before.
+macro_rules! end_totals {
+    ($spacing:literal, $rest:literal, $top:literal, $double:literal, $left:literal) => {
+        concat!(
+            "ldm r12!, {{r0-r7}}\n",
+            "subs r0, r0, r2, lsl #", $spacing, "\n",
+            "sbc r1, r1, r2, lsr #", $rest, "\n",
+            "sub r1, r1, r3, lsl #", $top, "\n",
+            "lsr r8, r0, #", $double, "\n",
+            "orr r8, r8, r1, lsl #", $left, "\n",
+            "ubfx r0, r0, #0, #", $double, "\n",
+            "subs r4, r4, r6, lsl #", $spacing, "\n",
+            "sbc r5, r5, r6, lsr #", $rest, "\n",
+            "sub r5, r5, r7, lsl #", $top, "\n",
+            "lsr r9, r4, #", $double, "\n",
+            "orr r9, r9, r5, lsl #", $left, "\n",
+            "ubfx r4, r4, #0, #", $double, "\n",
+            "ldrd r10, r11, [lr]\n",
+            "add r0, r10\n",
+            "add r1, r2, r11\n",
+            "add r2, r8, r4\n",
+            "add r3, r6\n",
+            "stm lr!, {{r0-r3}}\n",
+            "strd r9, r7, [lr]\n"
+        )
+    };
+}
+
+/// Ends a pair of blocks: both rows' totals become sums, and nothing again.
+macro_rules! end {
+    ($label:literal, $row:expr) => {
+        concat!(
+            $label, ":\n",
+            "add r12, sp, #48\n",
+            "ldr lr, [sp, #20]\n",
+            $row,
+            "ldr r0, [sp, #24]\n",
+            "add lr, r0\n",
+            "sub lr, #16\n",
+            $row,
+            clear_totals!(),
+            "b.w 6b\n"
+        )
+    };
+}
+
+/// Zeros in all totals.
+macro_rules! clear_totals {
+    () => {
+        "add r12, sp, #48
+        movs r0, #0
+        mov r1, r0
+        mov r2, r0
+        mov r3, r0
+        stm r12!, {{r0-r3}}
+        stm r12!, {{r0-r3}}
+        stm r12!, {{r0-r3}}
+        stm r12!, {{r0-r3}}
+        "
+    };
+}
+
+/// Goes on with the next run, or after the last one at `$end`.
+macro_rules! next {
+    ($end:literal) => {
+        concat!(
+            "ldr r0, [sp, #32]\n",
+            "ldr r2, [sp]\n",
+            "ldr r3, [r2, #4]!\n",
+            "cmp r3, #0\n",
+            "bge.w 4b\n",
+            "b.w ", $end, "\n"
+        )
+    };
+}
+
+/// Empties both rows' sums into words and goes on with the next run.
 macro_rules! empty {
     ($label:literal, $even:expr, $odd:expr) => {
         concat!(
-            $label,
-            ":\n",
-            "strd r0, r1, [sp, #40]\n",
-            "ldr r2, [sp, #36]\n",
+            $label, ":\n",
+            "str r0, [sp, #32]\n",
+            "ldr r2, [sp, #20]\n",
             $even,
-            "ldr r2, [sp, #36]\n",
-            "ldr r3, [sp, #48]\n",
+            "ldrd r2, r3, [sp, #20]\n",
             "add r2, r3\n",
             $odd,
-            "ldrd r0, r1, [sp, #40]\n",
-            "ldr r2, [sp, #16]\n",
-            "b.w 4b\n"
+            next!("6b")
         )
     };
 }
 
-// The frame: 0 entry into the run, 4 what empties its sums, 8 end of the run, 12 arguments, 16 next run, 20 window rows
-// left, 24 next window row, 28 pairs of blocks left, 32 their offset, 36 sums, 40 weights and pixels, 48 sums' stride, 52 what empties sums
-// at the end of the last window row.
+// The frame: 0 the run's end in the program, 4 its rest, 8 weights, 12 offset of the pair of blocks, 16 rows, 20 sums,
+// 24 their stride, 28 pairs of blocks left, 32 weights of the next step, 36 arguments, 48 totals: four words for each
+// row's two blocks.
 #[unsafe(naked)]
-unsafe extern "C" fn lines(args: *const Args) {
+unsafe extern "C" fn lines_of_pair(args: *mut Args) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "sub sp, #56",
-        "str r0, [sp, #12]",
-        "adr.w r1, 7f",
-        "orr r1, r1, #1",
-        "str r1, [sp, #8]",
-        "ldr r2, [r0, #16]",
-        "adr.w r1, 21f",
-        "cmp r2, #0",
-        "beq 9f",
-        "adr.w r1, 22f",
-        "cmp r2, #1",
-        "beq 9f",
-        "adr.w r1, 23f",
-        "cmp r2, #2",
-        "beq 9f",
-        "adr.w r1, 24f",
-        "9:",
-        "orr r1, r1, #1",
-        "str r1, [sp, #4]",
-        "str r1, [sp, #52]",
-        "ldrd r1, r2, [r0, #20]",
-        "str r1, [sp, #36]",
-        "str r2, [sp, #48]",
-        "ldr r3, [r0, #44]",
+        "sub sp, #116",
+        "str r0, [sp, #36]",
+        clear_totals!(),
+        // A line.
+        "3:",
+        "ldr r0, [sp, #36]",
+        "ldrd r1, r2, [r0, #12]",
+        "strd r1, r2, [sp, #20]",
+        "ldr r3, [r0, #20]",
         "movs r2, #0",
         "mov r4, r2",
         "mov r5, r2",
@@ -331,97 +425,79 @@ unsafe extern "C" fn lines(args: *const Args) {
         "stm r1!, {{r2, r4-r6}}",
         "cmp r1, r3",
         "bne 5b",
-        "ldr r1, [r0, #28]",
-        "strd r1, r2, [sp, #28]",
+        "ldrd r3, r4, [r0]",
+        "strd r3, r2, [sp, #8]",
+        "str r4, [sp, #16]",
+        "ldr r1, [r0, #24]",
+        "str r1, [sp, #28]",
         // A pair of blocks.
         "2:",
-        "ldr r0, [sp, #12]",
-        "ldrd r1, r2, [r0, #4]",
-        "strd r2, r1, [sp, #20]",
-        "ldr r0, [r0]",
-        // A window row.
-        "3:",
-        "ldr r1, [sp, #24]",
-        "ldr r2, [r1], #4",
-        "str r1, [sp, #24]",
-        "ldr r3, [sp, #32]",
-        "add r1, r2, r3",
-        "ldr r2, [sp, #12]",
-        "ldr r3, [r2, #40]",
-        "cbnz r3, 8f",
-        "ldr r2, [r2, #12]",
-        // A run: its first step starts the sums anew.
+        "ldr r2, [sp, #36]",
+        "ldr r2, [r2, #8]",
+        "ldr r0, [sp, #8]",
+        // A run; one that begins anew starts with products that nothing is added to.
         "4:",
-        "ldr r3, [r2], #4",
-        "cmp r3, #0",
-        "blt.w 6f",
-        "str r2, [sp, #16]",
-        "ldr r2, [sp, #8]",
-        "sub r2, r2, r3",
-        "str r2, [sp]",
-        "10:",
+        "ldm r2!, {{r1, r3, r12, lr}}",
+        "strd r2, lr, [sp]",
+        "ldrd lr, r2, [sp, #12]",
+        "ldr r1, [r2, r1]",
+        "add r1, r3",
+        "add r1, lr",
+        "add pc, r12",
+        "nop",
         step!("umull"),
-        "ldr.w pc, [sp]",
-        // Rows that join: only the last one's run is followed by emptying, only the first one starts anew.
-        "8:",
-        "ldr r3, [r2, #12]",
-        "ldr r3, [r3]",
-        "ldr r12, [sp, #8]",
-        "sub r3, r12, r3",
-        "adr.w r12, 6f",
-        "orr r12, r12, #1",
-        "ldr lr, [sp, #20]",
-        "cmp lr, #1",
-        "it eq",
-        "ldreq r12, [sp, #52]",
-        "str r12, [sp, #4]",
-        "ldr r12, [r2, #12]",
-        "add r12, r12, #4",
-        "str r12, [sp, #16]",
-        "str r3, [sp]",
-        "ldr r12, [r2, #8]",
-        "cmp lr, r12",
-        "beq 10b",
-        "subs r3, #24",
-        "bx r3",
+        "ldr.n r3, [sp, #4]",
+        "add pc, r3",
+        "nop",
         ".rept 32",
         step!("umlal"),
         ".endr",
-        ".p2align 2",
-        "7:",
-        "ldr.w pc, [sp, #4]",
+        "ldr r2, [sp]",
+        "ldr r3, [r2], #4",
+        "add pc, r3",
+        "nop",
+        "b.w 4b",
+        "b.w 21f",
+        "b.w 22f",
+        "b.w 23f",
+        "b.w 24f",
+        // The next pair of blocks.
         "6:",
-        "ldr r2, [sp, #20]",
-        "subs r2, #1",
-        "str r2, [sp, #20]",
-        "bne.w 3b",
-        "ldr r0, [sp, #12]",
-        "ldrd r1, r2, [r0, #32]",
-        "ldrd r3, r4, [sp, #32]",
+        "ldr r0, [sp, #36]",
+        "ldrd r1, r2, [r0, #28]",
+        "ldr r3, [sp, #12]",
         "add r3, r1",
-        "add r4, r2",
-        "strd r3, r4, [sp, #32]",
+        "str r3, [sp, #12]",
+        "ldr r3, [sp, #20]",
+        "add r3, r2",
+        "str r3, [sp, #20]",
         "ldr r1, [sp, #28]",
         "subs r1, #1",
         "str r1, [sp, #28]",
         "bne.w 2b",
-        "add sp, #56",
+        // Its codes, and the next line.
+        "ldr r3, [r0, #44]",
+        "adds r0, #48",
+        "blx r3",
+        "ldr r0, [sp, #36]",
+        "ldr r1, [r0, #4]",
+        "ldrd r2, r3, [r0, #36]",
+        "add r1, r2",
+        "str r1, [r0, #4]",
+        "subs r3, #1",
+        "str r3, [r0, #40]",
+        "bne.w 3b",
+        "add sp, #116",
         "pop {{r4-r11, pc}}",
-        ".p2align 2",
         empty!(
             "21",
             empty_three!(["r4", "r5", "r6", "r7"], "7", ["13", "6", "7", "7", "20"]),
             empty_three!(["r8", "r9", "r10", "r11"], "7", ["13", "6", "7", "7", "20"])
         ),
-        ".p2align 2",
-        empty!(
-            "22",
-            empty_three!(["r4", "r5", "r6", "r7"], "4", ["12", "8", "4", "4", "16"]),
-            empty_three!(["r8", "r9", "r10", "r11"], "4", ["12", "8", "4", "4", "16"])
-        ),
-        ".p2align 2",
-        empty!("23", empty_four!("r4", "r5", "r6", "r7"), empty_four!("r8", "r9", "r10", "r11")),
-        ".p2align 2",
-        empty!("24", empty_two!("r4", "r5", "r6", "r7"), empty_two!("r8", "r9", "r10", "r11")),
+        empty!("22", empty_four!("r4", "r5", "r6", "r7"), empty_four!("r8", "r9", "r10", "r11")),
+        empty_into_totals!("23", "25f", "14", "10"),
+        end!("25", end_totals!("14", "18", "10", "28", "4")),
+        empty_into_totals!("24", "26f", "15", "13"),
+        end!("26", end_totals!("15", "17", "13", "30", "2")),
     )
 }

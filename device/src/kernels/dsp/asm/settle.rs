@@ -93,90 +93,163 @@ unsafe extern "C" fn settle_pairs(args: *const Args) {
     )
 }
 
-/// What [`line`]'s loop works on. Field order is the assembly's.
+/// What the loop over a line's pixels works on, and leaves ready for the next line. Field order is the assembly's.
 #[repr(C)]
-struct LineArgs {
+pub(super) struct LineArgs {
     /// 0: sums of the even row.
     sums: *const u8,
     /// 4: bytes to those of the odd row.
     stride: usize,
     /// 8: what is added to both rows' accumulators, a word a pixel.
     corrections: *const u8,
-    /// 12: two codes a pixel.
+    /// 12: the first pixel's output.
     output: *mut u8,
     /// 16: bias, multiplier, bias, multiplier.
     channels: [i32; 4],
-    /// 32
-    shift: u32,
+    /// 32: what sums are multiplied by.
+    factor: u32,
     /// 36: zero point · 256 + 128.
     offset: u32,
-    /// 40: log2 of the gain.
-    scale: u32,
-    /// 44: end of the output.
+    /// 40: bytes from pixel to pixel.
+    pixel_bytes: usize,
+    /// 44: end of the even row's sums.
     end: *const u8,
+    /// 48: how far either code's limit is below 2^16 − 1.
+    limits: [u16; 2],
+    /// 52: what either code is worth where several share a byte.
+    places: [u16; 2],
 }
 
-/// Writes two codes of 8 bits for each word of `corrections` from the rows' sums; as many as all slices have room for.
-pub(in super::super) fn line(
-    settle: &Settle,
-    sums: [&[u8]; 2],
-    corrections: &[u8],
-    channels: [i32; 4],
-    output: &mut [u8],
-) {
-    let [even, odd] = sums;
-    let count = (even.len() / 4).min(odd.len() / 4).min(corrections.len() / 4).min(output.len() / 2);
-    if count == 0 {
-        return;
+/// Where the codes of a pair of rows go.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Codes {
+    /// A byte each, side by side.
+    Bytes,
+    /// The same, limited to codes of fewer bits.
+    Limited,
+    /// Into a byte that holds others already.
+    Shared {
+        /// What either is worth there.
+        places: [u16; 2],
+    },
+}
+
+/// How the sums of a pair of rows become codes, line after line.
+#[derive(Debug)]
+pub(in super::super) struct LineSettle<'a> {
+    /// log2 of the gain, shift and zero point; its corrections are none.
+    pub(in super::super) settle: Settle,
+    /// What is added to both rows' accumulators after the shift, a word a pixel.
+    pub(in super::super) corrections: &'a [u8],
+    /// Bias, multiplier, bias, multiplier.
+    pub(in super::super) channels: [i32; 4],
+    /// Outputs from the pair's first byte on.
+    pub(in super::super) output: &'a mut [u8],
+    pub(in super::super) pixel_bytes: usize,
+    /// Pixels of a line.
+    pub(in super::super) width: usize,
+    pub(in super::super) codes: Codes,
+    /// The largest codes of both rows.
+    pub(in super::super) most: [u8; 2],
+}
+
+impl LineSettle<'_> {
+    /// Whether all slices hold `lines` lines, and a line no more than `sums`.
+    pub(super) fn fits(&self, lines: usize, sums: usize) -> bool {
+        let pixels = lines * self.width;
+        let last = if matches!(self.codes, Codes::Shared { .. }) { 1 } else { 2 };
+        pixels > 0
+            && self.width <= sums
+            && self.corrections.len() >= 4 * pixels
+            && self.output.len() >= (pixels - 1) * self.pixel_bytes + last
     }
-    let start = output.as_mut_ptr();
-    let args = LineArgs {
-        sums: even.as_ptr(),
-        stride: (odd.as_ptr() as usize).wrapping_sub(even.as_ptr() as usize),
-        corrections: corrections.as_ptr(),
-        output: start,
-        channels,
-        shift: u32::from(settle.shift),
-        offset: u32::from(settle.zero_point) << 8 | 128,
-        scale: settle.scale,
-        end: start.wrapping_add(2 * count).cast_const(),
-    };
-    // SAFETY: all slices hold what `count` pixels take, and words are aligned, as scratch is.
-    unsafe { settle_line(&args) }
+
+    pub(super) fn arguments(&mut self, sums: *const u8, stride: usize) -> LineArgs {
+        let Settle { scale, shift, zero_point, .. } = self.settle;
+        let [bias, multiplier, odd_bias, odd_multiplier] = self.channels;
+        let shifted = |bias: i32| bias.wrapping_shl(u32::from(shift));
+        LineArgs {
+            sums,
+            stride,
+            corrections: self.corrections.as_ptr(),
+            output: self.output.as_mut_ptr(),
+            channels: [shifted(bias), multiplier, shifted(odd_bias), odd_multiplier],
+            factor: 1u32.wrapping_shl(scale + u32::from(shift)),
+            offset: u32::from(zero_point) << 8 | 128,
+            pixel_bytes: self.pixel_bytes,
+            end: sums.wrapping_add(4 * self.width),
+            limits: self.most.map(|most| u16::MAX - u16::from(most)),
+            places: if let Codes::Shared { places } = self.codes { places } else { [0; 2] },
+        }
+    }
+
+    pub(super) fn function(&self) -> unsafe extern "C" fn(*mut LineArgs) {
+        match self.codes {
+            Codes::Bytes => settle_bytes,
+            Codes::Limited => settle_limited,
+            Codes::Shared { .. } => settle_shared,
+        }
+    }
 }
 
-#[unsafe(naked)]
-unsafe extern "C" fn settle_line(args: *const LineArgs) {
-    naked_asm!(
-        core_with_dsp!(),
-        "push {{r4-r11, lr}}",
-        "ldr r11, [r0, #44]",
-        "push {{r11}}",
-        "add r11, r0, #16",
-        "ldm r11, {{r4-r10}}",
-        "ldm r0, {{r0-r3}}",
-        "2:",
-        "ldr lr, [r0, r1]",
-        "ldr r12, [r0], #4",
-        "ldr r11, [r2], #4",
-        "lsl r12, r12, r10",
-        "lsl lr, lr, r10",
-        "add r12, r11",
-        "add lr, r11",
-        "add r12, r4",
-        "add lr, r6",
-        "lsl r12, r12, r8",
-        "lsl lr, lr, r8",
-        "smmla r12, r12, r5, r9",
-        "smmla lr, lr, r7, r9",
-        "usat r12, #8, r12, asr #8",
-        "usat lr, #8, lr, asr #8",
-        "orr r12, r12, lr, lsl #8",
-        "strh r12, [r3], #2",
-        "ldr r11, [sp]",
-        "cmp r3, r11",
-        "bne 2b",
-        "add sp, #4",
-        "pop {{r4-r11, pc}}",
-    )
+/// A loop over a line's pixels: r12 and lr are the rows' codes of 8 bits, stored at r3 by `$store`, which may use r11.
+macro_rules! settle_line {
+    ($name:ident, $store:literal) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(args: *mut LineArgs) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r11, lr}}",
+                "add r12, r0, #44",
+                "ldm r12, {{r4-r6}}",
+                "push {{r0, r4-r6}}",
+                "add r12, r0, #16",
+                "ldm r12, {{r4-r10}}",
+                "ldm r0, {{r0-r3}}",
+                "2:",
+                "ldr lr, [r0, r1]",
+                "ldr r12, [r0], #4",
+                "ldr r11, [r2], #4",
+                "mla r12, r12, r8, r11",
+                "mla lr, lr, r8, r11",
+                "add r12, r4",
+                "add lr, r6",
+                "smmla r12, r12, r5, r9",
+                "smmla lr, lr, r7, r9",
+                "usat r12, #8, r12, asr #8",
+                "usat lr, #8, lr, asr #8",
+                $store,
+                "add r3, r10",
+                "ldr r11, [sp, #4]",
+                "cmp r0, r11",
+                "bne 2b",
+                "ldr r11, [sp]",
+                "strd r2, r3, [r11, #8]",
+                "add sp, #16",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
 }
+
+settle_line!(settle_bytes, "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
+settle_line!(
+    settle_limited,
+    "pkhbt r12, r12, lr, lsl #16
+    ldr r11, [sp, #8]
+    uqadd16 r12, r12, r11
+    uqsub16 r12, r12, r11
+    orr r12, r12, r12, lsr #8
+    strh r12, [r3]"
+);
+settle_line!(
+    settle_shared,
+    "pkhbt r12, r12, lr, lsl #16
+    ldrd r11, lr, [sp, #8]
+    uqadd16 r12, r12, r11
+    uqsub16 r12, r12, r11
+    smuad r12, r12, lr
+    ldrb lr, [r3]
+    orr r12, lr
+    strb r12, [r3]"
+);

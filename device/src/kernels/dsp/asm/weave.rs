@@ -1,4 +1,4 @@
-//! Taps of both rows of a pair, spaced out in words.
+//! Taps of both rows of a pair, spaced out in words: from byte lanes, or straight from an only plane.
 
 use core::arch::naked_asm;
 
@@ -86,3 +86,161 @@ unsafe extern "C" fn weave(args: *const Args) {
         "pop {{r4-r11, pc}}",
     )
 }
+
+/// What the loops over planes work on. Field order is the assembly's.
+#[repr(C)]
+struct PlaneArgs {
+    /// 0
+    to: *mut u8,
+    /// 4
+    words: *const u8,
+    /// 8: bytes of one tap.
+    tap_bytes: usize,
+    /// 12: how far the last tap's words are turned right.
+    turn: u32,
+    /// 16
+    rows: usize,
+    /// 20: fields that words of the first tap are cut to, after that turn.
+    first: u32,
+    /// 24: both fields of a word: last tap and first tap.
+    outer: u32,
+    /// 28: twice the middle tap's fields, one a half.
+    middle: u32,
+    /// 32: half of what the middle tap is worth.
+    power: u32,
+}
+
+/// From the only plane of a pair of rows, `width` bits a field, as [`taps`] gives them for all of `rows` window rows.
+///
+/// First and last tap are put into one byte, so `width` must be at most 2 · spacing mod 8 and that at most 8 − `width`.
+/// Does nothing if a slice is too short, or `channels` no whole words.
+pub(in super::super) fn plane(to: &mut [u8], words: &[u8], [rows, channels]: [usize; 2], width: u8, spacing: u32) {
+    type Weave = unsafe extern "C" fn(*const PlaneArgs);
+    let (function, mask, columns): (Weave, u32, usize) = match width {
+        1 => (weave_bits, 1, 16),
+        2 => (weave_crumbs, 3, 8),
+        4 => (weave_nibbles, 15, 4),
+        _ => return,
+    };
+    let taps = channels * rows;
+    let tap_bytes = 4 * (channels / columns);
+    let fits = to.len() >= 8 * taps && words.len() >= 3 * rows * tap_bytes && channels.is_multiple_of(columns);
+    if !fits || taps == 0 {
+        return;
+    }
+    let args = PlaneArgs {
+        to: to.as_mut_ptr(),
+        words: words.as_ptr(),
+        tap_bytes,
+        turn: 32 - (2 * spacing & 31),
+        rows,
+        first: (mask * 0x0101_0101).rotate_left(2 * spacing),
+        outer: mask | mask.rotate_left(2 * spacing),
+        middle: 2 * mask * 0x0001_0001,
+        power: 1 << (spacing - 1 & 15),
+    };
+    // SAFETY: three taps' words are read of each row, and 8 bytes a channel written, which the slices hold; both are
+    // word-aligned, as sections and scratch are.
+    unsafe { function(&args) }
+}
+
+/// Two channels of both rows: one field of each byte of r4 (first tap, turned), r5 (middle) and r6 (last).
+macro_rules! field {
+    ($mask:literal, $turn:literal, [$m0:literal, $m1:literal], [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
+        concat!(
+            "and r7, r6, #", $mask, "\n",
+            "and r8, r4, r2", $turn, "\n",
+            "orr r7, r8\n",
+            "and r8, r10, r5", $m0, "\n",
+            "and r3, r10, r5", $m1, "\n",
+            "and r12, r9, r7", $p0, "\n",
+            "smlabb r12, r8, r11, r12\n",
+            "and lr, r9, r7", $p1, "\n",
+            "smlabb lr, r3, r11, lr\n",
+            "strd r12, lr, [r0, #", $low, "]\n",
+            "and r12, r9, r7", $p2, "\n",
+            "smlatb r12, r8, r11, r12\n",
+            "and lr, r9, r7", $p3, "\n",
+            "smlatb lr, r3, r11, lr\n",
+            "strd r12, lr, [r0, #", $high, "]\n"
+        )
+    };
+}
+
+/// All words of all taps, those of a window row's first tap at r1, `$bytes` of outputs a word.
+macro_rules! weave_plane {
+    ($name:ident, $bytes:literal, [$($field:expr),+]) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(args: *const PlaneArgs) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r11, lr}}",
+                "sub sp, #16",
+                "ldrd r3, r4, [r0, #8]",
+                "strd r3, r4, [sp]",
+                "ldrd r3, r2, [r0, #16]",
+                "str r3, [sp, #12]",
+                "ldrd r9, r10, [r0, #24]",
+                "ldr r11, [r0, #32]",
+                "ldrd r0, r1, [r0]",
+                "2:",
+                "ldr r3, [sp]",
+                "add r3, r1",
+                "str r3, [sp, #8]",
+                "3:",
+                "ldr r8, [sp]",
+                "ldr r5, [r1, r8]",
+                "ldr r6, [r1, r8, lsl #1]",
+                "ldr r4, [r1], #4",
+                "ldr r8, [sp, #4]",
+                "ror r4, r8",
+                $($field,)+
+                concat!("adds r0, #", $bytes),
+                "ldr r8, [sp, #8]",
+                "cmp r1, r8",
+                "bne.w 3b",
+                "ldr r8, [sp]",
+                "add r1, r1, r8, lsl #1",
+                "ldr r8, [sp, #12]",
+                "subs r8, #1",
+                "str r8, [sp, #12]",
+                "bne.w 2b",
+                "add sp, #16",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+weave_plane!(
+    weave_nibbles,
+    "32",
+    [
+        field!("0x0F0F0F0F", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0xF0F0F0F0", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+    ]
+);
+weave_plane!(
+    weave_crumbs,
+    "64",
+    [
+        field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
+        field!("0x30303030", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "32", "48"),
+        field!("0xC0C0C0C0", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "40", "56")
+    ]
+);
+weave_plane!(
+    weave_bits,
+    "128",
+    [
+        field!("0x01010101", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0x02020202", ", ror #31", ["", ", ror #8"], [", ror #1", ", ror #9", ", ror #17", ", ror #25"], "8", "24"),
+        field!("0x04040404", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "32", "48"),
+        field!("0x08080808", ", ror #29", [", ror #2", ", ror #10"], [", ror #3", ", ror #11", ", ror #19", ", ror #27"], "40", "56"),
+        field!("0x10101010", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "64", "80"),
+        field!("0x20202020", ", ror #27", [", ror #4", ", ror #12"], [", ror #5", ", ror #13", ", ror #21", ", ror #29"], "72", "88"),
+        field!("0x40404040", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "96", "112"),
+        field!("0x80808080", ", ror #25", [", ror #6", ", ror #14"], [", ror #7", ", ror #15", ", ror #23", ", ror #31"], "104", "120")
+    ]
+);
