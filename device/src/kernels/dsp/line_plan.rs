@@ -127,7 +127,6 @@ pub(super) struct LinePlan {
     channels: usize,
     kernel_rows: usize,
     outputs: usize,
-    unpacked: usize,
 }
 
 impl LinePlan {
@@ -171,7 +170,6 @@ impl LinePlan {
                 channels,
                 kernel_rows,
                 outputs: usize::from(output.width),
-                unpacked: if input.storage == Storage::Bits8 { 0 } else { usize::from(input.width) * channels },
             };
             (plan.runs().take(MOST_RUNS + 1).count() <= MOST_RUNS).then(|| plan.with_lines(window, output))
         };
@@ -216,19 +214,25 @@ impl LinePlan {
         8 * self.blocks * self.channels
     }
 
+    /// Bytes of the codes of all its blocks.
+    pub(super) const fn padded_bytes(&self) -> usize {
+        let (_, pixels) = self.fields.places();
+        2 * pixels * self.blocks * self.channels
+    }
+
     /// Bytes of the sums of its columns.
     pub(super) const fn column_sums_bytes(&self) -> usize {
         (2 * self.width).next_multiple_of(4)
     }
 
     /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums and corrections.
-    /// An unpacked row takes the place of the taps.
+    /// A padded row takes the place of the taps.
     pub(super) fn parts(&self) -> [usize; 6] {
         let (_, pixels) = self.fields.places();
         [
             self.slots * self.row_bytes(),
             self.slots * self.column_sums_bytes(),
-            (8 * self.steps()).max(self.unpacked).next_multiple_of(4),
+            (8 * self.steps()).max(self.padded_bytes()).next_multiple_of(4),
             if self.weaves_plane { 0 } else { (2 * TAPS * self.steps()).next_multiple_of(4) },
             8 * (2 * pixels * self.blocks + 2),
             4 * self.outputs * self.lines,

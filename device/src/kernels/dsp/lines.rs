@@ -6,8 +6,8 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Codes, LineSettle, Lines, Program, Settle};
-use super::line_plan::{LinePlan, MOST_CHANNELS as PADDING, MOST_ROWS};
+use super::asm::{self, Codes, LineParts, Lines, Pair, Program, Settle};
+use super::line_plan::{LinePlan, MOST_WINDOW_ROWS};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
 use crate::kernels::Task;
@@ -29,25 +29,14 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let planes = Planes::of(&matrix);
     let channels = usize::from(task.input.record.channels);
     let program = Program::new(plan.runs(), plan.fields);
-    let round = Round { plan, window, record, channels, program, settle, offset, planes };
+    let layer = Layer { plan, window, record, channels, program, settle, offset, planes };
     let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
     for output in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines).max(1)) {
         let lines = output.len() / line_bytes;
-        output.fill(0);
         spacer.reach(first, lines, &mut scratch);
-        for line in 0..lines {
-            round.correct(first + line, line, &mut scratch);
-        }
-        let mut constants = tensor::channels(task.channels);
-        for (pair, words) in task.codes.chunks_exact(planes.bytes().max(1)).enumerate() {
-            round.weave(words, &mut scratch);
-            let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
-            let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
-            let constants = [bias, multiplier, odd_bias, odd_multiplier];
-            round.pair([first, lines], pair, constants, output, &mut scratch);
-        }
+        layer.round([first, lines], [task.codes, task.channels], output, &mut scratch);
         first += lines;
     }
 }
@@ -57,7 +46,7 @@ struct Scratch<'a> {
     /// A ring of spaced input rows, and the sums of their columns over all channels.
     spaced: &'a mut [u8],
     column_sums: &'a mut [u8],
-    /// Spaced taps of one pair of weight rows; before these, an unpacked input row.
+    /// Spaced taps of one pair of weight rows; before these, a padded input row.
     taps: &'a mut [u8],
     /// Byte lanes of a pair whose taps are not spaced straight from their plane.
     lanes: &'a mut [u8],
@@ -108,49 +97,44 @@ impl Spacer<'_> {
         let spaced = scratch.spaced.get_mut(slot.wrapping_mul(row_bytes)..).and_then(|rest| rest.get_mut(..row_bytes));
         let sums_bytes = self.plan.column_sums_bytes();
         let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..).unwrap_or(&mut []);
-        let row = usize::from(record.width).wrapping_mul(channels);
-        let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
-        let codes: &[u8] = match y < usize::from(record.height) {
-            false => &[],
-            true if record.storage == Storage::Bits8 => self.input.pixels(y, 0, usize::from(record.width)),
-            true => {
-                let unpacked = scratch.taps.get_mut(..row).unwrap_or(&mut []);
-                self.input.unpack(y, 0, unpacked);
-                unpacked
-            }
-        };
-        let spaced = spaced.unwrap_or(&mut []);
-        let (spacing, pixels) = self.plan.fields.places();
-        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped);
-        let padding = [record.zero_point; PADDING];
         let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
-        let mut x = 0;
-        for pair in spaced.chunks_exact_mut((8 * channels).max(1)) {
+        let (spacing, pixels) = self.plan.fields.places();
+        let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
+        self.pad(padded, channels, row);
+        let mut codes: &[u8] = row;
+        for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
-                let mut block: [&[u8]; 4] = [&NOTHING; 4];
-                for (place, pixel) in block.iter_mut().enumerate().take(pixels) {
-                    let at = (x + place).wrapping_sub(before).wrapping_mul(channels);
-                    let inside = codes.get(at..).filter(|rest| rest.len() >= channels);
-                    match inside {
-                        Some(codes) => *pixel = codes,
-                        None if x + place < self.plan.width => *pixel = &padding,
-                        None => {}
-                    }
-                }
                 let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
-                let block = block.get(..pixels).unwrap_or(&[]);
-                let totals = asm::space_pixels(to, block, channels / QUAD, spacing);
+                let totals = asm::space_block(to, codes, channels, pixels, spacing);
                 for (sum, total) in sums.by_ref().zip(totals).take(pixels) {
                     *sum = (total as u16).to_le_bytes();
                 }
-                x += pixels;
+                codes = codes.get(pixels * channels..).unwrap_or(&[]);
             }
         }
     }
+
+    /// The codes of a padded row, without columns left out, and zeros up to the end of the last block.
+    fn pad(&self, padded: usize, channels: usize, row: &mut [u8]) {
+        let record = &self.input.record;
+        let inside = usize::from(record.width).wrapping_mul(channels);
+        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped).wrapping_mul(channels);
+        let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
+        let (padding, beyond) = row.split_at_mut_checked(self.plan.width.wrapping_mul(channels)).unwrap_or_default();
+        beyond.fill(0);
+        if y >= usize::from(record.height) {
+            return padding.fill(record.zero_point);
+        }
+        let (left, rest) = padding.split_at_mut_checked(before).unwrap_or_default();
+        let (codes, right) = rest.split_at_mut_checked(inside).unwrap_or_default();
+        left.fill(record.zero_point);
+        self.input.unpack(y, 0, codes);
+        right.fill(record.zero_point);
+    }
 }
 
-/// What all lines share.
-struct Round<'a> {
+/// What all rounds share.
+struct Layer<'a> {
     plan: &'a LinePlan,
     window: &'a Window,
     record: TensorRecord,
@@ -161,103 +145,102 @@ struct Round<'a> {
     planes: Planes,
 }
 
-impl Round<'_> {
-    /// Spaces the taps of the pair of rows at `words`.
-    fn weave(&self, words: &[u8], scratch: &mut Scratch<'_>) {
-        let (spacing, _) = self.plan.fields.places();
-        let rows = usize::from(self.window.kernel[0]);
-        if let Some(width) = self.planes.only().filter(|_| self.plan.weaves_plane) {
-            return asm::weave_plane(scratch.taps, words, [rows, self.channels], width, spacing);
-        }
-        self.planes.expand(words, 0, scratch.lanes);
-        let tap_bytes = 2 * self.channels;
-        let taps = scratch.taps.chunks_exact_mut((8 * self.channels).max(1));
-        for (to, lanes) in taps.zip(scratch.lanes.chunks_exact((TAPS * tap_bytes).max(1))).take(rows) {
-            let tap = |index: usize| lanes.get(index * tap_bytes..).unwrap_or(&[]);
-            asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing);
-        }
-    }
-
-    /// `lines` lines of outputs, from line `first` on, of the pair of weight rows whose taps are ready.
-    fn pair(
+impl Layer<'_> {
+    /// `lines` lines of outputs from line `first` on, of all pairs of rows.
+    fn round(
         &self,
         [first, lines]: [usize; 2],
-        pair: usize,
-        channels: [i32; 4],
+        [codes, channels]: [&[u8]; 2],
         output: &mut [u8],
         scratch: &mut Scratch<'_>,
     ) {
-        let stride = usize::from(self.window.stride[0]);
-        let (row_bytes, slots) = (self.plan.row_bytes(), self.plan.slots);
-        let mut rows: [&[u8]; MOST_ROWS] = [&[]; MOST_ROWS];
-        let mut slot = first.wrapping_mul(stride).checked_rem(slots).unwrap_or(0);
-        for row in rows.iter_mut().take(slots) {
-            *row = scratch.spaced.get(slot.wrapping_mul(row_bytes)..).unwrap_or(&[]);
-            slot = if slot + 1 < slots { slot + 1 } else { 0 };
+        for line in 0..lines {
+            self.correct(first + line, line, scratch);
         }
-        let (_, pixels) = self.plan.fields.places();
-        let work = Lines {
-            weights: scratch.taps,
-            rows: rows.get(..slots).unwrap_or(&[]),
+        let (stride, slots) = (usize::from(self.window.stride[0]), self.plan.slots);
+        let parts = LineParts {
+            spaced: scratch.spaced,
+            row_bytes: self.plan.row_bytes(),
+            slots,
+            slot: first.wrapping_mul(stride).checked_rem(slots).unwrap_or(0),
             stride,
-            pixels,
-            program: &self.program,
+            pixels: self.plan.fields.places().1,
             blocks: self.plan.blocks,
+            program: &self.program,
+            lines,
+            sums: scratch.sums,
             // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
             first: (TAPS - 1).saturating_sub(self.plan.skipped),
-            lines,
-        };
-        let (byte, codes, most) = self.place(pair);
-        let mut settle = LineSettle {
-            settle: self.settle,
             corrections: scratch.corrections,
-            channels,
-            output: output.get_mut(byte..).unwrap_or(&mut []),
-            pixel_bytes: self.record.pixel_bytes() as usize,
             width: usize::from(self.record.width),
-            codes,
-            most,
+            pixel_bytes: self.record.pixel_bytes() as usize,
+            settle: &self.settle,
         };
-        asm::lines(&work, scratch.sums, &mut settle);
+        let Some(mut round) = Lines::new(parts) else { return };
+        output.fill(0);
+        let mut constants = tensor::channels(channels);
+        let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
+        for (pair, words) in codes.chunks_exact(self.planes.bytes().max(1)).enumerate() {
+            self.weave(words, scratch.taps, scratch.lanes);
+            let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
+            round.run(scratch.taps, &mut self.pair(pair, [bias, multiplier, odd_bias, odd_multiplier], output));
+        }
+    }
+
+    /// Spaces the taps of the pair of rows at `words`.
+    fn weave(&self, words: &[u8], taps: &mut [u8], lanes: &mut [u8]) {
+        let (spacing, _) = self.plan.fields.places();
+        let rows = usize::from(self.window.kernel[0]);
+        if let Some(width) = self.planes.only().filter(|_| self.plan.weaves_plane) {
+            return asm::weave_plane(taps, words, [rows, self.channels], width, spacing);
+        }
+        self.planes.expand(words, 0, lanes);
+        let tap_bytes = 2 * self.channels;
+        let taps = taps.chunks_exact_mut((8 * self.channels).max(1));
+        for (to, lanes) in taps.zip(lanes.chunks_exact((TAPS * tap_bytes).max(1))).take(rows) {
+            let tap = |index: usize| lanes.get(index * tap_bytes..).unwrap_or(&[]);
+            asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing);
+        }
     }
 
     /// −offset · Σ a under each window of line `y`, the `line`-th of a round, shifted as accumulators are.
     fn correct(&self, y: usize, line: usize, scratch: &mut Scratch<'_>) {
         let first = y.wrapping_mul(usize::from(self.window.stride[0]));
         let sums_bytes = self.plan.column_sums_bytes();
+        let mut rows: [&[[u8; 2]]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
+        let rows = rows.get_mut(..usize::from(self.window.kernel[0])).unwrap_or(&mut []);
+        for (ky, row) in rows.iter_mut().enumerate() {
+            let slot = first.wrapping_add(ky) % self.plan.slots.max(1);
+            let sums = scratch.column_sums.get(slot.wrapping_mul(sums_bytes)..).unwrap_or(&[]);
+            *row = sums.as_chunks().0.get(..self.plan.width).unwrap_or(&[]);
+        }
         let column = |x: usize| {
             let x = x.wrapping_sub(self.plan.skipped);
-            if x >= self.plan.width {
-                return 0;
-            }
-            (0..usize::from(self.window.kernel[0])).fold(0i32, |sum, ky| {
-                let slot = first.wrapping_add(ky) % self.plan.slots.max(1);
-                let at = slot.wrapping_mul(sums_bytes).wrapping_add(2 * x);
-                let bytes = scratch.column_sums.get(at..).and_then(|rest| rest.first_chunk::<2>());
-                sum.wrapping_add(bytes.map_or(0, |bytes| i32::from(u16::from_le_bytes(*bytes))))
-            })
+            let sum = |row: &&[[u8; 2]]| row.get(x).map_or(0, |sum| i32::from(u16::from_le_bytes(*sum)));
+            rows.iter().map(sum).fold(0i32, i32::wrapping_add)
         };
         let bytes = 4 * usize::from(self.record.width);
         let corrections = scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
         let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
-        let mut columns = [column(0), column(1), 0];
+        let (mut before, mut here) = (column(0), column(1));
         for (x, correction) in corrections.unwrap_or(&mut []).as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            columns[2] = column(x + 2);
-            let sum = columns.iter().fold(0i32, |sum, &column| sum.wrapping_add(column));
-            *correction = factor.wrapping_mul(sum).to_le_bytes();
-            columns = [columns[1], columns[2], 0];
+            let after = column(x + 2);
+            *correction = factor.wrapping_mul(before.wrapping_add(here).wrapping_add(after)).to_le_bytes();
+            (before, here) = (here, after);
         }
     }
 
-    /// Where the codes of a pair of rows go: the first byte of a pixel, how, and their largest.
-    fn place(&self, pair: usize) -> (usize, Codes, [u8; 2]) {
+    /// The `pair`-th pair of rows: its constants, and where its codes go.
+    fn pair<'b>(&self, pair: usize, channels: [i32; 4], output: &'b mut [u8]) -> Pair<'b> {
         let bits = self.record.bits;
         // The partner of a last odd row is no channel; its code must not show in the padding.
         let partner = 2 * pair + 1 < usize::from(self.record.channels);
         let most = [bits.max_code(), if partner { bits.max_code() } else { 0 }];
         let (log_lanes, width) = match self.record.storage {
             Storage::Bits8 | Storage::Logits if partner => {
-                return (2 * pair, if bits.get() == 8 { Codes::Bytes } else { Codes::Limited }, most);
+                let codes = if bits.get() == 8 { Codes::Bytes } else { Codes::Limited };
+                let output = output.get_mut(2 * pair..).unwrap_or(&mut []);
+                return Pair { channels, output, codes, most, places: [0; 2] };
             }
             Storage::Bits8 | Storage::Logits => (0, 8),
             Storage::Bits4 => (1, 4),
@@ -265,9 +248,8 @@ impl Round<'_> {
             Storage::Bits1 => (3, 1),
         };
         let place = 2 * pair * width & 7;
-        (2 * pair >> log_lanes, Codes::Shared { places: [1 << place, 1 << (place + width)] }, most)
+        let places = [1 << place, if partner { 1 << (place + width) } else { 0 }];
+        let codes = Codes::Shared(if usize::from(bits.get()) == width { bits.get() } else { 8 });
+        Pair { channels, output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []), codes, most, places }
     }
 }
-
-/// What a pixel beyond the padding reads, for as many channels as lines take.
-static NOTHING: [u8; PADDING] = [0; PADDING];

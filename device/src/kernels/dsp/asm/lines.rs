@@ -4,14 +4,15 @@
 use core::arch::naked_asm;
 
 use super::super::line_plan::{Fields, MOST_ROWS, MOST_RUNS, MOST_STEPS, Run};
-use super::settle::{LineArgs, LineSettle};
+use super::settle::{Codes, LineArgs, Pair, Settle};
 
 /// Bytes of code of one step, and of all that comes before the steps that add to earlier sums.
 const STEP_BYTES: usize = 24;
 const HEAD_BYTES: usize = STEP_BYTES + 6;
 
-/// What [`run`] works on. Field order is the assembly's.
+/// What the loops work on, and change. Field order is the assembly's.
 #[repr(C)]
+#[derive(Debug)]
 struct Args {
     /// 0
     weights: *const u8,
@@ -37,26 +38,6 @@ struct Args {
     /// 44: what turns a line's sums into codes, and 48 its arguments.
     settle: unsafe extern "C" fn(*mut LineArgs),
     settled: LineArgs,
-}
-
-/// Some lines of outputs of one pair of weight rows.
-#[derive(Debug)]
-pub(in super::super) struct Lines<'a> {
-    /// Spaced taps, two words (even row, odd row) a step.
-    pub(in super::super) weights: &'a [u8],
-    /// Spaced pixels of each input row: for each pair of blocks and each step, a word of either block.
-    pub(in super::super) rows: &'a [&'a [u8]],
-    /// Rows from line to line.
-    pub(in super::super) stride: usize,
-    /// Pixels a block.
-    pub(in super::super) pixels: usize,
-    /// The runs of a window.
-    pub(in super::super) program: &'a Program,
-    /// Pairs of blocks.
-    pub(in super::super) blocks: usize,
-    /// Place of the first output's sum.
-    pub(in super::super) first: usize,
-    pub(in super::super) lines: usize,
 }
 
 /// One run as the assembly takes it.
@@ -105,45 +86,110 @@ impl Program {
     }
 }
 
-/// Computes `lines` and stores their codes as `settle` says; `sums` (even row, then odd row, half of it each) is where
-/// sums lie meanwhile. Does nothing if a slice is too short.
-pub(in super::super) fn run(work: &Lines<'_>, sums: &mut [u8], settle: &mut LineSettle<'_>) {
-    let Lines { program, blocks, pixels, lines, stride, .. } = *work;
-    let half = sums.len() / 2;
-    let fits = work.weights.len() >= 8 * program.steps
-        && program.steps == program.rows * program.channels
-        && work.rows.iter().all(|row| row.len() >= 8 * program.channels * blocks)
-        && work.rows.len() >= lines.saturating_sub(1) * stride + program.rows
-        && sums.len().is_multiple_of(16)
-        && half >= 4 * (2 * pixels * blocks + 2)
-        && settle.fits(lines, (half / 4).saturating_sub(work.first));
-    let mut rows = [core::ptr::null(); MOST_ROWS];
-    if !fits || program.steps == 0 || blocks == 0 || lines == 0 || work.rows.len() > rows.len() {
-        return;
+/// Some lines of outputs, ready for one pair of weight rows after the other.
+#[derive(Debug)]
+pub(in super::super) struct Lines<'a> {
+    args: Args,
+    rows: [*const u8; MOST_ROWS],
+    program: &'a Program,
+    corrections: &'a [u8],
+    lines: usize,
+    /// Outputs from the first pixel to the last one's first byte.
+    reach: usize,
+}
+
+/// What lines are made from.
+#[derive(Debug)]
+pub(in super::super) struct Parts<'a> {
+    /// Spaced pixels of each input row: for each pair of blocks and each step, a word of either block.
+    pub(in super::super) spaced: &'a [u8],
+    /// Bytes of a row; rows lie in a ring of `slots`, of which the first line's first is `slot`.
+    pub(in super::super) row_bytes: usize,
+    pub(in super::super) slots: usize,
+    pub(in super::super) slot: usize,
+    /// Rows from line to line.
+    pub(in super::super) stride: usize,
+    /// Pixels a block, and pairs of blocks.
+    pub(in super::super) pixels: usize,
+    pub(in super::super) blocks: usize,
+    /// The runs of a window.
+    pub(in super::super) program: &'a Program,
+    pub(in super::super) lines: usize,
+    /// Where sums lie meanwhile: the even row's, then the odd row's, half of it each.
+    pub(in super::super) sums: &'a mut [u8],
+    /// Place of the first output's sum.
+    pub(in super::super) first: usize,
+    /// What is added to both rows' accumulators after the shift, a word a pixel.
+    pub(in super::super) corrections: &'a [u8],
+    /// Pixels of a line, and bytes from one to the next.
+    pub(in super::super) width: usize,
+    pub(in super::super) pixel_bytes: usize,
+    pub(in super::super) settle: &'a Settle,
+}
+
+impl<'a> Lines<'a> {
+    /// `None` if a slice is too short.
+    pub(in super::super) fn new(parts: Parts<'a>) -> Option<Self> {
+        let Parts { program, spaced, row_bytes, slots, sums, corrections, .. } = parts;
+        let (half, outputs) = (sums.len() / 2, parts.lines * parts.width);
+        let fits = row_bytes >= 8 * program.channels * parts.blocks
+            && spaced.len() >= slots * row_bytes
+            && row_bytes.is_multiple_of(4)
+            && parts.slot < slots
+            && slots <= MOST_ROWS
+            && slots >= parts.lines.saturating_sub(1) * parts.stride + program.rows
+            && program.steps == program.rows * program.channels
+            && sums.len().is_multiple_of(16)
+            && half >= 4 * (2 * parts.pixels * parts.blocks + 2)
+            && half >= 4 * (parts.first + parts.width)
+            && corrections.len() >= 4 * outputs;
+        if !fits || program.steps == 0 || parts.blocks == 0 || outputs == 0 {
+            return None;
+        }
+        let mut rows = [core::ptr::null(); MOST_ROWS];
+        let mut slot = parts.slot;
+        for row in rows.iter_mut().take(slots) {
+            *row = spaced.as_ptr().wrapping_add(slot * row_bytes);
+            slot = if slot + 1 < slots { slot + 1 } else { 0 };
+        }
+        let sums_end = sums.as_mut_ptr_range().end;
+        let sums = sums.as_mut_ptr();
+        let first = sums.wrapping_add(4 * parts.first);
+        let args = Args {
+            weights: core::ptr::null(),
+            rows: core::ptr::null(),
+            program: program.entries.as_ptr(),
+            sums,
+            sums_stride: half,
+            sums_end,
+            blocks: parts.blocks,
+            block_bytes: 8 * program.channels,
+            sums_step: 8 * parts.pixels,
+            rows_step: 4 * parts.stride,
+            lines: 0,
+            settle: Codes::Bytes.function(),
+            settled: LineArgs::new(parts.settle, first, half, parts.width, parts.pixel_bytes),
+        };
+        let reach = (outputs - 1) * parts.pixel_bytes;
+        Some(Self { args, rows, program, corrections, lines: parts.lines, reach })
     }
-    for (place, row) in rows.iter_mut().zip(work.rows) {
-        *place = row.as_ptr();
+
+    /// Computes and stores all lines' codes of a pair of rows from its spaced taps, two words (even row, odd row) a
+    /// step. Does nothing if a slice is too short.
+    pub(in super::super) fn run(&mut self, taps: &[u8], pair: &mut Pair<'_>) {
+        let fits = taps.len() >= 8 * self.program.steps && pair.output.len() >= self.reach + pair.codes.bytes();
+        if !fits {
+            return;
+        }
+        self.args.weights = taps.as_ptr();
+        self.args.rows = self.rows.as_ptr();
+        self.args.lines = self.lines;
+        self.args.settle = pair.codes.function();
+        self.args.settled.start(pair, self.corrections);
+        // SAFETY: the runs add up to the steps of a window, so words read, sums and codes written lie in the slices, as
+        // checked; words are aligned, as scratch is.
+        unsafe { lines_of_pair(&mut self.args) }
     }
-    let sums_end = sums.as_mut_ptr_range().end;
-    let sums = sums.as_mut_ptr();
-    let mut args = Args {
-        weights: work.weights.as_ptr(),
-        rows: rows.as_ptr(),
-        program: program.entries.as_ptr(),
-        sums,
-        sums_stride: half,
-        sums_end,
-        blocks,
-        block_bytes: 8 * program.channels,
-        sums_step: 8 * pixels,
-        rows_step: 4 * stride,
-        lines,
-        settle: settle.function(),
-        settled: settle.arguments(sums.wrapping_add(4 * work.first), half),
-    };
-    // SAFETY: the runs add up to the steps of a window, so words read, sums and codes written lie in the slices, as
-    // checked; words are aligned, as scratch is.
-    unsafe { lines_of_pair(&mut args) }
 }
 
 /// A step: r0 weights, r1 pixels; r4–r7 the even row's sums of both blocks, r8–r11 the odd row's.

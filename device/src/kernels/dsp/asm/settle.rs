@@ -95,6 +95,7 @@ unsafe extern "C" fn settle_pairs(args: *const Args) {
 
 /// What the loop over a line's pixels works on, and leaves ready for the next line. Field order is the assembly's.
 #[repr(C)]
+#[derive(Debug)]
 pub(super) struct LineArgs {
     /// 0: sums of the even row.
     sums: *const u8,
@@ -118,6 +119,7 @@ pub(super) struct LineArgs {
     limits: [u16; 2],
     /// 52: what either code is worth where several share a byte.
     places: [u16; 2],
+    shift: u32,
 }
 
 /// Where the codes of a pair of rows go.
@@ -125,76 +127,98 @@ pub(super) struct LineArgs {
 pub(in super::super) enum Codes {
     /// A byte each, side by side.
     Bytes,
-    /// The same, limited to codes of fewer bits.
+    /// The same, limited.
     Limited,
-    /// Into a byte that holds others already.
-    Shared {
-        /// What either is worth there.
-        places: [u16; 2],
-    },
+    /// Into a byte that holds others already: codes of so many bits.
+    Shared(u8),
 }
 
-/// How the sums of a pair of rows become codes, line after line.
+/// One pair of rows as lines of it are settled.
 #[derive(Debug)]
-pub(in super::super) struct LineSettle<'a> {
-    /// log2 of the gain, shift and zero point; its corrections are none.
-    pub(in super::super) settle: Settle,
-    /// What is added to both rows' accumulators after the shift, a word a pixel.
-    pub(in super::super) corrections: &'a [u8],
+pub(in super::super) struct Pair<'a> {
     /// Bias, multiplier, bias, multiplier.
     pub(in super::super) channels: [i32; 4],
     /// Outputs from the pair's first byte on.
     pub(in super::super) output: &'a mut [u8],
-    pub(in super::super) pixel_bytes: usize,
-    /// Pixels of a line.
-    pub(in super::super) width: usize,
     pub(in super::super) codes: Codes,
     /// The largest codes of both rows.
     pub(in super::super) most: [u8; 2],
+    /// What either code is worth where it shares a byte.
+    pub(in super::super) places: [u16; 2],
 }
 
-impl LineSettle<'_> {
-    /// Whether all slices hold `lines` lines, and a line no more than `sums`.
-    pub(super) fn fits(&self, lines: usize, sums: usize) -> bool {
-        let pixels = lines * self.width;
-        let last = if matches!(self.codes, Codes::Shared { .. }) { 1 } else { 2 };
-        pixels > 0
-            && self.width <= sums
-            && self.corrections.len() >= 4 * pixels
-            && self.output.len() >= (pixels - 1) * self.pixel_bytes + last
-    }
-
-    pub(super) fn arguments(&mut self, sums: *const u8, stride: usize) -> LineArgs {
-        let Settle { scale, shift, zero_point, .. } = self.settle;
-        let [bias, multiplier, odd_bias, odd_multiplier] = self.channels;
-        let shifted = |bias: i32| bias.wrapping_shl(u32::from(shift));
-        LineArgs {
+impl LineArgs {
+    /// For lines `width` pixels wide; the even row's sums, and `stride` bytes on the odd row's.
+    pub(super) fn new(settle: &Settle, sums: *const u8, stride: usize, width: usize, pixel_bytes: usize) -> Self {
+        Self {
             sums,
             stride,
-            corrections: self.corrections.as_ptr(),
-            output: self.output.as_mut_ptr(),
-            channels: [shifted(bias), multiplier, shifted(odd_bias), odd_multiplier],
-            factor: 1u32.wrapping_shl(scale + u32::from(shift)),
-            offset: u32::from(zero_point) << 8 | 128,
-            pixel_bytes: self.pixel_bytes,
-            end: sums.wrapping_add(4 * self.width),
-            limits: self.most.map(|most| u16::MAX - u16::from(most)),
-            places: if let Codes::Shared { places } = self.codes { places } else { [0; 2] },
+            corrections: core::ptr::null(),
+            output: core::ptr::null_mut(),
+            channels: [0; 4],
+            factor: 1u32.wrapping_shl(settle.scale + u32::from(settle.shift)),
+            offset: u32::from(settle.zero_point) << 8 | 128,
+            pixel_bytes,
+            end: sums.wrapping_add(4 * width),
+            limits: [0; 2],
+            places: [0; 2],
+            shift: u32::from(settle.shift),
         }
     }
 
-    pub(super) fn function(&self) -> unsafe extern "C" fn(*mut LineArgs) {
-        match self.codes {
-            Codes::Bytes => settle_bytes,
-            Codes::Limited => settle_limited,
-            Codes::Shared { .. } => settle_shared,
+    /// Back to the first line, for another pair.
+    pub(super) fn start(&mut self, pair: &mut Pair<'_>, corrections: &[u8]) {
+        let [bias, multiplier, odd_bias, odd_multiplier] = pair.channels;
+        self.corrections = corrections.as_ptr();
+        self.output = pair.output.as_mut_ptr();
+        self.channels = [bias.wrapping_shl(self.shift), multiplier, odd_bias.wrapping_shl(self.shift), odd_multiplier];
+        self.limits = pair.most.map(|most| u16::MAX - u16::from(most));
+        self.places = pair.places;
+    }
+}
+
+impl Codes {
+    /// Bytes written of a pixel.
+    pub(super) const fn bytes(self) -> usize {
+        if matches!(self, Self::Shared(_)) { 1 } else { 2 }
+    }
+
+    pub(super) fn function(self) -> unsafe extern "C" fn(*mut LineArgs) {
+        match self {
+            Self::Bytes => settle_bytes,
+            Self::Limited => settle_limited,
+            Self::Shared(4) => settle_nibbles,
+            Self::Shared(2) => settle_crumbs,
+            Self::Shared(1) => settle_bits,
+            Self::Shared(_) => settle_shared,
         }
     }
 }
 
-/// A loop over a line's pixels: r12 and lr are the rows' codes of 8 bits, stored at r3 by `$store`, which may use r11.
+/// One pixel: r12 and lr become the rows' codes of `$bits` bits, stored at r3 by `$store`, which may use r11.
+macro_rules! settle_pixel {
+    ($bits:literal, $store:literal) => {
+        concat!(
+            "ldr lr, [r0, r1]\n",
+            "ldr r12, [r0], #4\n",
+            "ldr r11, [r2], #4\n",
+            "mla r12, r12, r8, r11\n",
+            "mla lr, lr, r8, r11\n",
+            "add r12, r4\n",
+            "add lr, r6\n",
+            "smmla r12, r12, r5, r9\n",
+            "smmla lr, lr, r7, r9\n",
+            "usat r12, #", $bits, ", r12, asr #8\n",
+            "usat lr, #", $bits, ", lr, asr #8\n",
+            $store, "\n",
+            "add r3, r10\n"
+        )
+    };
+}
+
+/// A loop over a line's pixels, two a turn; an odd number of them is entered in the middle.
 macro_rules! settle_line {
-    ($name:ident, $store:literal) => {
+    ($name:ident, $bits:literal, $store:literal) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(args: *mut LineArgs) {
             naked_asm!(
@@ -204,22 +228,16 @@ macro_rules! settle_line {
                 "ldm r12, {{r4-r6}}",
                 "push {{r0, r4-r6}}",
                 "add r12, r0, #16",
+                "mov r11, r4",
                 "ldm r12, {{r4-r10}}",
                 "ldm r0, {{r0-r3}}",
+                "sub r11, r0",
+                "tst r11, #4",
+                "bne 3f",
                 "2:",
-                "ldr lr, [r0, r1]",
-                "ldr r12, [r0], #4",
-                "ldr r11, [r2], #4",
-                "mla r12, r12, r8, r11",
-                "mla lr, lr, r8, r11",
-                "add r12, r4",
-                "add lr, r6",
-                "smmla r12, r12, r5, r9",
-                "smmla lr, lr, r7, r9",
-                "usat r12, #8, r12, asr #8",
-                "usat lr, #8, lr, asr #8",
-                $store,
-                "add r3, r10",
+                settle_pixel!($bits, $store),
+                "3:",
+                settle_pixel!($bits, $store),
                 "ldr r11, [sp, #4]",
                 "cmp r0, r11",
                 "bne 2b",
@@ -232,9 +250,26 @@ macro_rules! settle_line {
     };
 }
 
-settle_line!(settle_bytes, "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
+/// The same for codes that share a byte with others there already.
+macro_rules! settle_line_shared {
+    ($name:ident, $bits:literal) => {
+        settle_line!(
+            $name,
+            $bits,
+            "pkhbt r12, r12, lr, lsl #16
+            ldr lr, [sp, #12]
+            smuad r12, r12, lr
+            ldrb lr, [r3]
+            orr r12, lr
+            strb r12, [r3]"
+        );
+    };
+}
+
+settle_line!(settle_bytes, "8", "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
 settle_line!(
     settle_limited,
+    "8",
     "pkhbt r12, r12, lr, lsl #16
     ldr r11, [sp, #8]
     uqadd16 r12, r12, r11
@@ -242,8 +277,12 @@ settle_line!(
     orr r12, r12, r12, lsr #8
     strh r12, [r3]"
 );
+settle_line_shared!(settle_nibbles, "4");
+settle_line_shared!(settle_crumbs, "2");
+settle_line_shared!(settle_bits, "1");
 settle_line!(
     settle_shared,
+    "8",
     "pkhbt r12, r12, lr, lsl #16
     ldrd r11, lr, [sp, #8]
     uqadd16 r12, r12, r11
