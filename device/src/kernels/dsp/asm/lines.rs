@@ -9,6 +9,8 @@ use super::settle::{Codes, LineArgs, Pair, Settle};
 /// Bytes of code of one step, and of all that comes before the steps that add to earlier sums.
 const STEP_BYTES: usize = 24;
 const HEAD_BYTES: usize = STEP_BYTES + 6;
+/// Ways to empty sums, each first for those that nothing is added to and then for the others.
+const EMPTYINGS: usize = 4;
 
 /// What the loops work on, and change. Field order is the assembly's.
 #[repr(C)]
@@ -24,18 +26,16 @@ struct Args {
     sums: *mut u8,
     /// 16: bytes from the sums of the even row to those of the odd row.
     sums_stride: usize,
-    /// 20
-    sums_end: *const u8,
-    /// 24: pairs of blocks.
+    /// 20: pairs of blocks.
     blocks: usize,
-    /// 28: bytes of one pair of blocks in a row, and 32 of its sums that no later one shares.
+    /// 24: bytes of one pair of blocks in a row, and 28 of its sums that no later one shares.
     block_bytes: usize,
     sums_step: usize,
-    /// 36: bytes from the pointers of one line's rows to those of the next.
+    /// 32: bytes from the pointers of one line's rows to those of the next.
     rows_step: usize,
-    /// 40
+    /// 36
     lines: usize,
-    /// 44: what turns a line's sums into codes, and 48 its arguments.
+    /// 40: what turns a line's sums into codes, and 44 its arguments.
     settle: unsafe extern "C" fn(*mut LineArgs),
     settled: LineArgs,
 }
@@ -51,7 +51,7 @@ struct Entry {
     /// Where the code is entered, from its start: at its start where sums begin anew, and then `rest` further on.
     entry: i32,
     rest: i32,
-    /// What follows, as an offset in a table of branches: the next run, or what empties the sums.
+    /// What follows, as an offset in a table of branches: the next run, or what empties sums.
     end: i32,
 }
 
@@ -69,6 +69,7 @@ impl Program {
     pub(in super::super) fn new(runs: impl Iterator<Item = Run>, fields: Fields) -> Self {
         let none = Entry { row: -1, start: 0, entry: 0, rest: 0, end: 0 };
         let mut program = Self { entries: [none; MOST_RUNS + 1], rows: 0, steps: 0, channels: 0 };
+        let mut emptied = 0;
         for (entry, run) in program.entries.iter_mut().take(MOST_RUNS).zip(runs) {
             let skipped = STEP_BYTES * MOST_STEPS.wrapping_sub(run.steps);
             *entry = Entry {
@@ -76,8 +77,9 @@ impl Program {
                 start: 8 * run.start as i32,
                 entry: if run.begins { 0 } else { (HEAD_BYTES + skipped - STEP_BYTES) as i32 },
                 rest: skipped as i32,
-                end: if run.ends { 4 + 4 * fields.number() as i32 } else { 0 },
+                end: if run.ends { 4 + 4 * (fields.number() + emptied) as i32 } else { 0 },
             };
+            emptied = if run.ends { EMPTYINGS } else { emptied };
             program.rows = run.row + 1;
             program.steps += run.steps;
             program.channels = program.channels.max(run.start + run.steps);
@@ -139,7 +141,7 @@ impl<'a> Lines<'a> {
             && slots <= MOST_ROWS
             && slots >= parts.lines.saturating_sub(1) * parts.stride + program.rows
             && program.steps == program.rows * program.channels
-            && sums.len().is_multiple_of(16)
+            && sums.len().is_multiple_of(8)
             && half >= 4 * (2 * parts.pixels * parts.blocks + 2)
             && half >= 4 * (parts.first + parts.width)
             && corrections.len() >= 4 * outputs;
@@ -152,7 +154,6 @@ impl<'a> Lines<'a> {
             *row = spaced.as_ptr().wrapping_add(slot * row_bytes);
             slot = if slot + 1 < slots { slot + 1 } else { 0 };
         }
-        let sums_end = sums.as_mut_ptr_range().end;
         let sums = sums.as_mut_ptr();
         let first = sums.wrapping_add(4 * parts.first);
         let args = Args {
@@ -161,7 +162,6 @@ impl<'a> Lines<'a> {
             program: program.entries.as_ptr(),
             sums,
             sums_stride: half,
-            sums_end,
             blocks: parts.blocks,
             block_bytes: 8 * program.channels,
             sums_step: 8 * parts.pixels,
@@ -210,114 +210,92 @@ macro_rules! step {
     };
 }
 
-/// Adds a field that lies within one word.
+/// Adds a field that lies within one word to a sum, or makes it the sum.
 macro_rules! within {
-    ($sum:literal, $word:literal, $bit:literal, $width:literal) => {
+    (add, $sum:literal, $word:literal, $bit:literal, $width:literal) => {
         concat!("ubfx r12, ", $word, ", #", $bit, ", #", $width, "\nadd ", $sum, ", r12\n")
+    };
+    (set, $sum:literal, $word:literal, $bit:literal, $width:literal) => {
+        concat!("ubfx ", $sum, ", ", $word, ", #", $bit, ", #", $width, "\n")
     };
 }
 
-/// Adds a field whose `$low` lowest bits are the top of one word and whose others are the bottom of the next.
+/// The same for a field whose `$low` lowest bits are the top of one word and whose others are the bottom of the next.
 macro_rules! across {
-    ($sum:literal, $words:tt, $low:literal, $high:literal) => {
-        across!(@ $sum, $words, $low, $high)
+    (add, $sum:literal, $words:tt, $low:literal, $high:literal) => {
+        concat!(across!(set, "r12", $words, $low, $high), "add ", $sum, ", r12\n")
     };
-    (@ $sum:literal, ($first:literal, $second:literal), $low:literal, $high:literal) => {
+    (set, $sum:literal, ($first:literal, $second:literal), $low:literal, $high:literal) => {
         concat!(
-            "lsr r12, ", $first, ", #(32 - ", $low, ")\n",
-            "bfi r12, ", $second, ", #", $low, ", #", $high, "\n",
-            "add ", $sum, ", r12\n"
+            "lsr ", $sum, ", ", $first, ", #(32 - ", $low, ")\n",
+            "bfi ", $sum, ", ", $second, ", #", $low, ", #", $high, "\n"
         )
     };
 }
 
-/// Adds the topmost field.
+/// The same for the topmost field.
 macro_rules! topmost {
-    ($sum:literal, $word:literal, $bit:literal) => {
+    (add, $sum:literal, $word:literal, $bit:literal) => {
         concat!("add ", $sum, ", ", $sum, ", ", $word, ", lsr #", $bit, "\n")
+    };
+    (set, $sum:literal, $word:literal, $bit:literal) => {
+        concat!("lsr ", $sum, ", ", $word, ", #", $bit, "\n")
     };
 }
 
-/// Empties one row's two sums, three pixels a block: what the blocks share is first added to the second's.
+/// Loads sums that are added to.
+macro_rules! load {
+    (add, $registers:expr) => {
+        concat!("ldm r2, {{", $registers, "}}\n")
+    };
+    (set, $registers:expr) => {
+        ""
+    };
+}
+
+/// Empties one row's two sums, three pixels a block: what the blocks share is first added to the second's. The first
+/// two fields are always added to what the blocks before have left there.
 macro_rules! empty_three {
-    ([$a:literal, $b:literal, $c:literal, $d:literal], $shared:literal, [$s:literal, $low:literal, $high:literal, $bit:literal, $top:literal]) => {
+    ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            "adds ",
-            $c,
-            ", ",
-            $c,
-            ", ",
-            $b,
-            ", lsr #",
-            $shared,
-            "\n",
-            "adc ",
-            $d,
-            ", ",
-            $d,
-            ", #0\n",
+            "adds ", $c, ", ", $c, ", ", $b, ", lsr #7\n",
+            "adc ", $d, ", ", $d, ", #0\n",
             "ldm r2, {{r0, r1, r3}}\n",
-            within!("r0", $a, "0", $s),
-            within!("r1", $a, $s, $s),
-            across!("r3", ($a, $b), $low, $high),
+            within!(add, "r0", $a, "0", "13"),
+            within!(add, "r1", $a, "13", "13"),
+            across!($how, "r3", ($a, $b), "6", "7"),
             "stm r2!, {{r0, r1, r3}}\n",
-            "ldm r2, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            "}}\n",
-            within!("r0", $c, "0", $s),
-            within!("r1", $c, $s, $s),
-            across!("r3", ($c, $d), $low, $high),
-            within!($a, $d, $bit, $s),
-            topmost!($b, $d, $top),
-            "stm r2!, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            "}}\n"
+            load!($how, concat!("r0, r1, r3, ", $a, ", ", $b)),
+            within!($how, "r0", $c, "0", "13"),
+            within!($how, "r1", $c, "13", "13"),
+            across!($how, "r3", ($c, $d), "6", "7"),
+            within!($how, $a, $d, "7", "13"),
+            topmost!($how, $b, $d, "20"),
+            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, "}}\n"
         )
     };
 }
 
 /// The same, four pixels a block and fields of 10 bits.
 macro_rules! empty_four {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+    ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            "adds ",
-            $c,
-            ", ",
-            $c,
-            ", ",
-            $b,
-            ", lsr #8\n",
-            "adc ",
-            $d,
-            ", ",
-            $d,
-            ", #0\n",
+            "adds ", $c, ", ", $c, ", ", $b, ", lsr #8\n",
+            "adc ", $d, ", ", $d, ", #0\n",
             "ldm r2, {{r0, r1, r3, lr}}\n",
-            within!("r0", $a, "0", "10"),
-            within!("r1", $a, "10", "10"),
-            within!("r3", $a, "20", "10"),
-            across!("lr", ($a, $b), "2", "8"),
+            within!(add, "r0", $a, "0", "10"),
+            within!(add, "r1", $a, "10", "10"),
+            within!($how, "r3", $a, "20", "10"),
+            across!($how, "lr", ($a, $b), "2", "8"),
             "stm r2!, {{r0, r1, r3, lr}}\n",
-            "ldm r2, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            ", lr}}\n",
-            within!("r0", $c, "0", "10"),
-            within!("r1", $c, "10", "10"),
-            within!("r3", $c, "20", "10"),
-            across!($a, ($c, $d), "2", "8"),
-            within!($b, $d, "8", "10"),
-            topmost!("lr", $d, "18"),
-            "stm r2!, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            ", lr}}\n"
+            load!($how, concat!("r0, r1, r3, ", $a, ", ", $b, ", lr")),
+            within!($how, "r0", $c, "0", "10"),
+            within!($how, "r1", $c, "10", "10"),
+            within!($how, "r3", $c, "20", "10"),
+            across!($how, $a, ($c, $d), "2", "8"),
+            within!($how, $b, $d, "8", "10"),
+            topmost!($how, "lr", $d, "18"),
+            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, ", lr}}\n"
         )
     };
 }
@@ -325,7 +303,15 @@ macro_rules! empty_four {
 /// Two pixels a block: the whole product goes to a 64-bit total, its second and fourth field to sums of their own,
 /// which leaves the first and third of the total twice their width.
 macro_rules! total {
-    ($low:literal, $high:literal, $spacing:literal, $top:literal) => {
+    (set, $low:literal, $high:literal, $spacing:literal, $top:literal) => {
+        concat!(
+            "strd ", $low, ", ", $high, ", [r2], #8\n",
+            "ubfx ", $low, ", ", $low, ", #", $spacing, ", #", $spacing, "\n",
+            "lsr ", $high, ", ", $high, ", #", $top, "\n",
+            "strd ", $low, ", ", $high, ", [r2], #8\n"
+        )
+    };
+    (add, $low:literal, $high:literal, $spacing:literal, $top:literal) => {
         concat!(
             "ldm r2, {{r0, r1, r3, r12}}\n",
             "adds r0, r0, ", $low, "\n",
@@ -340,15 +326,15 @@ macro_rules! total {
 
 /// Empties both rows' sums into their totals and goes on with the next run, or with what ends a pair of blocks.
 macro_rules! empty_into_totals {
-    ($label:literal, $end:literal, $spacing:literal, $top:literal) => {
+    ($how:tt, $label:literal, $end:literal, $spacing:literal, $top:literal) => {
         concat!(
             $label, ":\n",
             "str r0, [sp, #32]\n",
             "add r2, sp, #48\n",
-            total!("r4", "r5", $spacing, $top),
-            total!("r6", "r7", $spacing, $top),
-            total!("r8", "r9", $spacing, $top),
-            total!("r10", "r11", $spacing, $top),
+            total!($how, "r4", "r5", $spacing, $top),
+            total!($how, "r6", "r7", $spacing, $top),
+            total!($how, "r8", "r9", $spacing, $top),
+            total!($how, "r10", "r11", $spacing, $top),
             next!($end)
         )
     };
@@ -382,7 +368,7 @@ macro_rules! end_totals {
     };
 }
 
-/// Ends a pair of blocks: both rows' totals become sums, and nothing again.
+/// Ends a pair of blocks: both rows' totals become sums.
 macro_rules! end {
     ($label:literal, $row:expr) => {
         concat!(
@@ -394,25 +380,8 @@ macro_rules! end {
             "add lr, r0\n",
             "sub lr, #16\n",
             $row,
-            clear_totals!(),
             "b.w 6b\n"
         )
-    };
-}
-
-/// Zeros in all totals.
-macro_rules! clear_totals {
-    () => {
-        "add r12, sp, #48
-        movs r0, #0
-        mov r1, r0
-        mov r2, r0
-        mov r3, r0
-        stm r12!, {{r0-r3}}
-        stm r12!, {{r0-r3}}
-        stm r12!, {{r0-r3}}
-        stm r12!, {{r0-r3}}
-        "
     };
 }
 
@@ -456,25 +425,21 @@ unsafe extern "C" fn lines_of_pair(args: *mut Args) {
         "push {{r4-r11, lr}}",
         "sub sp, #116",
         "str r0, [sp, #36]",
-        clear_totals!(),
         // A line.
         "3:",
         "ldr r0, [sp, #36]",
-        "ldrd r1, r2, [r0, #12]",
-        "strd r1, r2, [sp, #20]",
-        "ldr r3, [r0, #20]",
+        // No blocks come before the first.
+        "ldrd r1, r3, [r0, #12]",
+        "strd r1, r3, [sp, #20]",
         "movs r2, #0",
         "mov r4, r2",
-        "mov r5, r2",
-        "mov r6, r2",
-        "5:",
-        "stm r1!, {{r2, r4-r6}}",
-        "cmp r1, r3",
-        "bne 5b",
+        "strd r2, r4, [r1]",
+        "add r1, r3",
+        "strd r2, r4, [r1]",
         "ldrd r3, r4, [r0]",
         "strd r3, r2, [sp, #8]",
         "str r4, [sp, #16]",
-        "ldr r1, [r0, #24]",
+        "ldr r1, [r0, #20]",
         "str r1, [sp, #28]",
         // A pair of blocks.
         "2:",
@@ -507,10 +472,14 @@ unsafe extern "C" fn lines_of_pair(args: *mut Args) {
         "b.w 22f",
         "b.w 23f",
         "b.w 24f",
+        "b.w 31f",
+        "b.w 32f",
+        "b.w 33f",
+        "b.w 34f",
         // The next pair of blocks.
         "6:",
         "ldr r0, [sp, #36]",
-        "ldrd r1, r2, [r0, #28]",
+        "ldrd r1, r2, [r0, #24]",
         "ldr r3, [sp, #12]",
         "add r3, r1",
         "str r3, [sp, #12]",
@@ -522,28 +491,28 @@ unsafe extern "C" fn lines_of_pair(args: *mut Args) {
         "str r1, [sp, #28]",
         "bne.w 2b",
         // Its codes, and the next line.
-        "ldr r3, [r0, #44]",
-        "adds r0, #48",
+        "ldr r3, [r0, #40]",
+        "adds r0, #44",
         "blx r3",
         "ldr r0, [sp, #36]",
         "ldr r1, [r0, #4]",
-        "ldrd r2, r3, [r0, #36]",
+        "ldrd r2, r3, [r0, #32]",
         "add r1, r2",
         "str r1, [r0, #4]",
         "subs r3, #1",
-        "str r3, [r0, #40]",
+        "str r3, [r0, #36]",
         "bne.w 3b",
         "add sp, #116",
         "pop {{r4-r11, pc}}",
-        empty!(
-            "21",
-            empty_three!(["r4", "r5", "r6", "r7"], "7", ["13", "6", "7", "7", "20"]),
-            empty_three!(["r8", "r9", "r10", "r11"], "7", ["13", "6", "7", "7", "20"])
-        ),
-        empty!("22", empty_four!("r4", "r5", "r6", "r7"), empty_four!("r8", "r9", "r10", "r11")),
-        empty_into_totals!("23", "25f", "14", "10"),
+        empty!("21", empty_three!(set, "r4", "r5", "r6", "r7"), empty_three!(set, "r8", "r9", "r10", "r11")),
+        empty!("31", empty_three!(add, "r4", "r5", "r6", "r7"), empty_three!(add, "r8", "r9", "r10", "r11")),
+        empty!("22", empty_four!(set, "r4", "r5", "r6", "r7"), empty_four!(set, "r8", "r9", "r10", "r11")),
+        empty!("32", empty_four!(add, "r4", "r5", "r6", "r7"), empty_four!(add, "r8", "r9", "r10", "r11")),
+        empty_into_totals!(set, "23", "25f", "14", "10"),
+        empty_into_totals!(add, "33", "25f", "14", "10"),
         end!("25", end_totals!("14", "18", "10", "28", "4")),
-        empty_into_totals!("24", "26f", "15", "13"),
+        empty_into_totals!(set, "24", "26f", "15", "13"),
+        empty_into_totals!(add, "34", "26f", "15", "13"),
         end!("26", end_totals!("15", "17", "13", "30", "2")),
     )
 }
