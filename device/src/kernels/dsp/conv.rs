@@ -124,7 +124,9 @@ impl Layer<'_> {
                 shift: self.shift,
                 zero_point: self.record.zero_point,
             };
-            asm::block(&mut block);
+            if direct > 0 {
+                asm::block(&mut block);
+            }
             if staged > 0 {
                 let staging = scratch.staging.get_mut(2 * round.first..).unwrap_or(&mut []);
                 let (patches, starts) = (patches.1, starts.1);
@@ -173,8 +175,10 @@ impl Layer<'_> {
             let both = pairs.min(whole.saturating_sub(first));
             let channels = self.channels.get(16 * first..).unwrap_or(&[]);
             run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
-            let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
-            run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            if both < pairs {
+                let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
+                run(&Pairs { weights, channels: &last, first: first + both, pairs: pairs - both }, scratch);
+            }
             first += pairs;
         }
         scratch.gather = expanded;
