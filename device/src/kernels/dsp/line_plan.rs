@@ -1,5 +1,6 @@
 //! How a convolution with few bits is cut along lines: fields, runs of steps, and lines that share spaced weights.
 
+use releq_format::bits::BitWidth;
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 use releq_format::pack::Layout;
 use releq_format::quant::field_terms;
@@ -61,16 +62,81 @@ impl Fields {
             Self::Two14 | Self::Two15 => (38, 65),
         }
     }
+}
 
-    /// Whether taps of single-plane weights are spaced straight from their plane: first and last must not collide when
-    /// they are turned into one byte.
-    const fn weaves_planes(self, weight_bits: u32) -> bool {
-        let last = 2 * self.places().0 & 7;
-        weight_bits.is_power_of_two() && weight_bits <= 4 && last >= weight_bits && last + weight_bits <= 8
+/// Fields of a plane that taps are spaced straight from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taps {
+    /// Fields of one bit, of two, and of four.
+    Bits,
+    Crumbs,
+    Nibbles,
+    /// The lower and the upper half of four bits.
+    LowerCrumbs,
+    UpperCrumbs,
+}
+
+impl Taps {
+    /// Bits of a field, and columns in a word of lanes.
+    pub(super) const fn bits_and_columns(self) -> (u32, usize) {
+        match self {
+            Self::Bits => (1, 16),
+            Self::Crumbs => (2, 8),
+            Self::Nibbles => (4, 4),
+            Self::LowerCrumbs | Self::UpperCrumbs => (2, 4),
+        }
+    }
+
+    /// Whether they can be spaced so far apart: first and last tap are turned into one byte and must not collide there.
+    const fn suit(self, spacing: u32, channels: usize) -> bool {
+        let ((bits, columns), last) = (self.bits_and_columns(), 2 * spacing & 7);
+        last >= bits && last + bits <= 8 && channels.is_multiple_of(columns)
     }
 }
 
-/// A run of steps, one an input channel, along one window row.
+/// How spaced taps come from weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weaving {
+    /// From byte lanes: any width.
+    Lanes,
+    /// From an only plane.
+    Plane(Taps),
+    /// In two passes over the window, since fields have no room for whole codes: two upper bits or one, then two lower
+    /// ones, each of a plane's fields.
+    Halves([(usize, Taps); 2]),
+}
+
+impl Weaving {
+    /// All ways for weights of `bits` bits.
+    fn all(bits: u8) -> [Self; 2] {
+        match bits {
+            1 => [Self::Plane(Taps::Bits), Self::Lanes],
+            2 => [Self::Plane(Taps::Crumbs), Self::Lanes],
+            3 => [Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]), Self::Lanes],
+            4 => [Self::Plane(Taps::Nibbles), Self::Halves([(0, Taps::UpperCrumbs), (0, Taps::LowerCrumbs)])],
+            _ => [Self::Lanes; 2],
+        }
+    }
+
+    fn suits(self, fields: Fields, channels: usize) -> bool {
+        let spacing = fields.places().0;
+        match self {
+            Self::Lanes => true,
+            Self::Plane(taps) => taps.suit(spacing, channels),
+            // Only totals can be shifted in between.
+            Self::Halves(halves) => {
+                fields == Fields::Two15 && halves.into_iter().all(|(_, taps)| taps.suit(spacing, channels))
+            }
+        }
+    }
+
+    const fn passes(self) -> usize {
+        if matches!(self, Self::Halves(_)) { 2 } else { 1 }
+    }
+}
+
+/// A run of steps, one an input channel, along one window row; without any, totals are shifted to make room for two
+/// lower bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) row: usize,
@@ -110,8 +176,10 @@ pub(super) fn runs(rows: usize, channels: usize, longest: usize) -> impl Iterato
 pub(super) struct LinePlan {
     /// Where fields lie.
     pub(super) fields: Fields,
-    /// Steps until fields are emptied.
-    pub(super) longest: usize,
+    /// Steps until fields are emptied, in the first pass and in the last.
+    longest: [usize; 2],
+    /// Where taps come from.
+    pub(super) weaving: Weaving,
     /// Output rows a round, which share one expansion of the weights.
     pub(super) lines: usize,
     /// Pairs of blocks of pixels in a row.
@@ -122,8 +190,6 @@ pub(super) struct LinePlan {
     pub(super) width: usize,
     /// Columns of padding left out before them: they hold code 0, and adding nothing is free.
     pub(super) skipped: usize,
-    /// Whether taps are spaced straight from the weights' only plane.
-    pub(super) weaves_plane: bool,
     channels: usize,
     kernel_rows: usize,
     outputs: usize,
@@ -148,25 +214,35 @@ impl LinePlan {
         }
         let [_, left, _, right] = window.padding.map(usize::from);
         let skip = |padding: usize| if input.zero_point == 0 { padding.min(TAPS - 1) } else { 0 };
-        let plan_of = |fields: Fields| {
+        let width = usize::from(input.width) + left + right - skip(left) - skip(right);
+        let steps = channels * kernel_rows;
+        let plan_of = |(fields, weaving): (Fields, Weaving)| {
+            if !weaving.suits(fields, channels) {
+                return None;
+            }
             let (spacing, pixels) = fields.places();
-            let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights.bits, input.bits) as usize;
-            let steps = channels * kernel_rows;
             // Runs of equal lengths: as many emptyings as there must be, and no run longer than it need be.
-            let emptyings = if terms == 0 { return None } else { steps.div_ceil(terms) };
-            let width = usize::from(input.width) + left + right - skip(left) - skip(right);
-            // Words of lanes must not hold two taps.
-            let columns_of_a_word = 16 >> weights.bits.get().trailing_zeros();
+            let longest = |bits: BitWidth| {
+                let terms = field_terms(spacing, TAPS as u32, pixels as u32, bits, input.bits) as usize;
+                let emptyings = steps.checked_add(terms.checked_sub(1)?)?.checked_div(terms)?;
+                steps.checked_div(emptyings).map(|least| least + usize::from(least * emptyings < steps))
+            };
+            let longest = match weaving {
+                Weaving::Halves(halves) => {
+                    let [upper, lower] = halves.map(|(_, taps)| BitWidth::new(taps.bits_and_columns().0 as u8));
+                    [longest(upper?)?, longest(lower?)?]
+                }
+                _ => [longest(weights.bits)?; 2],
+            };
             let plan = Self {
                 fields,
-                longest: steps.div_ceil(emptyings.max(1)),
+                longest,
+                weaving,
                 lines: 1,
                 blocks: width.div_ceil(2 * pixels),
                 slots: kernel_rows,
                 width,
                 skipped: skip(left),
-                weaves_plane: fields.weaves_planes(u32::from(weights.bits.get()))
-                    && channels.is_multiple_of(columns_of_a_word),
                 channels,
                 kernel_rows,
                 outputs: usize::from(output.width),
@@ -174,10 +250,13 @@ impl LinePlan {
             (plan.runs().take(MOST_RUNS + 1).count() <= MOST_RUNS).then(|| plan.with_lines(window, output))
         };
         let pairs = usize::from(output.channels).div_ceil(2);
-        let plan = Fields::ALL.into_iter().filter_map(plan_of).min_by_key(|plan| plan.price(pairs))?;
-        // Two rows × width × three taps by dual multiplication, at 0.9 a product.
+        let ways = Weaving::all(weights.bits.get());
+        let all = Fields::ALL.into_iter().flat_map(|fields| ways.map(|weaving| (fields, weaving)));
+        let plan = all.filter_map(plan_of).min_by_key(|plan| plan.price(pairs))?;
+        // Two rows × width × three taps by dual multiplication, at 0.9 a product and more the more planes there are.
+        let otherwise = if weights.bits.get() > 2 { 60 } else { 54 };
         let fits = plan.parts().into_iter().sum::<usize>() <= BUDGET;
-        (fits && plan.price(pairs) * 10 <= 54 * (plan.outputs * plan.steps()) as u64).then_some(plan)
+        (fits && plan.price(pairs) * 10 <= otherwise * (plan.outputs * plan.steps()) as u64).then_some(plan)
     }
 
     /// As many lines a round as the scratch has room for, and no more than make the same number of rounds.
@@ -194,8 +273,9 @@ impl LinePlan {
         let (emptied, ended) = self.fields.costs();
         let steps = self.steps();
         let (runs, emptyings) = self.runs().fold((0, 0), |(all, ends), run| (all + 1, ends + usize::from(run.ends)));
-        let blocks = self.blocks * (6 * steps + 14 * runs + emptied * emptyings + ended);
-        let woven = steps * if self.weaves_plane { 9 } else { 18 } / self.lines.max(1);
+        let passes = self.weaving.passes();
+        let blocks = self.blocks * (6 * steps * passes + 14 * runs + emptied * emptyings + ended);
+        let woven = steps * if self.weaving == Weaving::Lanes { 18 } else { 9 * passes } / self.lines.max(1);
         let spaced = self.blocks * self.channels * 25 / pairs.max(1);
         (blocks + woven + spaced + 25 * self.outputs) as u64
     }
@@ -204,9 +284,17 @@ impl LinePlan {
         self.kernel_rows * self.channels
     }
 
-    /// The runs of the window.
+    /// The runs of the window, of all passes.
     pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
-        runs(self.kernel_rows, self.channels, self.longest)
+        let [first, last] = self.longest.map(|longest| runs(self.kernel_rows, self.channels, longest));
+        let shift = Run { row: 0, start: 0, steps: 0, begins: false, ends: true };
+        let first = first.chain([shift]).filter(move |_| self.weaving.passes() > 1);
+        first.chain(last)
+    }
+
+    /// Bytes of the spaced taps of one pass.
+    pub(super) const fn pass_bytes(&self) -> usize {
+        8 * self.steps()
     }
 
     /// Bytes of one spaced input row.
@@ -232,8 +320,8 @@ impl LinePlan {
         [
             self.slots * self.row_bytes(),
             self.slots * self.column_sums_bytes(),
-            (8 * self.steps()).max(self.padded_bytes()).next_multiple_of(4),
-            if self.weaves_plane { 0 } else { (2 * TAPS * self.steps()).next_multiple_of(4) },
+            (self.pass_bytes() * self.weaving.passes()).max(self.padded_bytes()).next_multiple_of(4),
+            if self.weaving == Weaving::Lanes { (2 * TAPS * self.steps()).next_multiple_of(4) } else { 0 },
             8 * (2 * pixels * self.blocks + 2),
             4 * self.outputs * self.lines,
         ]

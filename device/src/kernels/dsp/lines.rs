@@ -7,7 +7,7 @@
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
 use super::asm::{self, Codes, LineParts, Lines, Pair, Program, Settle};
-use super::line_plan::{LinePlan, MOST_WINDOW_ROWS};
+use super::line_plan::{LinePlan, MOST_WINDOW_ROWS, Weaving};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
 use crate::kernels::Task;
@@ -191,8 +191,16 @@ impl Layer<'_> {
     fn weave(&self, words: &[u8], taps: &mut [u8], lanes: &mut [u8]) {
         let (spacing, _) = self.plan.fields.places();
         let rows = usize::from(self.window.kernel[0]);
-        if let Some(width) = self.planes.only().filter(|_| self.plan.weaves_plane) {
-            return asm::weave_plane(taps, words, [rows, self.channels], width, spacing);
+        let size = [rows, self.channels];
+        match self.plan.weaving {
+            Weaving::Lanes => {}
+            Weaving::Plane(fields) => return asm::weave_plane(taps, words, size, fields, spacing),
+            Weaving::Halves(halves) => {
+                for (to, (plane, fields)) in taps.chunks_exact_mut(self.plan.pass_bytes().max(1)).zip(halves) {
+                    asm::weave_plane(to, self.planes.words(words, plane), size, fields, spacing);
+                }
+                return;
+            }
         }
         self.planes.expand(words, 0, lanes);
         let tap_bytes = 2 * self.channels;

@@ -20,12 +20,10 @@ impl Planes {
         self.0.iter().flatten().fold(0, |sum, (_, bytes)| sum + bytes)
     }
 
-    /// The width of the only plane; `None` where there are several.
-    pub(super) fn only(&self) -> Option<u8> {
-        match self.0 {
-            [Some((plane, _)), None, None] => Some(plane.width),
-            _ => None,
-        }
+    /// The words of plane `index` out of those of the pair at `words`.
+    pub(super) fn words<'a>(&self, words: &'a [u8], index: usize) -> &'a [u8] {
+        let before = self.0.iter().flatten().take(index).fold(0, |sum, (_, bytes)| sum + bytes);
+        words.get(before..).unwrap_or(&[])
     }
 
     /// The codes of the pair at `words` as byte lanes, times 2^scale.

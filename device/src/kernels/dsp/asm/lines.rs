@@ -77,10 +77,14 @@ impl Program {
                 start: 8 * run.start as i32,
                 entry: if run.begins { 0 } else { (HEAD_BYTES + skipped - STEP_BYTES) as i32 },
                 rest: skipped as i32,
-                end: if run.ends { 4 + 4 * (fields.number() + emptied) as i32 } else { 0 },
+                end: match run {
+                    Run { steps: 0, .. } => 4 + 8 * EMPTYINGS as i32,
+                    Run { ends: true, .. } => 4 + 4 * (fields.number() + emptied) as i32,
+                    _ => 0,
+                },
             };
             emptied = if run.ends { EMPTYINGS } else { emptied };
-            program.rows = run.row + 1;
+            program.rows = program.rows.max(run.row + 1);
             program.steps += run.steps;
             program.channels = program.channels.max(run.start + run.steps);
         }
@@ -140,7 +144,6 @@ impl<'a> Lines<'a> {
             && parts.slot < slots
             && slots <= MOST_ROWS
             && slots >= parts.lines.saturating_sub(1) * parts.stride + program.rows
-            && program.steps == program.rows * program.channels
             && sums.len().is_multiple_of(8)
             && half >= 4 * (2 * parts.pixels * parts.blocks + 2)
             && half >= 4 * (parts.first + parts.width)
@@ -324,6 +327,19 @@ macro_rules! total {
     };
 }
 
+/// A total and its two sums, worth four times as much from now on.
+macro_rules! shift_total {
+    () => {
+        "ldm r2, {{r0, r1, r3, r12}}
+        lsl r1, r1, #2
+        orr r1, r1, r0, lsr #30
+        lsl r0, r0, #2
+        lsl r3, r3, #2
+        lsl r12, r12, #2
+        stm r2!, {{r0, r1, r3, r12}}"
+    };
+}
+
 /// Empties both rows' sums into their totals and goes on with the next run, or with what ends a pair of blocks.
 macro_rules! empty_into_totals {
     ($how:tt, $label:literal, $end:literal, $spacing:literal, $top:literal) => {
@@ -476,6 +492,7 @@ unsafe extern "C" fn lines_of_pair(args: *mut Args) {
         "b.w 32f",
         "b.w 33f",
         "b.w 34f",
+        "b.w 35f",
         // The next pair of blocks.
         "6:",
         "ldr r0, [sp, #36]",
@@ -504,6 +521,15 @@ unsafe extern "C" fn lines_of_pair(args: *mut Args) {
         "bne.w 3b",
         "add sp, #116",
         "pop {{r4-r11, pc}}",
+        // The pass over upper bits is done.
+        "35:",
+        "str r0, [sp, #32]",
+        "add r2, sp, #48",
+        shift_total!(),
+        shift_total!(),
+        shift_total!(),
+        shift_total!(),
+        next!("6b"),
         empty!("21", empty_three!(set, "r4", "r5", "r6", "r7"), empty_three!(set, "r8", "r9", "r10", "r11")),
         empty!("31", empty_three!(add, "r4", "r5", "r6", "r7"), empty_three!(add, "r8", "r9", "r10", "r11")),
         empty!("22", empty_four!(set, "r4", "r5", "r6", "r7"), empty_four!(set, "r8", "r9", "r10", "r11")),

@@ -2,6 +2,8 @@
 
 use core::arch::naked_asm;
 
+use super::super::line_plan::Taps;
+
 /// What the loop works on. Field order is the assembly's.
 #[repr(C)]
 struct Args {
@@ -110,18 +112,20 @@ struct PlaneArgs {
     power: u32,
 }
 
-/// From the only plane of a pair of rows, `width` bits a field, as [`taps`] gives them for all of `rows` window rows.
+/// From one plane of a pair of rows, as [`taps`] gives them for all of `rows` window rows.
 ///
-/// First and last tap are put into one byte, so `width` must be at most 2 · spacing mod 8 and that at most 8 − `width`.
 /// Does nothing if a slice is too short, or `channels` no whole words.
-pub(in super::super) fn plane(to: &mut [u8], words: &[u8], [rows, channels]: [usize; 2], width: u8, spacing: u32) {
+pub(in super::super) fn plane(to: &mut [u8], words: &[u8], [rows, channels]: [usize; 2], taps: Taps, spacing: u32) {
     type Weave = unsafe extern "C" fn(*const PlaneArgs);
-    let (function, mask, columns): (Weave, u32, usize) = match width {
-        1 => (weave_bits, 1, 16),
-        2 => (weave_crumbs, 3, 8),
-        4 => (weave_nibbles, 15, 4),
-        _ => return,
+    let function: Weave = match taps {
+        Taps::Bits => weave_bits,
+        Taps::Crumbs => weave_crumbs,
+        Taps::Nibbles => weave_nibbles,
+        Taps::LowerCrumbs => weave_lower_crumbs,
+        Taps::UpperCrumbs => weave_upper_crumbs,
     };
+    let (bits, columns) = taps.bits_and_columns();
+    let mask = (1u32 << bits) - 1;
     let taps = channels * rows;
     let tap_bytes = 4 * (channels / columns);
     let fits = to.len() >= 8 * taps && words.len() >= 3 * rows * tap_bytes && channels.is_multiple_of(columns);
@@ -242,5 +246,21 @@ weave_plane!(
         field!("0x20202020", ", ror #27", [", ror #4", ", ror #12"], [", ror #5", ", ror #13", ", ror #21", ", ror #29"], "72", "88"),
         field!("0x40404040", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "96", "112"),
         field!("0x80808080", ", ror #25", [", ror #6", ", ror #14"], [", ror #7", ", ror #15", ", ror #23", ", ror #31"], "104", "120")
+    ]
+);
+weave_plane!(
+    weave_lower_crumbs,
+    "32",
+    [
+        field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0x30303030", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+    ]
+);
+weave_plane!(
+    weave_upper_crumbs,
+    "32",
+    [
+        field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "0", "16"),
+        field!("0xC0C0C0C0", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "8", "24")
     ]
 );
