@@ -19,7 +19,7 @@ const MOST_STRIDE: usize = 4;
 /// Most input rows of a round.
 pub(super) const MOST_ROWS: usize = MOST_WINDOW_ROWS + (MOST_LINES - 1) * MOST_STRIDE;
 /// Most runs of a window.
-pub(super) const MOST_RUNS: usize = 48;
+pub(super) const MOST_RUNS: usize = 36;
 /// Most channels: sums of a column's codes fit 16 bits.
 pub(super) const MOST_CHANNELS: usize = 256;
 

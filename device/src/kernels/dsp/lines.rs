@@ -6,7 +6,7 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Codes, LineParts, Lines, Pair, Program, Settle};
+use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle};
 use super::line_plan::{LinePlan, MOST_WINDOW_ROWS, Weaving};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
@@ -26,10 +26,19 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
         shift: weights.shift,
         zero_point: record.zero_point,
     };
-    let planes = Planes::of(&matrix);
     let channels = usize::from(task.input.record.channels);
+    let size = [usize::from(window.kernel[0]), channels];
+    let (spacing, _) = plan.fields.places();
+    let weaver = |(plane, taps)| Some((plane, PlaneWeaver::new(taps, size, spacing)?));
+    let weavers = match plan.weaving {
+        Weaving::Lanes => [None; 2],
+        Weaving::Plane(taps) => [weaver((0, taps)), None],
+        Weaving::Halves(halves) => halves.map(weaver),
+    };
     let program = Program::new(plan.runs(), plan.fields);
-    let layer = Layer { plan, window, record, channels, program, settle, offset, planes };
+    let places = Places::of(&record);
+    let planes = Planes::of(&matrix);
+    let layer = Layer { plan, window, record, channels, program: &program, settle, offset, planes, weavers, places };
     let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
@@ -100,8 +109,16 @@ impl Spacer<'_> {
         let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
         let (spacing, pixels) = self.plan.fields.places();
         let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
-        self.pad(padded, channels, row);
-        let mut codes: &[u8] = row;
+        let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
+        let as_stored = record.storage == Storage::Bits8
+            && y < usize::from(record.height)
+            && row.len() == usize::from(record.width).wrapping_mul(channels);
+        let mut codes: &[u8] = if as_stored {
+            self.input.pixels(y, 0, usize::from(record.width))
+        } else {
+            self.pad(y, channels, row);
+            row
+        };
         for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
                 let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
@@ -114,12 +131,11 @@ impl Spacer<'_> {
         }
     }
 
-    /// The codes of a padded row, without columns left out, and zeros up to the end of the last block.
-    fn pad(&self, padded: usize, channels: usize, row: &mut [u8]) {
+    /// The codes of row `y`, padded but for columns left out, and zeros up to the end of the last block.
+    fn pad(&self, y: usize, channels: usize, row: &mut [u8]) {
         let record = &self.input.record;
         let inside = usize::from(record.width).wrapping_mul(channels);
         let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped).wrapping_mul(channels);
-        let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
         let (padding, beyond) = row.split_at_mut_checked(self.plan.width.wrapping_mul(channels)).unwrap_or_default();
         beyond.fill(0);
         if y >= usize::from(record.height) {
@@ -139,10 +155,13 @@ struct Layer<'a> {
     window: &'a Window,
     record: TensorRecord,
     channels: usize,
-    program: Program,
+    program: &'a Program,
     settle: Settle,
     offset: i32,
     planes: Planes,
+    /// What spaces taps straight from planes, one a pass, with the plane's index; none where byte lanes come first.
+    weavers: [Option<(usize, PlaneWeaver)>; 2],
+    places: Places,
 }
 
 impl Layer<'_> {
@@ -166,7 +185,7 @@ impl Layer<'_> {
             stride,
             pixels: self.plan.fields.places().1,
             blocks: self.plan.blocks,
-            program: &self.program,
+            program: self.program,
             lines,
             sums: scratch.sums,
             // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
@@ -189,19 +208,15 @@ impl Layer<'_> {
 
     /// Spaces the taps of the pair of rows at `words`.
     fn weave(&self, words: &[u8], taps: &mut [u8], lanes: &mut [u8]) {
+        if self.plan.weaving != Weaving::Lanes {
+            let passes = taps.chunks_exact_mut(self.plan.pass_bytes().max(1));
+            for (to, (plane, weaver)) in passes.zip(self.weavers.iter().flatten()) {
+                weaver.run(to, self.planes.words(words, *plane));
+            }
+            return;
+        }
         let (spacing, _) = self.plan.fields.places();
         let rows = usize::from(self.window.kernel[0]);
-        let size = [rows, self.channels];
-        match self.plan.weaving {
-            Weaving::Lanes => {}
-            Weaving::Plane(fields) => return asm::weave_plane(taps, words, size, fields, spacing),
-            Weaving::Halves(halves) => {
-                for (to, (plane, fields)) in taps.chunks_exact_mut(self.plan.pass_bytes().max(1)).zip(halves) {
-                    asm::weave_plane(to, self.planes.words(words, plane), size, fields, spacing);
-                }
-                return;
-            }
-        }
         self.planes.expand(words, 0, lanes);
         let tap_bytes = 2 * self.channels;
         let taps = taps.chunks_exact_mut((8 * self.channels).max(1));
@@ -240,24 +255,47 @@ impl Layer<'_> {
 
     /// The `pair`-th pair of rows: its constants, and where its codes go.
     fn pair<'b>(&self, pair: usize, channels: [i32; 4], output: &'b mut [u8]) -> Pair<'b> {
-        let bits = self.record.bits;
+        let Places { log_lanes, width, whole, shared } = self.places;
         // The partner of a last odd row is no channel; its code must not show in the padding.
         let partner = 2 * pair + 1 < usize::from(self.record.channels);
-        let most = [bits.max_code(), if partner { bits.max_code() } else { 0 }];
-        let (log_lanes, width) = match self.record.storage {
-            Storage::Bits8 | Storage::Logits if partner => {
-                let codes = if bits.get() == 8 { Codes::Bytes } else { Codes::Limited };
-                let output = output.get_mut(2 * pair..).unwrap_or(&mut []);
-                return Pair { channels, output, codes, most, places: [0; 2] };
-            }
+        let most = self.record.bits.max_code();
+        let place = 2 * pair * width & 7;
+        Pair {
+            channels,
+            output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []),
+            codes: if partner { whole } else { shared },
+            most: [most, if partner { most } else { 0 }],
+            places: [1 << place, if partner { 1u16 << (place + width & 15) } else { 0 }],
+        }
+    }
+}
+
+/// How an output stores codes.
+#[derive(Clone, Copy)]
+struct Places {
+    /// log2 of the codes of a byte, and bits of one.
+    log_lanes: u32,
+    width: usize,
+    /// Where codes of whole pairs go, and that of a row without a partner.
+    whole: Codes,
+    shared: Codes,
+}
+
+impl Places {
+    fn of(record: &TensorRecord) -> Self {
+        let bits = record.bits.get();
+        let (log_lanes, width) = match record.storage {
             Storage::Bits8 | Storage::Logits => (0, 8),
             Storage::Bits4 => (1, 4),
             Storage::Bits2 => (2, 2),
             Storage::Bits1 => (3, 1),
         };
-        let place = 2 * pair * width & 7;
-        let places = [1 << place, if partner { 1 << (place + width) } else { 0 }];
-        let codes = Codes::Shared(if usize::from(bits.get()) == width { bits.get() } else { 8 });
-        Pair { channels, output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []), codes, most, places }
+        let shared = Codes::Shared(if usize::from(bits) == width { bits } else { 8 });
+        let whole = match (log_lanes, bits) {
+            (0, 8) => Codes::Bytes,
+            (0, _) => Codes::Limited,
+            _ => shared,
+        };
+        Self { log_lanes, width, whole, shared }
     }
 }

@@ -32,5 +32,5 @@ pub(super) use lines::{Lines, Parts as LineParts, Program};
 pub(super) use max::four as max_four;
 pub(super) use settle::{Codes, Pair, Settle, pairs as settle_pairs};
 pub(super) use space::block as space_block;
-pub(super) use weave::{plane as weave_plane, taps as weave_taps};
+pub(super) use weave::{PlaneWeaver, taps as weave_taps};
 pub(super) use widen::{pair as widen_pair, vector as widen_vector};

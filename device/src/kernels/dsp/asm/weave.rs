@@ -89,63 +89,64 @@ unsafe extern "C" fn weave(args: *const Args) {
     )
 }
 
-/// What the loops over planes work on. Field order is the assembly's.
+/// Spaces taps straight from one plane, as [`taps`] gives them, for all window rows. Field order is the assembly's.
 #[repr(C)]
-struct PlaneArgs {
-    /// 0
-    to: *mut u8,
-    /// 4
-    words: *const u8,
-    /// 8: bytes of one tap.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct PlaneWeaver {
+    /// 0: bytes of one tap.
     tap_bytes: usize,
-    /// 12: how far the last tap's words are turned right.
+    /// 4: how far the first tap's words are turned right.
     turn: u32,
-    /// 16
+    /// 8
     rows: usize,
-    /// 20: fields that words of the first tap are cut to, after that turn.
+    /// 12: fields that words of the first tap are cut to, after that turn.
     first: u32,
-    /// 24: both fields of a word: last tap and first tap.
+    /// 16: both fields of a word: last tap and first tap.
     outer: u32,
-    /// 28: twice the middle tap's fields, one a half.
+    /// 20: twice the middle tap's fields, one a half.
     middle: u32,
-    /// 32: half of what the middle tap is worth.
+    /// 24: half of what the middle tap is worth.
     power: u32,
+    function: unsafe extern "C" fn(*mut u8, *const u8, *const PlaneWeaver),
+    /// Bytes of a pair's taps, and of its words.
+    to_bytes: usize,
+    word_bytes: usize,
 }
 
-/// From one plane of a pair of rows, as [`taps`] gives them for all of `rows` window rows.
-///
-/// Does nothing if a slice is too short, or `channels` no whole words.
-pub(in super::super) fn plane(to: &mut [u8], words: &[u8], [rows, channels]: [usize; 2], taps: Taps, spacing: u32) {
-    type Weave = unsafe extern "C" fn(*const PlaneArgs);
-    let function: Weave = match taps {
-        Taps::Bits => weave_bits,
-        Taps::Crumbs => weave_crumbs,
-        Taps::Nibbles => weave_nibbles,
-        Taps::LowerCrumbs => weave_lower_crumbs,
-        Taps::UpperCrumbs => weave_upper_crumbs,
-    };
-    let (bits, columns) = taps.bits_and_columns();
-    let mask = (1u32 << bits) - 1;
-    let taps = channels * rows;
-    let tap_bytes = 4 * (channels / columns);
-    let fits = to.len() >= 8 * taps && words.len() >= 3 * rows * tap_bytes && channels.is_multiple_of(columns);
-    if !fits || taps == 0 {
-        return;
+impl PlaneWeaver {
+    /// For windows of `rows` rows; `None` if channels are no whole words.
+    pub(in super::super) fn new(taps: Taps, [rows, channels]: [usize; 2], spacing: u32) -> Option<Self> {
+        let (bits, columns) = taps.bits_and_columns();
+        let mask = (1u32 << bits) - 1;
+        let tap_bytes = 4 * (channels / columns);
+        (channels > 0 && rows > 0 && channels.is_multiple_of(columns)).then_some(Self {
+            tap_bytes,
+            turn: 32 - (2 * spacing & 31),
+            rows,
+            first: (mask * 0x0101_0101).rotate_left(2 * spacing),
+            outer: mask | mask.rotate_left(2 * spacing),
+            middle: 2 * mask * 0x0001_0001,
+            power: 1 << (spacing - 1 & 15),
+            function: match taps {
+                Taps::Bits => weave_bits,
+                Taps::Crumbs => weave_crumbs,
+                Taps::Nibbles => weave_nibbles,
+                Taps::LowerCrumbs => weave_lower_crumbs,
+                Taps::UpperCrumbs => weave_upper_crumbs,
+            },
+            to_bytes: 8 * channels * rows,
+            word_bytes: 3 * rows * tap_bytes,
+        })
     }
-    let args = PlaneArgs {
-        to: to.as_mut_ptr(),
-        words: words.as_ptr(),
-        tap_bytes,
-        turn: 32 - (2 * spacing & 31),
-        rows,
-        first: (mask * 0x0101_0101).rotate_left(2 * spacing),
-        outer: mask | mask.rotate_left(2 * spacing),
-        middle: 2 * mask * 0x0001_0001,
-        power: 1 << (spacing - 1 & 15),
-    };
-    // SAFETY: three taps' words are read of each row, and 8 bytes a channel written, which the slices hold; both are
-    // word-aligned, as sections and scratch are.
-    unsafe { function(&args) }
+
+    /// From the plane of a pair of rows at `words`. Does nothing if a slice is too short.
+    pub(in super::super) fn run(&self, to: &mut [u8], words: &[u8]) {
+        if to.len() >= self.to_bytes && words.len() >= self.word_bytes {
+            // SAFETY: three taps' words are read of each row, and 8 bytes a channel written, which the slices hold;
+            // both are word-aligned, as sections and scratch are.
+            unsafe { (self.function)(to.as_mut_ptr(), words.as_ptr(), self) }
+        }
+    }
 }
 
 /// Two channels of both rows: one field of each byte of r4 (first tap, turned), r5 (middle) and r6 (last).
@@ -175,18 +176,15 @@ macro_rules! field {
 macro_rules! weave_plane {
     ($name:ident, $bytes:literal, [$($field:expr),+]) => {
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(args: *const PlaneArgs) {
+        unsafe extern "C" fn $name(to: *mut u8, words: *const u8, weaver: *const PlaneWeaver) {
             naked_asm!(
                 core_with_dsp!(),
                 "push {{r4-r11, lr}}",
                 "sub sp, #16",
-                "ldrd r3, r4, [r0, #8]",
+                "ldm r2, {{r3-r6, r9-r11}}",
                 "strd r3, r4, [sp]",
-                "ldrd r3, r2, [r0, #16]",
-                "str r3, [sp, #12]",
-                "ldrd r9, r10, [r0, #24]",
-                "ldr r11, [r0, #32]",
-                "ldrd r0, r1, [r0]",
+                "str r5, [sp, #12]",
+                "mov r2, r6",
                 "2:",
                 "ldr r3, [sp]",
                 "add r3, r1",
