@@ -1,7 +1,7 @@
 //! How a convolution with few bits is cut along lines: fields, runs of steps, and lines that share spaced weights.
 
 use releq_format::bits::BitWidth;
-use releq_format::graph::{Op, Storage, TensorRecord, Window};
+use releq_format::graph::{Op, Storage, TensorRecord};
 use releq_format::pack::Layout;
 use releq_format::quant::field_terms;
 
@@ -108,13 +108,17 @@ pub(super) enum Weaving {
 
 impl Weaving {
     /// All ways for weights of `bits` bits.
-    fn all(bits: u8) -> [Self; 2] {
+    const fn all(bits: u8) -> &'static [Self] {
         match bits {
-            1 => [Self::Plane(Taps::Bits), Self::Lanes],
-            2 => [Self::Plane(Taps::Crumbs), Self::Lanes],
-            3 => [Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]), Self::Lanes],
-            4 => [Self::Plane(Taps::Nibbles), Self::Halves([(0, Taps::UpperCrumbs), (0, Taps::LowerCrumbs)])],
-            _ => [Self::Lanes; 2],
+            1 => &[Self::Plane(Taps::Bits), Self::Lanes],
+            2 => &[Self::Plane(Taps::Crumbs), Self::Lanes],
+            3 => &[Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]), Self::Lanes],
+            4 => &[
+                Self::Plane(Taps::Nibbles),
+                Self::Halves([(0, Taps::UpperCrumbs), (0, Taps::LowerCrumbs)]),
+                Self::Lanes,
+            ],
+            _ => &[Self::Lanes],
         }
     }
 
@@ -190,6 +194,8 @@ pub(super) struct LinePlan {
     pub(super) width: usize,
     /// Columns of padding left out before them: they hold code 0, and adding nothing is free.
     pub(super) skipped: usize,
+    /// Runs, and those of them that end with full sums.
+    counts: (usize, usize),
     channels: usize,
     kernel_rows: usize,
     outputs: usize,
@@ -214,66 +220,74 @@ impl LinePlan {
         }
         let [_, left, _, right] = window.padding.map(usize::from);
         let skip = |padding: usize| if input.zero_point == 0 { padding.min(TAPS - 1) } else { 0 };
-        let width = usize::from(input.width) + left + right - skip(left) - skip(right);
-        let steps = channels * kernel_rows;
-        let plan_of = |(fields, weaving): (Fields, Weaving)| {
-            if !weaving.suits(fields, channels) {
-                return None;
-            }
-            let (spacing, pixels) = fields.places();
-            // Runs of equal lengths: as many emptyings as there must be, and no run longer than it need be.
-            let longest = |bits: BitWidth| {
-                let terms = field_terms(spacing, TAPS as u32, pixels as u32, bits, input.bits) as usize;
-                let emptyings = steps.checked_add(terms.checked_sub(1)?)?.checked_div(terms)?;
-                steps.checked_div(emptyings).map(|least| least + usize::from(least * emptyings < steps))
-            };
-            let longest = match weaving {
-                Weaving::Halves(halves) => {
-                    let [upper, lower] = halves.map(|(_, taps)| BitWidth::new(taps.bits_and_columns().0 as u8));
-                    [longest(upper?)?, longest(lower?)?]
-                }
-                _ => [longest(weights.bits)?; 2],
-            };
-            let plan = Self {
-                fields,
-                longest,
-                weaving,
-                lines: 1,
-                blocks: width.div_ceil(2 * pixels),
-                slots: kernel_rows,
-                width,
-                skipped: skip(left),
-                channels,
-                kernel_rows,
-                outputs: usize::from(output.width),
-            };
-            (plan.runs().take(MOST_RUNS + 1).count() <= MOST_RUNS).then(|| plan.with_lines(window, output))
+        let uncut = Self {
+            fields: Fields::Three,
+            longest: [0; 2],
+            weaving: Weaving::Lanes,
+            counts: (0, 0),
+            lines: 1,
+            blocks: 0,
+            slots: kernel_rows,
+            width: usize::from(input.width) + left + right - skip(left) - skip(right),
+            skipped: skip(left),
+            channels,
+            kernel_rows,
+            outputs: usize::from(output.width),
         };
         let pairs = usize::from(output.channels).div_ceil(2);
-        let ways = Weaving::all(weights.bits.get());
-        let all = Fields::ALL.into_iter().flat_map(|fields| ways.map(|weaving| (fields, weaving)));
-        let plan = all.filter_map(plan_of).min_by_key(|plan| plan.price(pairs))?;
+        let ways = Weaving::all(weights.bits.get()).iter();
+        let all = ways.flat_map(|&weaving| Fields::ALL.map(|fields| (fields, weaving)));
+        let plans = all.filter_map(|(fields, weaving)| {
+            let plan = uncut.cut(fields, weaving, [weights.bits, input.bits])?;
+            let plan = plan.with_lines(usize::from(window.stride[0]), usize::from(output.height))?;
+            Some((plan.price(pairs), plan))
+        });
+        let (price, plan) = plans.min_by_key(|&(price, _)| price)?;
         // Two rows × width × three taps by dual multiplication, at 0.9 a product and more the more planes there are.
         let otherwise = if weights.bits.get() > 2 { 60 } else { 54 };
-        let fits = plan.parts().into_iter().sum::<usize>() <= BUDGET;
-        (fits && plan.price(pairs) * 10 <= otherwise * (plan.outputs * plan.steps()) as u64).then_some(plan)
+        (price * 10 <= otherwise * (plan.outputs * plan.steps()) as u64).then_some(plan)
     }
 
-    /// As many lines a round as the scratch has room for, and no more than make the same number of rounds.
-    fn with_lines(self, window: &Window, output: &TensorRecord) -> Self {
-        let (height, stride) = (usize::from(output.height), usize::from(window.stride[0]));
-        let of = |lines: usize| Self { lines, slots: (lines - 1) * stride + self.kernel_rows, ..self };
-        let fits = |lines: &usize| of(*lines).parts().into_iter().sum::<usize>() <= BUDGET;
-        let most = (1..=MOST_LINES.min(height)).take_while(fits).last().unwrap_or(1);
-        of(height.div_ceil(height.div_ceil(most).max(1)).max(1))
+    /// Cut for these fields; `None` where products do not fit.
+    fn cut(self, fields: Fields, weaving: Weaving, [weights, codes]: [BitWidth; 2]) -> Option<Self> {
+        if !weaving.suits(fields, self.channels) {
+            return None;
+        }
+        let (spacing, pixels) = fields.places();
+        // Runs of equal lengths: as many emptyings as there must be, and no run longer than it need be.
+        let longest = |weights: BitWidth| {
+            let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights, codes) as usize;
+            let emptyings = divide_up(self.steps(), terms)?;
+            divide_up(self.steps(), emptyings)
+        };
+        let longest = match weaving {
+            Weaving::Halves(halves) => {
+                let [upper, lower] = halves.map(|(_, taps)| BitWidth::new(taps.bits_and_columns().0 as u8));
+                [longest(upper?)?, longest(lower?)?]
+            }
+            _ => [longest(weights)?; 2],
+        };
+        let plan = Self { fields, longest, weaving, blocks: divide_up(self.width, 2 * pixels)?, ..self };
+        let count = |(all, ends), run: Run| (all + 1, ends + usize::from(run.ends));
+        let counts = plan.runs().take(MOST_RUNS + 1).fold((0, 0), count);
+        (counts.0 <= MOST_RUNS).then_some(Self { counts, ..plan })
+    }
+
+    /// As many lines a round as the scratch has room for, and no more than make the same number of rounds; `None` if
+    /// not even one fits.
+    fn with_lines(self, stride: usize, height: usize) -> Option<Self> {
+        let of = |lines: usize| Self { lines, slots: lines.saturating_sub(1) * stride + self.kernel_rows, ..self };
+        let bytes = |lines: usize| of(lines).parts().into_iter().sum::<usize>();
+        let more = BUDGET.checked_sub(bytes(1))?.checked_div(bytes(2).saturating_sub(bytes(1)))?;
+        let rounds = divide_up(height, (1 + more).min(MOST_LINES))?;
+        Some(of(divide_up(height, rounds)?))
     }
 
     /// Instructions of one line of one pair of rows, as far as plans differ.
     fn price(&self, pairs: usize) -> u64 {
         let (emptied, ended) = self.fields.costs();
-        let steps = self.steps();
-        let (runs, emptyings) = self.runs().fold((0, 0), |(all, ends), run| (all + 1, ends + usize::from(run.ends)));
-        let passes = self.weaving.passes();
+        let (steps, passes) = (self.steps(), self.weaving.passes());
+        let (runs, emptyings) = self.counts;
         let blocks = self.blocks * (6 * steps * passes + 14 * runs + emptied * emptyings + ended);
         let woven = steps * if self.weaving == Weaving::Lanes { 18 } else { 9 * passes } / self.lines.max(1);
         let spaced = self.blocks * self.channels * 25 / pairs.max(1);
@@ -331,6 +345,12 @@ impl LinePlan {
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
         u32::try_from(self.parts().into_iter().sum::<usize>()).ok()
     }
+}
+
+/// `None` for a divisor of 0, which division would panic at.
+fn divide_up(dividend: usize, divisor: usize) -> Option<usize> {
+    let quotient = dividend.checked_div(divisor)?;
+    Some(quotient + usize::from(quotient * divisor < dividend))
 }
 
 #[cfg(test)]

@@ -255,7 +255,7 @@ impl Layer<'_> {
 
     /// The `pair`-th pair of rows: its constants, and where its codes go.
     fn pair<'b>(&self, pair: usize, channels: [i32; 4], output: &'b mut [u8]) -> Pair<'b> {
-        let Places { log_lanes, width, whole, shared } = self.places;
+        let Places { log_lanes, width, whole } = self.places;
         // The partner of a last odd row is no channel; its code must not show in the padding.
         let partner = 2 * pair + 1 < usize::from(self.record.channels);
         let most = self.record.bits.max_code();
@@ -263,7 +263,7 @@ impl Layer<'_> {
         Pair {
             channels,
             output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []),
-            codes: if partner { whole } else { shared },
+            codes: if partner { whole[pair & 1] } else { Codes::Shared },
             most: [most, if partner { most } else { 0 }],
             places: [1 << place, if partner { 1u16 << (place + width & 15) } else { 0 }],
         }
@@ -276,26 +276,25 @@ struct Places {
     /// log2 of the codes of a byte, and bits of one.
     log_lanes: u32,
     width: usize,
-    /// Where codes of whole pairs go, and that of a row without a partner.
-    whole: Codes,
-    shared: Codes,
+    /// Where codes of even and odd pairs go, unless a partner is missing.
+    whole: [Codes; 2],
 }
 
 impl Places {
     fn of(record: &TensorRecord) -> Self {
-        let bits = record.bits.get();
         let (log_lanes, width) = match record.storage {
             Storage::Bits8 | Storage::Logits => (0, 8),
             Storage::Bits4 => (1, 4),
             Storage::Bits2 => (2, 2),
             Storage::Bits1 => (3, 1),
         };
-        let shared = Codes::Shared(if usize::from(bits) == width { bits } else { 8 });
-        let whole = match (log_lanes, bits) {
-            (0, 8) => Codes::Bytes,
-            (0, _) => Codes::Limited,
-            _ => shared,
+        let whole = match (width, record.bits.get()) {
+            (8, 8) => [Codes::Bytes; 2],
+            (8, _) => [Codes::Limited; 2],
+            (4, 4) => [Codes::Nibbles; 2],
+            (2, 2) => [Codes::LowerCrumbs, Codes::UpperCrumbs],
+            _ => [Codes::Shared; 2],
         };
-        Self { log_lanes, width, whole, shared }
+        Self { log_lanes, width, whole }
     }
 }

@@ -129,8 +129,13 @@ pub(in super::super) enum Codes {
     Bytes,
     /// The same, limited.
     Limited,
-    /// Into a byte that holds others already: codes of so many bits.
-    Shared(u8),
+    /// Both in one byte, four bits each.
+    Nibbles,
+    /// Two bits each, in the lower half of a byte, which is written first, or in the upper half.
+    LowerCrumbs,
+    UpperCrumbs,
+    /// Into a byte that holds others already, or nothing.
+    Shared,
 }
 
 /// One pair of rows as lines of it are settled.
@@ -180,17 +185,17 @@ impl LineArgs {
 impl Codes {
     /// Bytes written of a pixel.
     pub(super) const fn bytes(self) -> usize {
-        if matches!(self, Self::Shared(_)) { 1 } else { 2 }
+        if matches!(self, Self::Bytes | Self::Limited) { 2 } else { 1 }
     }
 
     pub(super) fn function(self) -> unsafe extern "C" fn(*mut LineArgs) {
         match self {
             Self::Bytes => settle_bytes,
             Self::Limited => settle_limited,
-            Self::Shared(4) => settle_nibbles,
-            Self::Shared(2) => settle_crumbs,
-            Self::Shared(1) => settle_bits,
-            Self::Shared(_) => settle_shared,
+            Self::Nibbles => settle_nibbles,
+            Self::LowerCrumbs => settle_lower_crumbs,
+            Self::UpperCrumbs => settle_upper_crumbs,
+            Self::Shared => settle_shared,
         }
     }
 }
@@ -250,22 +255,6 @@ macro_rules! settle_line {
     };
 }
 
-/// The same for codes that share a byte with others there already.
-macro_rules! settle_line_shared {
-    ($name:ident, $bits:literal) => {
-        settle_line!(
-            $name,
-            $bits,
-            "pkhbt r12, r12, lr, lsl #16
-            ldr lr, [sp, #12]
-            smuad r12, r12, lr
-            ldrb lr, [r3]
-            orr r12, lr
-            strb r12, [r3]"
-        );
-    };
-}
-
 settle_line!(settle_bytes, "8", "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
 settle_line!(
     settle_limited,
@@ -277,9 +266,16 @@ settle_line!(
     orr r12, r12, r12, lsr #8
     strh r12, [r3]"
 );
-settle_line_shared!(settle_nibbles, "4");
-settle_line_shared!(settle_crumbs, "2");
-settle_line_shared!(settle_bits, "1");
+settle_line!(settle_nibbles, "4", "orr r12, r12, lr, lsl #4\nstrb r12, [r3]");
+settle_line!(settle_lower_crumbs, "2", "orr r12, r12, lr, lsl #2\nstrb r12, [r3]");
+settle_line!(
+    settle_upper_crumbs,
+    "2",
+    "ldrb r11, [r3]
+    orr r12, r12, lr, lsl #2
+    orr r12, r11, r12, lsl #4
+    strb r12, [r3]"
+);
 settle_line!(
     settle_shared,
     "8",

@@ -95,17 +95,17 @@ unsafe extern "C" fn weave(args: *const Args) {
 pub(in super::super) struct PlaneWeaver {
     /// 0: bytes of one tap.
     tap_bytes: usize,
-    /// 4: how far the first tap's words are turned right.
+    /// 4: how far words of the first tap are turned right.
     turn: u32,
     /// 8
     rows: usize,
     /// 12: fields that words of the first tap are cut to, after that turn.
     first: u32,
-    /// 16: both fields of a word: last tap and first tap.
+    /// 16: both fields of a word: last tap and first tap; or all three.
     outer: u32,
-    /// 20: twice the middle tap's fields, one a half.
+    /// 20: twice the middle tap's fields, one a half; or as `first` for the middle tap.
     middle: u32,
-    /// 24: half of what the middle tap is worth.
+    /// 24: half of what the middle tap is worth; or how far its words are turned right.
     power: u32,
     function: unsafe extern "C" fn(*mut u8, *const u8, *const PlaneWeaver),
     /// Bytes of a pair's taps, and of its words.
@@ -119,7 +119,7 @@ impl PlaneWeaver {
         let (bits, columns) = taps.bits_and_columns();
         let mask = (1u32 << bits) - 1;
         let tap_bytes = 4 * (channels / columns);
-        (channels > 0 && rows > 0 && channels.is_multiple_of(columns)).then_some(Self {
+        let mut weaver = Self {
             tap_bytes,
             turn: 32 - (2 * spacing & 31),
             rows,
@@ -136,7 +136,17 @@ impl PlaneWeaver {
             },
             to_bytes: 8 * channels * rows,
             word_bytes: 3 * rows * tap_bytes,
-        })
+        };
+        // Bytes may have room for the middle tap, too.
+        let [middle, first] = [spacing & 7, 2 * spacing & 7];
+        let apart = middle >= bits && middle + bits <= 8 && middle.abs_diff(first) >= bits;
+        if apart && matches!(taps, Taps::Bits | Taps::Crumbs) {
+            weaver.outer |= mask << spacing;
+            weaver.middle = (mask * 0x0101_0101).rotate_left(spacing);
+            weaver.power = 32 - spacing;
+            weaver.function = if taps == Taps::Bits { weave_whole_bits } else { weave_whole_crumbs };
+        }
+        (channels > 0 && rows > 0 && channels.is_multiple_of(columns)).then_some(weaver)
     }
 
     /// From the plane of a pair of rows at `words`. Does nothing if a slice is too short.
@@ -147,6 +157,25 @@ impl PlaneWeaver {
             unsafe { (self.function)(to.as_mut_ptr(), words.as_ptr(), self) }
         }
     }
+}
+
+/// The same where all three taps have room in a byte: one AND a word.
+macro_rules! whole_field {
+    ($mask:literal, $turn:literal, [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
+        concat!(
+            "and r7, r6, #", $mask, "\n",
+            "and r8, r4, r2", $turn, "\n",
+            "orr r7, r8\n",
+            "and r8, r5, r10", $turn, "\n",
+            "orr r7, r8\n",
+            "and r12, r9, r7", $p0, "\n",
+            "and lr, r9, r7", $p1, "\n",
+            "strd r12, lr, [r0, #", $low, "]\n",
+            "and r12, r9, r7", $p2, "\n",
+            "and lr, r9, r7", $p3, "\n",
+            "strd r12, lr, [r0, #", $high, "]\n"
+        )
+    };
 }
 
 /// Two channels of both rows: one field of each byte of r4 (first tap, turned), r5 (middle) and r6 (last).
@@ -174,7 +203,7 @@ macro_rules! field {
 
 /// All words of all taps, those of a window row's first tap at r1, `$bytes` of outputs a word.
 macro_rules! weave_plane {
-    ($name:ident, $bytes:literal, [$($field:expr),+]) => {
+    ($name:ident, $bytes:literal, $turn_middle:literal, [$($field:expr),+]) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(to: *mut u8, words: *const u8, weaver: *const PlaneWeaver) {
             naked_asm!(
@@ -196,6 +225,7 @@ macro_rules! weave_plane {
                 "ldr r4, [r1], #4",
                 "ldr r8, [sp, #4]",
                 "ror r4, r8",
+                $turn_middle,
                 $($field,)+
                 concat!("adds r0, #", $bytes),
                 "ldr r8, [sp, #8]",
@@ -217,6 +247,7 @@ macro_rules! weave_plane {
 weave_plane!(
     weave_nibbles,
     "32",
+    "",
     [
         field!("0x0F0F0F0F", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         field!("0xF0F0F0F0", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
@@ -225,6 +256,7 @@ weave_plane!(
 weave_plane!(
     weave_crumbs,
     "64",
+    "",
     [
         field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
@@ -235,6 +267,7 @@ weave_plane!(
 weave_plane!(
     weave_bits,
     "128",
+    "",
     [
         field!("0x01010101", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         field!("0x02020202", ", ror #31", ["", ", ror #8"], [", ror #1", ", ror #9", ", ror #17", ", ror #25"], "8", "24"),
@@ -249,6 +282,7 @@ weave_plane!(
 weave_plane!(
     weave_lower_crumbs,
     "32",
+    "",
     [
         field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         field!("0x30303030", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
@@ -257,8 +291,35 @@ weave_plane!(
 weave_plane!(
     weave_upper_crumbs,
     "32",
+    "",
     [
         field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "0", "16"),
         field!("0xC0C0C0C0", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "8", "24")
+    ]
+);
+weave_plane!(
+    weave_whole_crumbs,
+    "64",
+    "ror r5, r11",
+    [
+        whole_field!("0x03030303", "", ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        whole_field!("0x0C0C0C0C", ", ror #30", [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
+        whole_field!("0x30303030", ", ror #28", [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "32", "48"),
+        whole_field!("0xC0C0C0C0", ", ror #26", [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "40", "56")
+    ]
+);
+weave_plane!(
+    weave_whole_bits,
+    "128",
+    "ror r5, r11",
+    [
+        whole_field!("0x01010101", "", ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        whole_field!("0x02020202", ", ror #31", [", ror #1", ", ror #9", ", ror #17", ", ror #25"], "8", "24"),
+        whole_field!("0x04040404", ", ror #30", [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "32", "48"),
+        whole_field!("0x08080808", ", ror #29", [", ror #3", ", ror #11", ", ror #19", ", ror #27"], "40", "56"),
+        whole_field!("0x10101010", ", ror #28", [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "64", "80"),
+        whole_field!("0x20202020", ", ror #27", [", ror #5", ", ror #13", ", ror #21", ", ror #29"], "72", "88"),
+        whole_field!("0x40404040", ", ror #26", [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "96", "112"),
+        whole_field!("0x80808080", ", ror #25", [", ror #7", ", ror #15", ", ror #23", ", ror #31"], "104", "120")
     ]
 );
