@@ -28,6 +28,10 @@ impl Planes {
 
     /// The codes of the pair at `words` as byte lanes, times 2^scale.
     pub(super) fn expand(&self, mut words: &[u8], scale: u32, to: &mut [u8]) {
+        let bits = self.0.iter().flatten().fold(0, |bits, (plane, _)| bits + plane.width);
+        if scale == 0 && asm::expand_planes(to, words, bits) {
+            return;
+        }
         for (plane, bytes) in self.0.into_iter().flatten() {
             let Some((head, rest)) = words.split_at_checked(bytes) else { return };
             words = rest;

@@ -26,7 +26,7 @@ mod widen;
 pub(super) use block::{Block, run as block};
 pub(super) use copy::rectangle as copy_rectangle;
 pub(super) use dense::{Rows, overrun as dense_overrun, rows as dense_rows};
-pub(super) use expand::plane as expand_plane;
+pub(super) use expand::{plane as expand_plane, planes as expand_planes};
 pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Lines, Parts as LineParts, Program};
 pub(super) use max::four as max_four;
