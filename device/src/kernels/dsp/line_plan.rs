@@ -254,10 +254,14 @@ impl LinePlan {
             return None;
         }
         let (spacing, pixels) = fields.places();
-        // Runs of equal lengths: as many emptyings as there must be, and no run longer than it need be.
+        // As many emptyings as there must be; between them whole window rows, or else equal lengths.
         let longest = |weights: BitWidth| {
             let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights, codes) as usize;
             let emptyings = divide_up(self.steps(), terms)?;
+            let rows = terms.checked_div(self.channels)?;
+            if divide_up(self.kernel_rows, rows) == Some(emptyings) {
+                return Some(rows.min(self.kernel_rows) * self.channels);
+            }
             divide_up(self.steps(), emptyings)
         };
         let longest = match weaving {

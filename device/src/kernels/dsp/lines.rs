@@ -6,7 +6,7 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle};
+use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle, Spacing};
 use super::line_plan::{LinePlan, MOST_WINDOW_ROWS, Weaving};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
@@ -28,7 +28,7 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     };
     let channels = usize::from(task.input.record.channels);
     let size = [usize::from(window.kernel[0]), channels];
-    let (spacing, _) = plan.fields.places();
+    let (spacing, pixels) = plan.fields.places();
     let weaver = |(plane, taps)| Some((plane, PlaneWeaver::new(taps, size, spacing)?));
     let weavers = match plan.weaving {
         Weaving::Lanes => [None; 2],
@@ -39,7 +39,8 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let places = Places::of(&record);
     let planes = Planes::of(&matrix);
     let layer = Layer { plan, window, record, channels, program: &program, settle, offset, planes, weavers, places };
-    let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
+    let Some(spacing) = Spacing::new(pixels, channels, spacing) else { return };
+    let mut spacer = Spacer { plan, input: task.input, window, spacing, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
     for output in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines).max(1)) {
@@ -81,6 +82,7 @@ struct Spacer<'a> {
     plan: &'a LinePlan,
     input: Input<'a>,
     window: &'a Window,
+    spacing: Spacing,
     /// First padded row not spaced yet.
     next: usize,
 }
@@ -98,7 +100,7 @@ impl Spacer<'_> {
         self.next = end;
     }
 
-    fn space(&self, padded: usize, scratch: &mut Scratch<'_>) {
+    fn space(&mut self, padded: usize, scratch: &mut Scratch<'_>) {
         let record = &self.input.record;
         let channels = usize::from(record.channels).max(1);
         let slot = padded % self.plan.slots.max(1);
@@ -107,7 +109,7 @@ impl Spacer<'_> {
         let sums_bytes = self.plan.column_sums_bytes();
         let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..).unwrap_or(&mut []);
         let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
-        let (spacing, pixels) = self.plan.fields.places();
+        let (_, pixels) = self.plan.fields.places();
         let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
         let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
         let as_stored = record.storage == Storage::Bits8
@@ -122,9 +124,8 @@ impl Spacer<'_> {
         for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
                 let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
-                let totals = asm::space_block(to, codes, channels, pixels, spacing);
-                for (sum, total) in sums.by_ref().zip(totals).take(pixels) {
-                    *sum = (total as u16).to_le_bytes();
+                for (total, sum) in self.spacing.run(to, codes).iter().zip(sums.by_ref()) {
+                    *sum = (*total as u16).to_le_bytes();
                 }
                 codes = codes.get(pixels * channels..).unwrap_or(&[]);
             }

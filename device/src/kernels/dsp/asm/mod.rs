@@ -31,6 +31,6 @@ pub(super) use fetch::pair as fetch_pair;
 pub(super) use lines::{Lines, Parts as LineParts, Program};
 pub(super) use max::four as max_four;
 pub(super) use settle::{Codes, Pair, Settle, pairs as settle_pairs};
-pub(super) use space::block as space_block;
+pub(super) use space::Spacing;
 pub(super) use weave::{PlaneWeaver, taps as weave_taps};
 pub(super) use widen::{pair as widen_pair, vector as widen_vector};

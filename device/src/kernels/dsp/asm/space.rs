@@ -2,9 +2,10 @@
 
 use core::arch::naked_asm;
 
-/// What the loops work on. Field order is the assembly's.
+/// Spaces blocks of two to four pixels. Field order is the assembly's.
 #[repr(C)]
-struct Args {
+#[derive(Debug)]
+pub(in super::super) struct Spacing {
     /// 0
     to: *mut u8,
     /// 4
@@ -17,36 +18,45 @@ struct Args {
     powers: [u32; 3],
     /// 28: sums of the codes of each.
     sums: [u32; 4],
+    function: unsafe extern "C" fn(*mut Spacing),
+    pixels: usize,
 }
 
-/// For each of `channels` channels a word with its codes in two to four pixels, which `codes` holds one after the
-/// other, `spacing` bits apart; every other word of `to`. Returns the pixels' sums. Does nothing if a slice is too
-/// short, or channels do not come in fours.
-pub(in super::super) fn block(to: &mut [u8], codes: &[u8], channels: usize, pixels: usize, spacing: u32) -> [u32; 4] {
-    type Space = unsafe extern "C" fn(*mut Args);
-    let function: Space = match pixels {
-        2 => space_two,
-        3 => space_three,
-        4 => space_four,
-        _ => return [0; 4],
-    };
-    let fits = to.len() >= (8 * channels).saturating_sub(4) && codes.len() >= channels * pixels;
-    if !fits || channels == 0 || !channels.is_multiple_of(4) {
-        return [0; 4];
+impl Spacing {
+    /// Codes `spacing` bits apart; `None` if channels do not come in fours.
+    pub(in super::super) fn new(pixels: usize, channels: usize, spacing: u32) -> Option<Self> {
+        let power = |place: u32| 1u32.checked_shl(place * spacing).unwrap_or(0);
+        (channels > 0 && channels.is_multiple_of(4)).then_some(Self {
+            to: core::ptr::null_mut(),
+            codes: core::ptr::null(),
+            channels,
+            end: core::ptr::null(),
+            powers: [power(1), power(2), power(3)],
+            sums: [0; 4],
+            function: match pixels {
+                2 => space_two,
+                3 => space_three,
+                4 => space_four,
+                _ => return None,
+            },
+            pixels,
+        })
     }
-    let power = |place: u32| 1u32.checked_shl(place * spacing).unwrap_or(0);
-    let mut args = Args {
-        to: to.as_mut_ptr(),
-        codes: codes.as_ptr(),
-        channels,
-        end: codes.as_ptr().wrapping_add(channels),
-        powers: [power(1), power(2), power(3)],
-        sums: [0; 4],
-    };
-    // SAFETY: `pixels` times `channels` bytes are read of `codes`, and words written at every other place of `to`,
-    // which the slices hold; `to` is word-aligned scratch, and codes are read unaligned where they are.
-    unsafe { function(&mut args) }
-    args.sums
+
+    /// For each channel a word with its codes in a block of pixels, which `codes` holds one after the other; every
+    /// other word of `to`. Returns the pixels' sums. Does nothing if a slice is too short.
+    pub(in super::super) fn run(&mut self, to: &mut [u8], codes: &[u8]) -> &[u32] {
+        if to.len() + 4 < 8 * self.channels || codes.len() < self.channels * self.pixels {
+            return &[];
+        }
+        self.to = to.as_mut_ptr();
+        self.codes = codes.as_ptr();
+        self.end = self.codes.wrapping_add(self.channels);
+        // SAFETY: `pixels` times `channels` bytes are read of `codes`, and words written at every other place of `to`,
+        // which the slices hold; `to` is word-aligned scratch, and codes are read unaligned where they are.
+        unsafe { (self.function)(self) }
+        self.sums.get(..self.pixels).unwrap_or(&[])
+    }
 }
 
 /// The word of one channel, at the byte of the pixels' words that `$turn` turns to the bottom, to `$to`; r12 and lr are
@@ -75,7 +85,7 @@ macro_rules! quad {
 
 // r0 to, r1 codes, r2 channels, r3 end; then the pixels' words, what they are worth, and their sums.
 #[unsafe(naked)]
-unsafe extern "C" fn space_two(args: *mut Args) {
+unsafe extern "C" fn space_two(spacing: *mut Spacing) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r0, r4-r8, lr}}",
@@ -99,7 +109,7 @@ unsafe extern "C" fn space_two(args: *mut Args) {
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn space_three(args: *mut Args) {
+unsafe extern "C" fn space_three(spacing: *mut Spacing) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r0, r4-r11, lr}}",
@@ -127,12 +137,16 @@ unsafe extern "C" fn space_three(args: *mut Args) {
     )
 }
 
-// Powers take the place of sums, which wait in the arguments.
+// Powers take the place of sums, which wait where they are returned.
 #[unsafe(naked)]
-unsafe extern "C" fn space_four(args: *mut Args) {
+unsafe extern "C" fn space_four(spacing: *mut Spacing) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r0, r4-r11, lr}}",
+        "movs r1, #0",
+        "mov r2, r1",
+        "strd r1, r2, [r0, #28]",
+        "strd r1, r2, [r0, #36]",
         "ldm r0, {{r0-r3}}",
         "2:",
         "ldr r11, [sp]",
