@@ -95,18 +95,17 @@ unsafe extern "C" fn weave(args: *const Args) {
 pub(in super::super) struct PlaneWeaver {
     /// 0: bytes of one tap.
     tap_bytes: usize,
-    /// 4: how far words of the first tap are turned right.
-    turn: u32,
-    /// 8
+    /// 4
     rows: usize,
-    /// 12: fields that words of the first tap are cut to, after that turn.
-    first: u32,
-    /// 16: both fields of a word: last tap and first tap; or all three.
-    outer: u32,
-    /// 20: twice the middle tap's fields, one a half; or as `first` for the middle tap.
+    /// 8: fields of a word: last tap and first tap, and the middle one where bytes have room for all three.
+    fields: u32,
+    /// 12: twice the middle tap's fields, one a half; or its fields, one a byte, where words have them.
     middle: u32,
-    /// 24: half of what the middle tap is worth; or how far its words are turned right.
+    /// 16: half of what the middle tap is worth; or how far its words are turned right.
     power: u32,
+    /// 20: where bytes have room: as `middle` and `power` for the first tap.
+    first: u32,
+    turn: u32,
     function: unsafe extern "C" fn(*mut u8, *const u8, *const PlaneWeaver),
     /// Bytes of a pair's taps, and of its words.
     to_bytes: usize,
@@ -114,39 +113,39 @@ pub(in super::super) struct PlaneWeaver {
 }
 
 impl PlaneWeaver {
-    /// For windows of `rows` rows; `None` if channels are no whole words.
+    /// For windows of `rows` rows; `None` if there is no code for such taps, or channels are no whole words.
     pub(in super::super) fn new(taps: Taps, [rows, channels]: [usize; 2], spacing: u32) -> Option<Self> {
         let (bits, columns) = taps.bits_and_columns();
         let mask = (1u32 << bits) - 1;
         let tap_bytes = 4 * (channels / columns);
-        let mut weaver = Self {
+        let apart = taps.apart(spacing);
+        let outer = mask | mask.rotate_left(2 * spacing);
+        let bytes_of_mask = mask * 0x0101_0101;
+        let (fields, middle, power) = match apart {
+            true => (outer | mask << spacing, bytes_of_mask.rotate_left(spacing), 32 - spacing),
+            false => (outer, 2 * mask * 0x0001_0001, 1 << (spacing - 1 & 15)),
+        };
+        Some(Self {
             tap_bytes,
-            turn: 32 - (2 * spacing & 31),
             rows,
-            first: (mask * 0x0101_0101).rotate_left(2 * spacing),
-            outer: mask | mask.rotate_left(2 * spacing),
-            middle: 2 * mask * 0x0001_0001,
-            power: 1 << (spacing - 1 & 15),
-            function: match taps {
-                Taps::Bits => weave_bits,
-                Taps::Crumbs => weave_crumbs,
-                Taps::Nibbles => weave_nibbles,
-                Taps::LowerCrumbs => weave_lower_crumbs,
-                Taps::UpperCrumbs => weave_upper_crumbs,
+            fields,
+            middle,
+            power,
+            first: bytes_of_mask.rotate_left(2 * spacing),
+            turn: 32 - (2 * spacing & 31),
+            function: match (taps, spacing) {
+                (Taps::Bits, _) if apart => weave_whole_bits,
+                (Taps::Crumbs, _) if apart => weave_whole_crumbs,
+                (Taps::Crumbs, 15) => weave_crumbs,
+                (Taps::LowerCrumbs, 15) => weave_lower_crumbs,
+                (Taps::UpperCrumbs, 15) => weave_upper_crumbs,
+                (Taps::Nibbles, 14) => weave_nibbles,
+                _ => return None,
             },
             to_bytes: 8 * channels * rows,
             word_bytes: 3 * rows * tap_bytes,
-        };
-        // Bytes may have room for the middle tap, too.
-        let [middle, first] = [spacing & 7, 2 * spacing & 7];
-        let apart = middle >= bits && middle + bits <= 8 && middle.abs_diff(first) >= bits;
-        if apart && matches!(taps, Taps::Bits | Taps::Crumbs) {
-            weaver.outer |= mask << spacing;
-            weaver.middle = (mask * 0x0101_0101).rotate_left(spacing);
-            weaver.power = 32 - spacing;
-            weaver.function = if taps == Taps::Bits { weave_whole_bits } else { weave_whole_crumbs };
-        }
-        (channels > 0 && rows > 0 && channels.is_multiple_of(columns)).then_some(weaver)
+        })
+        .filter(|_| channels > 0 && rows > 0 && channels.is_multiple_of(columns))
     }
 
     /// From the plane of a pair of rows at `words`. Does nothing if a slice is too short.
@@ -159,32 +158,14 @@ impl PlaneWeaver {
     }
 }
 
-/// The same where all three taps have room in a byte: one AND a word.
-macro_rules! whole_field {
-    ($mask:literal, $turn:literal, [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
-        concat!(
-            "and r7, r6, #", $mask, "\n",
-            "and r8, r4, r2", $turn, "\n",
-            "orr r7, r8\n",
-            "and r8, r5, r10", $turn, "\n",
-            "orr r7, r8\n",
-            "and r12, r9, r7", $p0, "\n",
-            "and lr, r9, r7", $p1, "\n",
-            "strd r12, lr, [r0, #", $low, "]\n",
-            "and r12, r9, r7", $p2, "\n",
-            "and lr, r9, r7", $p3, "\n",
-            "strd r12, lr, [r0, #", $high, "]\n"
-        )
-    };
-}
-
-/// Two channels of both rows: one field of each byte of r4 (first tap, turned), r5 (middle) and r6 (last).
+/// Two channels of both rows: one field of each byte of r4 (first tap), r5 (middle) and r6 (last). First and last tap
+/// share bytes, the first turned by `$turn`; the middle one, which would be in their way, is multiplied to its place.
 macro_rules! field {
     ($mask:literal, $turn:literal, [$m0:literal, $m1:literal], [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
         concat!(
             "and r7, r6, #", $mask, "\n",
-            "and r8, r4, r2", $turn, "\n",
-            "orr r7, r8\n",
+            "and r8, r4, #", $mask, "\n",
+            "orr r7, r7, r8, ror #", $turn, "\n",
             "and r8, r10, r5", $m0, "\n",
             "and r3, r10, r5", $m1, "\n",
             "and r12, r9, r7", $p0, "\n",
@@ -201,41 +182,53 @@ macro_rules! field {
     };
 }
 
-/// All words of all taps, those of a window row's first tap at r1, `$bytes` of outputs a word.
+/// The same where all three taps have room in a byte and words are turned already: one AND a word.
+macro_rules! whole_field {
+    ($mask:literal, $turn:literal, [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
+        concat!(
+            "and r7, r6, #", $mask, "\n",
+            "and r8, r4, r3", $turn, "\n",
+            "orr r7, r8\n",
+            "and r8, r5, r10", $turn, "\n",
+            "orr r7, r8\n",
+            "and r12, r9, r7", $p0, "\n",
+            "and lr, r9, r7", $p1, "\n",
+            "strd r12, lr, [r0, #", $low, "]\n",
+            "and r12, r9, r7", $p2, "\n",
+            "and lr, r9, r7", $p3, "\n",
+            "strd r12, lr, [r0, #", $high, "]\n"
+        )
+    };
+}
+
+/// All words of all taps, those of a window row's first tap at r1, `$bytes` of outputs a word. `$prepare` may use r2,
+/// the arguments, for what `$turn` needs. The frame: 0 rows left, 4 end of the first tap.
 macro_rules! weave_plane {
-    ($name:ident, $bytes:literal, $turn_middle:literal, [$($field:expr),+]) => {
+    ($name:ident, $bytes:literal, $prepare:literal, $turn:literal, [$($field:expr),+]) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(to: *mut u8, words: *const u8, weaver: *const PlaneWeaver) {
             naked_asm!(
                 core_with_dsp!(),
                 "push {{r4-r11, lr}}",
                 "sub sp, #16",
-                "ldm r2, {{r3-r6, r9-r11}}",
-                "strd r3, r4, [sp]",
-                "str r5, [sp, #12]",
-                "mov r2, r6",
+                $prepare,
+                "ldm r2, {{r2, r4, r9-r11}}",
                 "2:",
-                "ldr r3, [sp]",
-                "add r3, r1",
-                "str r3, [sp, #8]",
+                "add r5, r1, r2",
+                "strd r4, r5, [sp]",
                 "3:",
-                "ldr r8, [sp]",
-                "ldr r5, [r1, r8]",
-                "ldr r6, [r1, r8, lsl #1]",
+                "ldr r5, [r1, r2]",
+                "ldr r6, [r1, r2, lsl #1]",
                 "ldr r4, [r1], #4",
-                "ldr r8, [sp, #4]",
-                "ror r4, r8",
-                $turn_middle,
+                $turn,
                 $($field,)+
                 concat!("adds r0, #", $bytes),
-                "ldr r8, [sp, #8]",
+                "ldr r8, [sp, #4]",
                 "cmp r1, r8",
                 "bne.w 3b",
-                "ldr r8, [sp]",
-                "add r1, r1, r8, lsl #1",
-                "ldr r8, [sp, #12]",
-                "subs r8, #1",
-                "str r8, [sp, #12]",
+                "add r1, r1, r2, lsl #1",
+                "ldr r4, [sp]",
+                "subs r4, #1",
                 "bne.w 2b",
                 "add sp, #16",
                 "pop {{r4-r11, pc}}",
@@ -248,59 +241,49 @@ weave_plane!(
     weave_nibbles,
     "32",
     "",
+    "",
     [
-        field!("0x0F0F0F0F", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0xF0F0F0F0", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+        field!("0x0F0F0F0F", "4", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0xF0F0F0F0", "4", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
     ]
 );
 weave_plane!(
     weave_crumbs,
     "64",
     "",
-    [
-        field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
-        field!("0x30303030", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "32", "48"),
-        field!("0xC0C0C0C0", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "40", "56")
-    ]
-);
-weave_plane!(
-    weave_bits,
-    "128",
     "",
     [
-        field!("0x01010101", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0x02020202", ", ror #31", ["", ", ror #8"], [", ror #1", ", ror #9", ", ror #17", ", ror #25"], "8", "24"),
-        field!("0x04040404", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "32", "48"),
-        field!("0x08080808", ", ror #29", [", ror #2", ", ror #10"], [", ror #3", ", ror #11", ", ror #19", ", ror #27"], "40", "56"),
-        field!("0x10101010", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "64", "80"),
-        field!("0x20202020", ", ror #27", [", ror #4", ", ror #12"], [", ror #5", ", ror #13", ", ror #21", ", ror #29"], "72", "88"),
-        field!("0x40404040", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "96", "112"),
-        field!("0x80808080", ", ror #25", [", ror #6", ", ror #14"], [", ror #7", ", ror #15", ", ror #23", ", ror #31"], "104", "120")
+        field!("0x03030303", "2", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0x0C0C0C0C", "2", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
+        field!("0x30303030", "2", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "32", "48"),
+        field!("0xC0C0C0C0", "2", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "40", "56")
     ]
 );
 weave_plane!(
     weave_lower_crumbs,
     "32",
     "",
+    "",
     [
-        field!("0x03030303", "", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0x30303030", ", ror #28", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+        field!("0x03030303", "2", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
+        field!("0x30303030", "2", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
     ]
 );
 weave_plane!(
     weave_upper_crumbs,
     "32",
     "",
+    "",
     [
-        field!("0x0C0C0C0C", ", ror #30", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "0", "16"),
-        field!("0xC0C0C0C0", ", ror #26", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "8", "24")
+        field!("0x0C0C0C0C", "2", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "0", "16"),
+        field!("0xC0C0C0C0", "2", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "8", "24")
     ]
 );
 weave_plane!(
     weave_whole_crumbs,
     "64",
-    "ror r5, r11",
+    "ldrd r3, r4, [r2, #20]\nstr r4, [sp, #8]",
+    "ldr r8, [sp, #8]\nror r4, r8\nror r5, r11",
     [
         whole_field!("0x03030303", "", ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         whole_field!("0x0C0C0C0C", ", ror #30", [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
@@ -311,7 +294,8 @@ weave_plane!(
 weave_plane!(
     weave_whole_bits,
     "128",
-    "ror r5, r11",
+    "ldrd r3, r4, [r2, #20]\nstr r4, [sp, #8]",
+    "ldr r8, [sp, #8]\nror r4, r8\nror r5, r11",
     [
         whole_field!("0x01010101", "", ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
         whole_field!("0x02020202", ", ror #31", [", ror #1", ", ror #9", ", ror #17", ", ror #25"], "8", "24"),
