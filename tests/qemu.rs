@@ -109,7 +109,8 @@ fn run_dsp_suite(board: &'static Board) {
 fn run_line_suite(board: &'static Board) {
     let across = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 0, 1] };
     for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
-        for (weights, activations) in (1..=7).flat_map(|weights| (1..=8).map(move |activations| (weights, activations))) {
+        for (weights, activations) in (1..=7).flat_map(|weights| (1..=8).map(move |activations| (weights, activations)))
+        {
             // As many columns as the scratch of lines has room for.
             let columns = if activations < 8 { 11 } else { 7 };
             let mut net = TestNet::new(u64::from(8 * weights + activations), fill, [5, columns, 64], activations);

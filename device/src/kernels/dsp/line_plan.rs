@@ -90,13 +90,16 @@ impl Taps {
     /// Whether there is code that spaces them so far apart.
     const fn suit(self, spacing: u32, channels: usize) -> bool {
         let apart = self.apart(spacing)
-            || matches!((self, spacing), (Self::Nibbles, 14) | (Self::Crumbs | Self::LowerCrumbs | Self::UpperCrumbs, 15));
+            || matches!(
+                (self, spacing),
+                (Self::Nibbles, 14) | (Self::Crumbs | Self::LowerCrumbs | Self::UpperCrumbs, 15)
+            );
         apart && channels.is_multiple_of(self.bits_and_columns().1)
     }
 
     /// Whether all three taps can be turned into one byte: whole fields of it that do not collide.
     pub(super) const fn apart(self, spacing: u32) -> bool {
-        let (bits, [middle, first]) = (self.bits_and_columns().0, [spacing & 7, 2 * spacing & 7]);
+        let (bits, [middle, first]) = (self.bits_and_columns().0, [spacing & 7, (2 * spacing) & 7]);
         matches!(self, Self::Bits | Self::Crumbs)
             && middle >= bits
             && middle + bits <= 8

@@ -244,7 +244,8 @@ impl Layer<'_> {
             rows.iter().map(sum).fold(0i32, i32::wrapping_add)
         };
         let bytes = 4 * usize::from(self.record.width);
-        let corrections = scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
+        let corrections =
+            scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
         let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
         let (mut before, mut here) = (column(0), column(1));
         for (x, correction) in corrections.unwrap_or(&mut []).as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -260,13 +261,13 @@ impl Layer<'_> {
         // The partner of a last odd row is no channel; its code must not show in the padding.
         let partner = 2 * pair + 1 < usize::from(self.record.channels);
         let most = self.record.bits.max_code();
-        let place = 2 * pair * width & 7;
+        let place = (2 * pair * width) & 7;
         Pair {
             channels,
             output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []),
             codes: if partner { whole[pair & 1] } else { Codes::Shared },
             most: [most, if partner { most } else { 0 }],
-            places: [1 << place, if partner { 1u16 << (place + width & 15) } else { 0 }],
+            places: [1 << place, if partner { 1u16 << ((place + width) & 15) } else { 0 }],
         }
     }
 }

@@ -183,8 +183,18 @@ macro_rules! first {
 macro_rules! more {
     ($mask:literal, $word:literal, $even:literal, $odd:literal) => {
         concat!(
-            "and r9, ", $mask, ", ", $word, $even, "\norr r7, r9\n",
-            "and r9, ", $mask, ", ", $word, $odd, "\norr r8, r9\n"
+            "and r9, ",
+            $mask,
+            ", ",
+            $word,
+            $even,
+            "\norr r7, r9\n",
+            "and r9, ",
+            $mask,
+            ", ",
+            $word,
+            $odd,
+            "\norr r8, r9\n"
         )
     };
 }
@@ -218,7 +228,12 @@ merge!(
     "mov r2, r1\nadd r3, r1, lr, lsl #3",
     ["0", "0x03030303", "0x04040404"],
     [
-        concat!("ldr r5, [r2], #4\n", first!("r11", "r5", "", ", ror #2"), "ldr r6, [r3], #4\n", more!("r12", "r6", ", ror #30", ", ror #31")),
+        concat!(
+            "ldr r5, [r2], #4\n",
+            first!("r11", "r5", "", ", ror #2"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
         concat!(first!("r11", "r5", ", ror #4", ", ror #6"), more!("r12", "r6", "", ", ror #1")),
         concat!("ldr r5, [r2], #4\n", first!("r11", "r5", "", ", ror #2"), more!("r12", "r6", ", ror #2", ", ror #3")),
         concat!(first!("r11", "r5", ", ror #4", ", ror #6"), more!("r12", "r6", ", ror #4", ", ror #5"))
@@ -229,8 +244,17 @@ merge!(
     "add r3, r1, lr, lsl #4",
     ["0x0F0F0F0F", "0", "0x10101010"],
     [
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), "ldr r6, [r3], #4\n", more!("r12", "r6", ", ror #28", ", ror #29")),
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r12", "r6", ", ror #30", ", ror #31")),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #28", ", ror #29")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
         concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r12", "r6", "", ", ror #1")),
         concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r12", "r6", ", ror #2", ", ror #3"))
     ]
@@ -240,9 +264,19 @@ merge!(
     "add r2, r1, lr, lsl #4",
     ["0x0F0F0F0F", "0x30303030", "0"],
     [
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), "ldr r5, [r2], #4\n", more!("r11", "r5", ", ror #28", ", ror #30")),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30")
+        ),
         concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2")),
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), "ldr r5, [r2], #4\n", more!("r11", "r5", ", ror #28", ", ror #30")),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30")
+        ),
         concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2"))
     ]
 );
@@ -251,9 +285,32 @@ merge!(
     "add r2, r1, lr, lsl #4\nadd r3, r2, lr, lsl #3",
     ["0x0F0F0F0F", "0x30303030", "0x40404040"],
     [
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), "ldr r5, [r2], #4\n", more!("r11", "r5", ", ror #28", ", ror #30"), "ldr r6, [r3], #4\n", more!("r12", "r6", ", ror #26", ", ror #27")),
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2"), more!("r12", "r6", ", ror #28", ", ror #29")),
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), "ldr r5, [r2], #4\n", more!("r11", "r5", ", ror #28", ", ror #30"), more!("r12", "r6", ", ror #30", ", ror #31")),
-        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2"), more!("r12", "r6", "", ", ror #1"))
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #26", ", ror #27")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r11", "r5", "", ", ror #2"),
+            more!("r12", "r6", ", ror #28", ", ror #29")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30"),
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r11", "r5", "", ", ror #2"),
+            more!("r12", "r6", "", ", ror #1")
+        )
     ]
 );

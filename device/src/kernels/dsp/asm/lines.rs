@@ -230,8 +230,22 @@ macro_rules! across {
     };
     (set, $sum:literal, ($first:literal, $second:literal), $low:literal, $high:literal) => {
         concat!(
-            "lsr ", $sum, ", ", $first, ", #(32 - ", $low, ")\n",
-            "bfi ", $sum, ", ", $second, ", #", $low, ", #", $high, "\n"
+            "lsr ",
+            $sum,
+            ", ",
+            $first,
+            ", #(32 - ",
+            $low,
+            ")\n",
+            "bfi ",
+            $sum,
+            ", ",
+            $second,
+            ", #",
+            $low,
+            ", #",
+            $high,
+            "\n"
         )
     };
 }
@@ -261,8 +275,18 @@ macro_rules! load {
 macro_rules! empty_three {
     ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            "adds ", $c, ", ", $c, ", ", $b, ", lsr #7\n",
-            "adc ", $d, ", ", $d, ", #0\n",
+            "adds ",
+            $c,
+            ", ",
+            $c,
+            ", ",
+            $b,
+            ", lsr #7\n",
+            "adc ",
+            $d,
+            ", ",
+            $d,
+            ", #0\n",
             "ldm r2, {{r0, r1, r3}}\n",
             within!(add, "r0", $a, "0", "13"),
             within!(add, "r1", $a, "13", "13"),
@@ -274,7 +298,11 @@ macro_rules! empty_three {
             across!($how, "r3", ($c, $d), "6", "7"),
             within!($how, $a, $d, "7", "13"),
             topmost!($how, $b, $d, "20"),
-            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, "}}\n"
+            "stm r2!, {{r0, r1, r3, ",
+            $a,
+            ", ",
+            $b,
+            "}}\n"
         )
     };
 }
@@ -283,8 +311,18 @@ macro_rules! empty_three {
 macro_rules! empty_four {
     ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            "adds ", $c, ", ", $c, ", ", $b, ", lsr #8\n",
-            "adc ", $d, ", ", $d, ", #0\n",
+            "adds ",
+            $c,
+            ", ",
+            $c,
+            ", ",
+            $b,
+            ", lsr #8\n",
+            "adc ",
+            $d,
+            ", ",
+            $d,
+            ", #0\n",
             "ldm r2, {{r0, r1, r3, lr}}\n",
             within!(add, "r0", $a, "0", "10"),
             within!(add, "r1", $a, "10", "10"),
@@ -298,7 +336,11 @@ macro_rules! empty_four {
             across!($how, $a, ($c, $d), "2", "8"),
             within!($how, $b, $d, "8", "10"),
             topmost!($how, "lr", $d, "18"),
-            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, ", lr}}\n"
+            "stm r2!, {{r0, r1, r3, ",
+            $a,
+            ", ",
+            $b,
+            ", lr}}\n"
         )
     };
 }
@@ -308,20 +350,56 @@ macro_rules! empty_four {
 macro_rules! total {
     (set, $low:literal, $high:literal, $spacing:literal, $top:literal) => {
         concat!(
-            "strd ", $low, ", ", $high, ", [r2], #8\n",
-            "ubfx ", $low, ", ", $low, ", #", $spacing, ", #", $spacing, "\n",
-            "lsr ", $high, ", ", $high, ", #", $top, "\n",
-            "strd ", $low, ", ", $high, ", [r2], #8\n"
+            "strd ",
+            $low,
+            ", ",
+            $high,
+            ", [r2], #8\n",
+            "ubfx ",
+            $low,
+            ", ",
+            $low,
+            ", #",
+            $spacing,
+            ", #",
+            $spacing,
+            "\n",
+            "lsr ",
+            $high,
+            ", ",
+            $high,
+            ", #",
+            $top,
+            "\n",
+            "strd ",
+            $low,
+            ", ",
+            $high,
+            ", [r2], #8\n"
         )
     };
     (add, $low:literal, $high:literal, $spacing:literal, $top:literal) => {
         concat!(
             "ldm r2, {{r0, r1, r3, r12}}\n",
-            "adds r0, r0, ", $low, "\n",
-            "adc r1, r1, ", $high, "\n",
-            "ubfx lr, ", $low, ", #", $spacing, ", #", $spacing, "\n",
+            "adds r0, r0, ",
+            $low,
+            "\n",
+            "adc r1, r1, ",
+            $high,
+            "\n",
+            "ubfx lr, ",
+            $low,
+            ", #",
+            $spacing,
+            ", #",
+            $spacing,
+            "\n",
             "add r3, lr\n",
-            "add r12, r12, ", $high, ", lsr #", $top, "\n",
+            "add r12, r12, ",
+            $high,
+            ", lsr #",
+            $top,
+            "\n",
             "stm r2!, {{r0, r1, r3, r12}}\n"
         )
     };
@@ -344,7 +422,8 @@ macro_rules! shift_total {
 macro_rules! empty_into_totals {
     ($how:tt, $label:literal, $end:literal, $spacing:literal, $top:literal) => {
         concat!(
-            $label, ":\n",
+            $label,
+            ":\n",
             "str r0, [sp, #32]\n",
             "add r2, sp, #48\n",
             total!($how, "r4", "r5", $spacing, $top),
@@ -361,18 +440,42 @@ macro_rules! end_totals {
     ($spacing:literal, $rest:literal, $top:literal, $double:literal, $left:literal) => {
         concat!(
             "ldm r12!, {{r0-r7}}\n",
-            "subs r0, r0, r2, lsl #", $spacing, "\n",
-            "sbc r1, r1, r2, lsr #", $rest, "\n",
-            "sub r1, r1, r3, lsl #", $top, "\n",
-            "lsr r8, r0, #", $double, "\n",
-            "orr r8, r8, r1, lsl #", $left, "\n",
-            "ubfx r0, r0, #0, #", $double, "\n",
-            "subs r4, r4, r6, lsl #", $spacing, "\n",
-            "sbc r5, r5, r6, lsr #", $rest, "\n",
-            "sub r5, r5, r7, lsl #", $top, "\n",
-            "lsr r9, r4, #", $double, "\n",
-            "orr r9, r9, r5, lsl #", $left, "\n",
-            "ubfx r4, r4, #0, #", $double, "\n",
+            "subs r0, r0, r2, lsl #",
+            $spacing,
+            "\n",
+            "sbc r1, r1, r2, lsr #",
+            $rest,
+            "\n",
+            "sub r1, r1, r3, lsl #",
+            $top,
+            "\n",
+            "lsr r8, r0, #",
+            $double,
+            "\n",
+            "orr r8, r8, r1, lsl #",
+            $left,
+            "\n",
+            "ubfx r0, r0, #0, #",
+            $double,
+            "\n",
+            "subs r4, r4, r6, lsl #",
+            $spacing,
+            "\n",
+            "sbc r5, r5, r6, lsr #",
+            $rest,
+            "\n",
+            "sub r5, r5, r7, lsl #",
+            $top,
+            "\n",
+            "lsr r9, r4, #",
+            $double,
+            "\n",
+            "orr r9, r9, r5, lsl #",
+            $left,
+            "\n",
+            "ubfx r4, r4, #0, #",
+            $double,
+            "\n",
             "ldrd r10, r11, [lr]\n",
             "add r0, r10\n",
             "add r1, r2, r11\n",
@@ -388,7 +491,8 @@ macro_rules! end_totals {
 macro_rules! end {
     ($label:literal, $row:expr) => {
         concat!(
-            $label, ":\n",
+            $label,
+            ":\n",
             "add r12, sp, #48\n",
             "ldr lr, [sp, #20]\n",
             $row,
@@ -410,7 +514,9 @@ macro_rules! next {
             "ldr r3, [r2, #4]!\n",
             "cmp r3, #0\n",
             "bge.w 4b\n",
-            "b.w ", $end, "\n"
+            "b.w ",
+            $end,
+            "\n"
         )
     };
 }
@@ -419,7 +525,8 @@ macro_rules! next {
 macro_rules! empty {
     ($label:literal, $even:expr, $odd:expr) => {
         concat!(
-            $label, ":\n",
+            $label,
+            ":\n",
             "str r0, [sp, #32]\n",
             "ldr r2, [sp, #20]\n",
             $even,

@@ -213,9 +213,14 @@ macro_rules! settle_pixel {
             "add lr, r6\n",
             "smmla r12, r12, r5, r9\n",
             "smmla lr, lr, r7, r9\n",
-            "usat r12, #", $bits, ", r12, asr #8\n",
-            "usat lr, #", $bits, ", lr, asr #8\n",
-            $store, "\n",
+            "usat r12, #",
+            $bits,
+            ", r12, asr #8\n",
+            "usat lr, #",
+            $bits,
+            ", lr, asr #8\n",
+            $store,
+            "\n",
             "add r3, r10\n"
         )
     };

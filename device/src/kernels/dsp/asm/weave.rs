@@ -24,7 +24,7 @@ pub(in super::super) fn taps(to: &mut [u8], lanes: [&[u8]; 3], quads: usize, spa
         return;
     }
     let [first, middle, last] = lanes.map(<[u8]>::as_ptr);
-    let powers = [1 << (spacing & 15), 1 << (2 * spacing & 31)];
+    let powers = [1 << (spacing & 15), 1 << ((2 * spacing) & 31)];
     let args = Args { to: to.as_mut_ptr(), taps: [last, middle, first], quads, powers };
     // SAFETY: 8 bytes a quad are read of each tap and 32 written, which the slices hold; all are word-aligned scratch.
     unsafe { weave(&args) }
@@ -123,7 +123,7 @@ impl PlaneWeaver {
         let bytes_of_mask = mask * 0x0101_0101;
         let (fields, middle, power) = match apart {
             true => (outer | mask << spacing, bytes_of_mask.rotate_left(spacing), 32 - spacing),
-            false => (outer, 2 * mask * 0x0001_0001, 1 << (spacing - 1 & 15)),
+            false => (outer, 2 * mask * 0x0001_0001, 1 << ((spacing - 1) & 15)),
         };
         Some(Self {
             tap_bytes,
@@ -132,7 +132,7 @@ impl PlaneWeaver {
             middle,
             power,
             first: bytes_of_mask.rotate_left(2 * spacing),
-            turn: 32 - (2 * spacing & 31),
+            turn: 32 - ((2 * spacing) & 31),
             function: match (taps, spacing) {
                 (Taps::Bits, _) if apart => weave_whole_bits,
                 (Taps::Crumbs, _) if apart => weave_whole_crumbs,
@@ -163,21 +163,43 @@ impl PlaneWeaver {
 macro_rules! field {
     ($mask:literal, $turn:literal, [$m0:literal, $m1:literal], [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
         concat!(
-            "and r7, r6, #", $mask, "\n",
-            "and r8, r4, #", $mask, "\n",
-            "orr r7, r7, r8, ror #", $turn, "\n",
-            "and r8, r10, r5", $m0, "\n",
-            "and r3, r10, r5", $m1, "\n",
-            "and r12, r9, r7", $p0, "\n",
+            "and r7, r6, #",
+            $mask,
+            "\n",
+            "and r8, r4, #",
+            $mask,
+            "\n",
+            "orr r7, r7, r8, ror #",
+            $turn,
+            "\n",
+            "and r8, r10, r5",
+            $m0,
+            "\n",
+            "and r3, r10, r5",
+            $m1,
+            "\n",
+            "and r12, r9, r7",
+            $p0,
+            "\n",
             "smlabb r12, r8, r11, r12\n",
-            "and lr, r9, r7", $p1, "\n",
+            "and lr, r9, r7",
+            $p1,
+            "\n",
             "smlabb lr, r3, r11, lr\n",
-            "strd r12, lr, [r0, #", $low, "]\n",
-            "and r12, r9, r7", $p2, "\n",
+            "strd r12, lr, [r0, #",
+            $low,
+            "]\n",
+            "and r12, r9, r7",
+            $p2,
+            "\n",
             "smlatb r12, r8, r11, r12\n",
-            "and lr, r9, r7", $p3, "\n",
+            "and lr, r9, r7",
+            $p3,
+            "\n",
             "smlatb lr, r3, r11, lr\n",
-            "strd r12, lr, [r0, #", $high, "]\n"
+            "strd r12, lr, [r0, #",
+            $high,
+            "]\n"
         )
     };
 }
@@ -186,17 +208,35 @@ macro_rules! field {
 macro_rules! whole_field {
     ($mask:literal, $turn:literal, [$p0:literal, $p1:literal, $p2:literal, $p3:literal], $low:literal, $high:literal) => {
         concat!(
-            "and r7, r6, #", $mask, "\n",
-            "and r8, r4, r3", $turn, "\n",
+            "and r7, r6, #",
+            $mask,
+            "\n",
+            "and r8, r4, r3",
+            $turn,
+            "\n",
             "orr r7, r8\n",
-            "and r8, r5, r10", $turn, "\n",
+            "and r8, r5, r10",
+            $turn,
+            "\n",
             "orr r7, r8\n",
-            "and r12, r9, r7", $p0, "\n",
-            "and lr, r9, r7", $p1, "\n",
-            "strd r12, lr, [r0, #", $low, "]\n",
-            "and r12, r9, r7", $p2, "\n",
-            "and lr, r9, r7", $p3, "\n",
-            "strd r12, lr, [r0, #", $high, "]\n"
+            "and r12, r9, r7",
+            $p0,
+            "\n",
+            "and lr, r9, r7",
+            $p1,
+            "\n",
+            "strd r12, lr, [r0, #",
+            $low,
+            "]\n",
+            "and r12, r9, r7",
+            $p2,
+            "\n",
+            "and lr, r9, r7",
+            $p3,
+            "\n",
+            "strd r12, lr, [r0, #",
+            $high,
+            "]\n"
         )
     };
 }
@@ -244,7 +284,14 @@ weave_plane!(
     "",
     [
         field!("0x0F0F0F0F", "4", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0xF0F0F0F0", "4", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+        field!(
+            "0xF0F0F0F0",
+            "4",
+            [", ror #3", ", ror #11"],
+            [", ror #4", ", ror #12", ", ror #20", ", ror #28"],
+            "8",
+            "24"
+        )
     ]
 );
 weave_plane!(
@@ -254,9 +301,30 @@ weave_plane!(
     "",
     [
         field!("0x03030303", "2", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0x0C0C0C0C", "2", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "8", "24"),
-        field!("0x30303030", "2", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "32", "48"),
-        field!("0xC0C0C0C0", "2", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "40", "56")
+        field!(
+            "0x0C0C0C0C",
+            "2",
+            [", ror #1", ", ror #9"],
+            [", ror #2", ", ror #10", ", ror #18", ", ror #26"],
+            "8",
+            "24"
+        ),
+        field!(
+            "0x30303030",
+            "2",
+            [", ror #3", ", ror #11"],
+            [", ror #4", ", ror #12", ", ror #20", ", ror #28"],
+            "32",
+            "48"
+        ),
+        field!(
+            "0xC0C0C0C0",
+            "2",
+            [", ror #5", ", ror #13"],
+            [", ror #6", ", ror #14", ", ror #22", ", ror #30"],
+            "40",
+            "56"
+        )
     ]
 );
 weave_plane!(
@@ -266,7 +334,14 @@ weave_plane!(
     "",
     [
         field!("0x03030303", "2", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!("0x30303030", "2", [", ror #3", ", ror #11"], [", ror #4", ", ror #12", ", ror #20", ", ror #28"], "8", "24")
+        field!(
+            "0x30303030",
+            "2",
+            [", ror #3", ", ror #11"],
+            [", ror #4", ", ror #12", ", ror #20", ", ror #28"],
+            "8",
+            "24"
+        )
     ]
 );
 weave_plane!(
@@ -275,8 +350,22 @@ weave_plane!(
     "",
     "",
     [
-        field!("0x0C0C0C0C", "2", [", ror #1", ", ror #9"], [", ror #2", ", ror #10", ", ror #18", ", ror #26"], "0", "16"),
-        field!("0xC0C0C0C0", "2", [", ror #5", ", ror #13"], [", ror #6", ", ror #14", ", ror #22", ", ror #30"], "8", "24")
+        field!(
+            "0x0C0C0C0C",
+            "2",
+            [", ror #1", ", ror #9"],
+            [", ror #2", ", ror #10", ", ror #18", ", ror #26"],
+            "0",
+            "16"
+        ),
+        field!(
+            "0xC0C0C0C0",
+            "2",
+            [", ror #5", ", ror #13"],
+            [", ror #6", ", ror #14", ", ror #22", ", ror #30"],
+            "8",
+            "24"
+        )
     ]
 );
 weave_plane!(
