@@ -7,9 +7,10 @@
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
 use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle, Spacing};
-use super::line_plan::{LinePlan, MOST_WINDOW_ROWS, Weaving};
+use super::line_plan::{LinePlan, MOST_WINDOW_ROWS};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
+use super::weaving::Weaving;
 use crate::kernels::Task;
 use crate::tensor::{self, Input};
 
@@ -197,7 +198,9 @@ impl Layer<'_> {
             settle: &self.settle,
         };
         let Some(mut round) = Lines::new(parts) else { return };
-        output.fill(0);
+        if self.places.shares {
+            output.fill(0);
+        }
         let mut constants = tensor::channels(channels);
         let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
         for (pair, words) in codes.chunks_exact(self.planes.bytes().max(1)).enumerate() {
@@ -209,12 +212,14 @@ impl Layer<'_> {
 
     /// Spaces the taps of the pair of rows at `words`.
     fn weave(&self, words: &[u8], taps: &mut [u8], lanes: &mut [u8]) {
-        if self.plan.weaving != Weaving::Lanes {
-            let passes = taps.chunks_exact_mut(self.plan.pass_bytes().max(1));
-            for (to, (plane, weaver)) in passes.zip(self.weavers.iter().flatten()) {
-                weaver.run(to, self.planes.words(words, *plane));
+        match &self.weavers {
+            [None, _] => {}
+            [Some((_, weaver)), None] => return weaver.run(taps, words),
+            [Some((upper_plane, upper)), Some((lower_plane, lower))] => {
+                let (first, last) = taps.split_at_mut_checked(self.plan.pass_bytes()).unwrap_or_default();
+                upper.run(first, self.planes.words(words, *upper_plane));
+                return lower.run(last, self.planes.words(words, *lower_plane));
             }
-            return;
         }
         let (spacing, _) = self.plan.fields.places();
         let rows = usize::from(self.window.kernel[0]);
@@ -257,7 +262,7 @@ impl Layer<'_> {
 
     /// The `pair`-th pair of rows: its constants, and where its codes go.
     fn pair<'b>(&self, pair: usize, channels: [i32; 4], output: &'b mut [u8]) -> Pair<'b> {
-        let Places { log_lanes, width, whole } = self.places;
+        let Places { log_lanes, width, whole, .. } = self.places;
         // The partner of a last odd row is no channel; its code must not show in the padding.
         let partner = 2 * pair + 1 < usize::from(self.record.channels);
         let most = self.record.bits.max_code();
@@ -280,6 +285,8 @@ struct Places {
     width: usize,
     /// Where codes of even and odd pairs go, unless a partner is missing.
     whole: [Codes; 2],
+    /// Whether a byte gets codes of several pairs one by one, so that it must be 0 first.
+    shares: bool,
 }
 
 impl Places {
@@ -297,6 +304,7 @@ impl Places {
             (2, 2) => [Codes::LowerCrumbs, Codes::UpperCrumbs],
             _ => [Codes::Shared; 2],
         };
-        Self { log_lanes, width, whole }
+        let shares = !record.channels.is_multiple_of(2) || matches!(whole, [Codes::Shared, _]);
+        Self { log_lanes, width, whole, shares }
     }
 }

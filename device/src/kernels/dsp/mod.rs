@@ -30,6 +30,8 @@ mod plan;
 mod pool;
 #[cfg(releq_dsp)]
 mod rows;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod weaving;
 
 #[cfg(releq_dsp)]
 pub use conv::CONV2D;

@@ -173,6 +173,7 @@ pub(in super::super) fn planes(to: &mut [u8], words: &[u8], bits: u8) -> bool {
 }
 
 /// Two words of lanes begin with fields of `$word` under `$mask`.
+#[rustfmt::skip]
 macro_rules! first {
     ($mask:literal, $word:literal, $even:literal, $odd:literal) => {
         concat!("and r7, ", $mask, ", ", $word, $even, "\nand r8, ", $mask, ", ", $word, $odd, "\n")
@@ -180,21 +181,12 @@ macro_rules! first {
 }
 
 /// Fields of a further plane join them.
+#[rustfmt::skip]
 macro_rules! more {
     ($mask:literal, $word:literal, $even:literal, $odd:literal) => {
         concat!(
-            "and r9, ",
-            $mask,
-            ", ",
-            $word,
-            $even,
-            "\norr r7, r9\n",
-            "and r9, ",
-            $mask,
-            ", ",
-            $word,
-            $odd,
-            "\norr r8, r9\n"
+            "and r9, ", $mask, ", ", $word, $even, "\norr r7, r9\n",
+            "and r9, ", $mask, ", ", $word, $odd, "\norr r8, r9\n"
         )
     };
 }

@@ -131,7 +131,7 @@ pub(in super::super) enum Codes {
     Limited,
     /// Both in one byte, four bits each.
     Nibbles,
-    /// Two bits each, in the lower half of a byte, which is written first, or in the upper half.
+    /// Two bits each, in the lower half of a byte, whose upper half becomes 0, or then in the upper half.
     LowerCrumbs,
     UpperCrumbs,
     /// Into a byte that holds others already, or nothing.
@@ -201,6 +201,7 @@ impl Codes {
 }
 
 /// One pixel: r12 and lr become the rows' codes of `$bits` bits, stored at r3 by `$store`, which may use r11.
+#[rustfmt::skip]
 macro_rules! settle_pixel {
     ($bits:literal, $store:literal) => {
         concat!(
@@ -213,14 +214,9 @@ macro_rules! settle_pixel {
             "add lr, r6\n",
             "smmla r12, r12, r5, r9\n",
             "smmla lr, lr, r7, r9\n",
-            "usat r12, #",
-            $bits,
-            ", r12, asr #8\n",
-            "usat lr, #",
-            $bits,
-            ", lr, asr #8\n",
-            $store,
-            "\n",
+            "usat r12, #", $bits, ", r12, asr #8\n",
+            "usat lr, #", $bits, ", lr, asr #8\n",
+            $store, "\n",
             "add r3, r10\n"
         )
     };
