@@ -16,7 +16,7 @@ const BUDGET: usize = 6144;
 const MOST_LINES: usize = 8;
 /// Most window rows, and rows from line to line.
 pub(super) const MOST_WINDOW_ROWS: usize = 7;
-const MOST_STRIDE: usize = 4;
+const MOST_STRIDE: usize = 2;
 /// Most input rows of a round.
 pub(super) const MOST_ROWS: usize = MOST_WINDOW_ROWS + (MOST_LINES - 1) * MOST_STRIDE;
 /// Most runs of a window.
