@@ -146,7 +146,11 @@ impl Spacer<'_> {
         let (left, rest) = padding.split_at_mut_checked(before).unwrap_or_default();
         let (codes, right) = rest.split_at_mut_checked(inside).unwrap_or_default();
         left.fill(record.zero_point);
-        self.input.unpack(y, 0, codes);
+        if record.storage == Storage::Bits4 && record.channels.is_multiple_of(8) {
+            asm::unpack_nibbles(codes, self.input.pixels(y, 0, usize::from(record.width)));
+        } else {
+            self.input.unpack(y, 0, codes);
+        }
         right.fill(record.zero_point);
     }
 }

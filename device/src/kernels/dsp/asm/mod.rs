@@ -23,6 +23,7 @@ mod max;
 mod plane_weaver;
 mod settle;
 mod space;
+mod unpack;
 mod weave;
 mod widen;
 
@@ -36,5 +37,6 @@ pub(super) use max::four as max_four;
 pub(super) use plane_weaver::PlaneWeaver;
 pub(super) use settle::{Codes, Pair, Settle, pairs as settle_pairs};
 pub(super) use space::Spacing;
+pub(super) use unpack::nibbles as unpack_nibbles;
 pub(super) use weave::taps as weave_taps;
 pub(super) use widen::{pair as widen_pair, vector as widen_vector};
