@@ -105,9 +105,10 @@ fn run_dsp_suite(board: &'static Board) {
 }
 
 /// Convolutions along lines: every pair of widths, windows of more than 500 taps at the extremes, padding that holds
-/// code 0 and padding that does not, steps down, and odd numbers of columns and channels.
+/// code 0 and padding that does not, steps down, tall windows, and odd numbers of columns and channels.
 fn run_line_suite(board: &'static Board) {
     let across = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 0, 1] };
+    let tall = Window { kernel: [5, 3], stride: [1, 1], padding: [2, 2, 2, 0] };
     for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
         for (weights, activations) in (1..=7).flat_map(|weights| (1..=8).map(move |activations| (weights, activations)))
         {
@@ -118,7 +119,8 @@ fn run_line_suite(board: &'static Board) {
                 net.input.zero_point = 0;
             }
             net.conv_of(square(3, 1), 12, weights, activations);
-            net.conv_of(across, 5, weights, activations);
+            net.conv_of(across, 8, weights, activations);
+            net.conv_of(tall, 5, weights, activations);
             let what = format!("{fill:?} w{weights} a{activations} lines");
             if !check(board, net.dense(3, weights, None), KernelHint::DSP, &what) {
                 return;
