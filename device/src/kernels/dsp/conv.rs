@@ -1,9 +1,11 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
-use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Matrix;
 
 use super::asm::{self, Block};
+use super::column_plan::ColumnPlan;
+use super::columns;
 use super::finish;
 use super::gather::Gatherer;
 use super::line_plan::LinePlan;
@@ -30,24 +32,24 @@ fn conv2d(task: Task<'_>) {
     if let Some(plan) = LinePlan::new(task.op, &task.input.record, &task.output_record) {
         return lines::conv2d(task, &plan);
     }
+    if let Some(plan) = ColumnPlan::new(task.op, &task.input.record, &task.output_record) {
+        return columns::conv2d(task, &plan);
+    }
     let Some(plan) = ConvPlan::new(task.op, &task.input.record, &task.output_record) else { return };
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
-    let (gain, offset) = weights.levels.affine(weights.bits);
     let layer = Layer {
         record,
         plan,
         matrix,
         codes: task.codes,
         channels: task.channels,
-        scale: gain.trailing_zeros(),
+        scale: weights.levels.affine(weights.bits).0.trailing_zeros(),
         shift: weights.shift,
         planes: Planes::of(&matrix),
     };
-    // By how much the lanes of even and odd rows exceed the weights.
-    let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
-    let correction = [offset + 256 * odd, odd];
+    let correction = layer.correction(weights);
     let (band, table) = (core::mem::take(&mut scratch.band), core::mem::take(&mut scratch.table));
     let mut gatherer = Gatherer::new(task.input, window, usize::from(record.width), band, table);
     let pixel_bytes = record.pixel_bytes() as usize;
@@ -67,11 +69,11 @@ pub(super) struct Scratch<'a> {
     /// Two patches before they are widened; then some pairs of weight rows in byte lanes.
     pub(super) gather: &'a mut [u8],
     /// Unpacked input rows.
-    band: &'a mut [u8],
+    pub(super) band: &'a mut [u8],
     /// Offsets of columns.
-    table: &'a mut [u8],
+    pub(super) table: &'a mut [u8],
     /// Outputs that cannot be written in place.
-    staging: &'a mut [u8],
+    pub(super) staging: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -87,19 +89,27 @@ impl<'a> Scratch<'a> {
 }
 
 /// What all rounds of a layer share.
-struct Layer<'a> {
-    record: TensorRecord,
-    plan: ConvPlan,
-    matrix: Matrix,
-    codes: &'a [u8],
-    channels: &'a [u8],
+pub(super) struct Layer<'a> {
+    pub(super) record: TensorRecord,
+    pub(super) plan: ConvPlan,
+    pub(super) matrix: Matrix,
+    pub(super) codes: &'a [u8],
+    pub(super) channels: &'a [u8],
     /// log2 of what a code step is worth.
-    scale: u32,
-    shift: u8,
-    planes: Planes,
+    pub(super) scale: u32,
+    pub(super) shift: u8,
+    pub(super) planes: Planes,
 }
 
 impl Layer<'_> {
+    /// What is taken off X and O for each code under a window.
+    pub(super) fn correction(&self, weights: &Weights) -> [i32; 2] {
+        let (_, offset) = weights.levels.affine(weights.bits);
+        // By how much the lanes of even and odd rows exceed the weights.
+        let odd = if self.flips_odd_rows() || !self.plan.expands { offset - 128 } else { offset };
+        [offset + 256 * odd, odd]
+    }
+
     /// All rows over the patches of `count` pixels.
     fn round(&self, output: &mut [u8], count: usize, scratch: &mut Scratch<'_>) {
         let pixel_bytes = self.record.pixel_bytes() as usize;
@@ -114,10 +124,12 @@ impl Layer<'_> {
             let mut block = Block {
                 weights: round.weights,
                 patches: patches.0,
+                patch_step: 8 * BLOCK * self.plan.quads,
                 starts: starts.0,
                 channels: round.channels,
                 output: output.get_mut(2 * round.first..).unwrap_or(&mut []),
                 pixel_bytes,
+                output_step: BLOCK * pixel_bytes,
                 quads: self.plan.quads,
                 pairs: round.pairs,
                 blocks: direct,
@@ -135,6 +147,7 @@ impl Layer<'_> {
                     starts,
                     output: staging,
                     pixel_bytes: self.plan.rows,
+                    output_step: BLOCK * self.plan.rows,
                     blocks: staged,
                     ..block
                 });
@@ -151,7 +164,7 @@ impl Layer<'_> {
     }
 
     /// Calls `run` for pairs of rows: all at once where they lie ready, else a few at a time as they are expanded.
-    fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
+    pub(super) fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
         let one_pair = Matrix { rows: 2, ..self.matrix };
         let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
         let whole = self.matrix.rows as usize / 2;
@@ -196,10 +209,10 @@ impl Layer<'_> {
 }
 
 /// Some pairs of rows, ready to be multiplied.
-struct Pairs<'a> {
-    weights: &'a [u8],
-    channels: &'a [u8],
+pub(super) struct Pairs<'a> {
+    pub(super) weights: &'a [u8],
+    pub(super) channels: &'a [u8],
     /// Index of the first pair.
-    first: usize,
-    pairs: usize,
+    pub(super) first: usize,
+    pub(super) pairs: usize,
 }

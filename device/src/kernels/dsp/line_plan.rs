@@ -169,8 +169,8 @@ impl LinePlan {
             Some((plan.price(pairs), plan))
         });
         let (price, plan) = plans.min_by_key(|&(price, _)| price)?;
-        // Two rows × width × three taps by dual multiplication, at 0.9 a product and more the more planes there are.
-        let otherwise = if weights.bits.get() > 2 { 60 } else { 54 };
+        // Two rows × width × three taps by dual multiplication, at 0.9 a product.
+        let otherwise = 54;
         (price * 10 <= otherwise * (plan.outputs * plan.steps()) as u64).then_some(plan)
     }
 

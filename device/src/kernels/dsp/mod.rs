@@ -10,6 +10,10 @@
 #[cfg(releq_dsp)]
 #[allow(unsafe_code, reason = "the one room for assembly")]
 mod asm;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod column_plan;
+#[cfg(releq_dsp)]
+mod columns;
 #[cfg(releq_dsp)]
 mod conv;
 #[cfg(releq_dsp)]

@@ -3,6 +3,7 @@
 use releq_format::graph::{Op, Storage, TensorRecord};
 use releq_format::pack::Layout;
 
+use super::column_plan::ColumnPlan;
 use super::line_plan::LinePlan;
 
 /// Pixels that one assembly block computes at a time.
@@ -116,7 +117,10 @@ pub(super) const TAPS: usize = 3;
 pub(super) fn conv_scratch(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
     match LinePlan::new(op, input, output) {
         Some(plan) => plan.scratch_bytes(),
-        None => ConvPlan::new(op, input, output)?.scratch_bytes(),
+        None => match ColumnPlan::new(op, input, output) {
+            Some(plan) => plan.scratch_bytes(),
+            None => ConvPlan::new(op, input, output)?.scratch_bytes(),
+        },
     }
 }
 

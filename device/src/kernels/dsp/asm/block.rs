@@ -30,6 +30,9 @@ struct Args {
     shift: u32,
     /// 44: zero point · 256 + 128.
     offset: u32,
+    /// 48: bytes from the end of a block of patches to the next one, and 52 the same of outputs.
+    patch_skip: isize,
+    output_skip: isize,
 }
 
 /// A layer's share of the arguments, with everything in slices.
@@ -37,16 +40,18 @@ struct Args {
 pub(in super::super) struct Block<'a> {
     /// Byte lanes of whole pairs of rows.
     pub(in super::super) weights: &'a [u8],
-    /// Widened patches of whole blocks.
+    /// Widened patches of whole blocks, and bytes from one to the next: they may share what lies under both.
     pub(in super::super) patches: &'a [u8],
+    pub(in super::super) patch_step: usize,
     /// Eight words a block, added to the accumulators X and O of its pixels.
     pub(in super::super) starts: &'a [u8],
     /// Constants of the rows, 8 bytes each.
     pub(in super::super) channels: &'a [u8],
     /// Where codes go, one byte each.
     pub(in super::super) output: &'a mut [u8],
-    /// Bytes from pixel to pixel in `output`.
+    /// Bytes from pixel to pixel in `output`, and from block to block.
     pub(in super::super) pixel_bytes: usize,
+    pub(in super::super) output_step: usize,
     /// Groups of four columns.
     pub(in super::super) quads: usize,
     /// Pairs of rows.
@@ -63,12 +68,13 @@ pub(in super::super) struct Block<'a> {
 pub(in super::super) fn run(block: &mut Block<'_>) {
     let Block { quads, pairs, blocks, pixel_bytes, .. } = *block;
     let block_bytes = 32 * quads;
-    let last_pixel = (4 * blocks).saturating_sub(1) * pixel_bytes;
+    let earlier = blocks.saturating_sub(1);
     let fits = block.weights.len() >= 8 * quads * pairs
-        && block.patches.len() >= block_bytes * blocks
+        && block.patches.len() >= block.patch_step * earlier + block_bytes
+        && block.patch_step.is_multiple_of(4)
         && block.starts.len() >= 32 * blocks
         && block.channels.len() >= 16 * pairs
-        && block.output.len() >= last_pixel + 2 * pairs;
+        && block.output.len() >= block.output_step * earlier + 3 * pixel_bytes + 2 * pairs;
     if !fits || quads == 0 || pairs == 0 || blocks == 0 {
         return;
     }
@@ -85,6 +91,8 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
         blocks,
         shift: u32::from(block.shift),
         offset: u32::from(block.zero_point) << 8 | 128,
+        patch_skip: block.patch_step.wrapping_sub(block_bytes) as isize,
+        output_skip: block.output_step.wrapping_sub(4 * pixel_bytes) as isize,
     };
     // SAFETY: what is read and written lies in the slices, as checked above, word-aligned where words are read.
     unsafe { block_2x4(&args) }
@@ -249,6 +257,10 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "strh r8, [r2]",
         "strh r9, [r2, r3]",
         "add r2, r2, r3, lsl #1",
+        "ldr r3, [sp, #72]",
+        "ldrd r3, r4, [r3, #48]",
+        "add r1, r3",
+        "add r2, r4",
         "str r2, [sp, #44]",
         "ldr r2, [sp, #52]",
         "subs r2, #1",
