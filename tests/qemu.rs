@@ -129,6 +129,25 @@ fn run_line_suite(board: &'static Board) {
     }
 }
 
+/// Convolutions in columns of blocks: windows of several rows and of any width, with and without padding.
+fn run_column_suite(board: &'static Board) {
+    let window = |kernel, padding| Window { kernel, stride: [1; 2], padding };
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for bits in 1..=8 {
+            for (height, channels) in [(9, 8), (2, 64)] {
+                let mut net = TestNet::new(u64::from(bits) + u64::from(channels), fill, [height, 12, channels], 8);
+                net.conv_of(window([3, 5], [1, 2, 1, 2]), 12, bits, 8);
+                net.conv_of(window([2, 3], [0, 0, 1, 2]), 4, bits, 8);
+                net.conv_of(window([5, 1], [2, 0, 2, 0]), 6, bits, 8);
+                let what = format!("{fill:?} w{bits} columns {height} {channels}");
+                if !check(board, net.dense(3, bits, None), KernelHint::DSP, &what) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
 fn dsp_is_faster(board: &'static Board) {
     let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
@@ -159,6 +178,11 @@ fn dsp_kernels_on_virt_m4() {
 #[test]
 fn lines_on_virt_m4() {
     run_line_suite(&board::VIRT_M4);
+}
+
+#[test]
+fn columns_on_virt_m4() {
+    run_column_suite(&board::VIRT_M4);
 }
 
 #[test]
