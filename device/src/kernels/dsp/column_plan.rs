@@ -3,6 +3,7 @@
 use releq_format::graph::{Op, Storage, TensorRecord};
 use releq_format::pack::Layout;
 
+use super::line_plan::divide_up;
 use super::plan::{BLOCK, EXPANDED_PAIRS, QUAD};
 
 /// Scratch that a column may take.
@@ -58,8 +59,7 @@ impl ColumnPlan {
         };
         let height = usize::from(output.height);
         let more = BUDGET.checked_sub(plan.bytes())?.checked_div(plan.row_bytes() + 8 * BLOCK)?;
-        let rounds = height.div_ceil((1 + more).min(MOST_LINES));
-        let lines = height.div_ceil(rounds.max(1));
+        let lines = divide_up(height, divide_up(height, (1 + more).min(MOST_LINES))?)?;
         (lines > 1).then_some(Self { lines, rows: kernel_rows + lines - 1, ..plan })
     }
 

@@ -36,7 +36,7 @@ pub(super) fn conv2d(task: Task<'_>, plan: &ColumnPlan) {
     let pixel_bytes = record.pixel_bytes() as usize;
     let line_bytes = usize::from(record.width).wrapping_mul(pixel_bytes).max(1);
     let mut y = 0;
-    for lines in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines)) {
+    for lines in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines).max(1)) {
         let blocks = lines.len() / line_bytes;
         for x in (0..usize::from(record.width)).step_by(BLOCK) {
             column.widen([y, x], blocks, &mut scratch);

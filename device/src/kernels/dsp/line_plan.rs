@@ -278,7 +278,7 @@ impl LinePlan {
 }
 
 /// `None` for a divisor of 0, which division would panic at.
-fn divide_up(dividend: usize, divisor: usize) -> Option<usize> {
+pub(super) fn divide_up(dividend: usize, divisor: usize) -> Option<usize> {
     let quotient = dividend.checked_div(divisor)?;
     Some(quotient + usize::from(quotient * divisor < dividend))
 }
