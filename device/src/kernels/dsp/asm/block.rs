@@ -24,13 +24,13 @@ struct Args {
     quads: usize,
     /// 32
     pairs: usize,
-    /// 36
-    blocks: usize,
+    /// 36: where patches of a block after the last would be.
+    patches_end: *const u8,
     /// 40: left shift of the accumulator.
     shift: u32,
     /// 44: zero point · 256 + 128.
     offset: u32,
-    /// 48: bytes from the end of a block of patches to the next one, and 52 the same of outputs.
+    /// 48: bytes from the end of a block of patches to the next one, and 52 from a block's third output to the next.
     patch_skip: isize,
     output_skip: isize,
 }
@@ -88,11 +88,11 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
         block_bytes,
         quads,
         pairs,
-        blocks,
+        patches_end: block.patches.as_ptr().wrapping_add(block.patch_step * blocks),
         shift: u32::from(block.shift),
         offset: u32::from(block.zero_point) << 8 | 128,
         patch_skip: block.patch_step.wrapping_sub(block_bytes) as isize,
-        output_skip: block.output_step.wrapping_sub(4 * pixel_bytes) as isize,
+        output_skip: block.output_step.wrapping_sub(2 * pixel_bytes) as isize,
     };
     // SAFETY: what is read and written lies in the slices, as checked above, word-aligned where words are read.
     unsafe { block_2x4(&args) }
@@ -143,14 +143,15 @@ macro_rules! requantize {
 
 // The loop is entered at the first of eight copies that leaves a whole number of turns. The frame, a word each:
 // 0 end of the block's patches, 4 entry, 8 bytes of a block, 12 the pair's weights, 16 starts, 20 start of X,
-// 24 start of O, 28 multipliers (two), 36 shift, 40 offset, 44 output, 48 bytes of a pixel, 52 blocks left,
-// 56 the next pair's weights, 60 pairs left, 64 constants, 68 the pair's output, 72 arguments.
+// 24 start of O, 28 multipliers (two), 36 shift, 40 offset, 44 output, 48 bytes of a pixel, 52 end of patches,
+// 56 the next pair's weights, 60 pairs left, 64 constants, 68 the pair's output, 72 arguments,
+// 76 bytes to the next block of patches, and 80 of outputs.
 #[unsafe(naked)]
 unsafe extern "C" fn block_2x4(args: *const Args) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "sub sp, #76",
+        "sub sp, #84",
         "str r0, [sp, #72]",
         "ldr r1, [r0, #28]",
         "rsb r1, r1, #0",
@@ -171,8 +172,11 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "ldrd r1, r2, [r0, #12]",
         "str r1, [sp, #64]",
         "str r2, [sp, #68]",
-        "ldr r1, [r0, #32]",
+        "ldrd r1, r2, [r0, #32]",
         "str r1, [sp, #60]",
+        "str r2, [sp, #52]",
+        "ldrd r1, r2, [r0, #48]",
+        "strd r1, r2, [sp, #76]",
         // A pair of rows. X starts with bias + 256 · the odd row's bias, O with the odd row's.
         "2:",
         "ldr r0, [sp, #64]",
@@ -186,8 +190,6 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "adds r0, #2",
         "str r0, [sp, #68]",
         "ldr r0, [sp, #72]",
-        "ldr r1, [r0, #36]",
-        "str r1, [sp, #52]",
         "ldrd r1, r2, [r0, #4]",
         "str r2, [sp, #16]",
         // A block of pixels.
@@ -256,15 +258,12 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "add r2, r2, r3, lsl #1",
         "strh r8, [r2]",
         "strh r9, [r2, r3]",
-        "add r2, r2, r3, lsl #1",
-        "ldr r3, [sp, #72]",
-        "ldrd r3, r4, [r3, #48]",
+        "ldrd r3, r4, [sp, #76]",
         "add r1, r3",
         "add r2, r4",
         "str r2, [sp, #44]",
         "ldr r2, [sp, #52]",
-        "subs r2, #1",
-        "str r2, [sp, #52]",
+        "cmp r1, r2",
         "bne.w 3b",
         "ldr r0, [sp, #56]",
         "str r0, [sp, #12]",
@@ -272,7 +271,7 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "subs r0, #1",
         "str r0, [sp, #60]",
         "bne.w 2b",
-        "add sp, #76",
+        "add sp, #84",
         "pop {{r4-r11, pc}}",
     )
 }
