@@ -9,9 +9,6 @@ pub(super) enum Taps {
     Bits,
     Crumbs,
     Nibbles,
-    /// The lower and the upper half of four bits.
-    LowerCrumbs,
-    UpperCrumbs,
 }
 
 impl Taps {
@@ -21,17 +18,12 @@ impl Taps {
             Self::Bits => (1, 16),
             Self::Crumbs => (2, 8),
             Self::Nibbles => (4, 4),
-            Self::LowerCrumbs | Self::UpperCrumbs => (2, 4),
         }
     }
 
     /// Whether there is code that spaces them so far apart.
     const fn suit(self, spacing: u32, channels: usize) -> bool {
-        let apart = self.apart(spacing)
-            || matches!(
-                (self, spacing),
-                (Self::Nibbles, 14) | (Self::Crumbs | Self::LowerCrumbs | Self::UpperCrumbs, 15)
-            );
+        let apart = self.apart(spacing) || matches!((self, spacing), (Self::Nibbles, 14) | (Self::Crumbs, 15));
         apart && channels.is_multiple_of(self.bits_and_columns().1)
     }
 
@@ -66,11 +58,7 @@ impl Weaving {
             1 => &[Self::Plane(Taps::Bits), Self::Lanes],
             2 => &[Self::Plane(Taps::Crumbs), Self::Lanes],
             3 => &[Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]), Self::Lanes],
-            4 => &[
-                Self::Plane(Taps::Nibbles),
-                Self::Halves([(0, Taps::UpperCrumbs), (0, Taps::LowerCrumbs)]),
-                Self::Lanes,
-            ],
+            4 => &[Self::Plane(Taps::Nibbles), Self::Lanes],
             _ => &[Self::Lanes],
         }
     }

@@ -52,8 +52,6 @@ impl PlaneWeaver {
                 (Taps::Bits, _) if apart => weave_whole_bits,
                 (Taps::Crumbs, _) if apart => weave_whole_crumbs,
                 (Taps::Crumbs, 15) => weave_crumbs,
-                (Taps::LowerCrumbs, 15) => weave_lower_crumbs,
-                (Taps::UpperCrumbs, 15) => weave_upper_crumbs,
                 (Taps::Nibbles, 14) => weave_nibbles,
                 _ => return None,
             },
@@ -201,47 +199,6 @@ weave_plane!(
             [", ror #6", ", ror #14", ", ror #22", ", ror #30"],
             "40",
             "56"
-        )
-    ]
-);
-weave_plane!(
-    weave_lower_crumbs,
-    "32",
-    "",
-    "",
-    [
-        field!("0x03030303", "2", [", ror #31", ", ror #7"], ["", ", ror #8", ", ror #16", ", ror #24"], "0", "16"),
-        field!(
-            "0x30303030",
-            "2",
-            [", ror #3", ", ror #11"],
-            [", ror #4", ", ror #12", ", ror #20", ", ror #28"],
-            "8",
-            "24"
-        )
-    ]
-);
-weave_plane!(
-    weave_upper_crumbs,
-    "32",
-    "",
-    "",
-    [
-        field!(
-            "0x0C0C0C0C",
-            "2",
-            [", ror #1", ", ror #9"],
-            [", ror #2", ", ror #10", ", ror #18", ", ror #26"],
-            "0",
-            "16"
-        ),
-        field!(
-            "0xC0C0C0C0",
-            "2",
-            [", ror #5", ", ror #13"],
-            [", ror #6", ", ror #14", ", ror #22", ", ror #30"],
-            "8",
-            "24"
         )
     ]
 );
