@@ -176,6 +176,50 @@ fn run_few_bits(board: &'static Board) {
     }
 }
 
+/// Convolutions along lines: every pair of widths, windows of more than 500 taps at the extremes, padding that holds
+/// code 0 and padding that does not, steps down, tall windows, and odd numbers of columns and channels.
+fn run_line_suite(board: &'static Board) {
+    let across = Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 0, 1] };
+    let tall = Window { kernel: [5, 3], stride: [1, 1], padding: [2, 2, 2, 0] };
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (weights, activations) in (1..=7).flat_map(|weights| (1..=8).map(move |activations| (weights, activations)))
+        {
+            // As many columns as the scratch of lines has room for.
+            let columns = if activations < 8 { 11 } else { 7 };
+            let mut net = TestNet::new(u64::from(8 * weights + activations), fill, [5, columns, 64], activations);
+            if (weights + activations) % 3 > 0 {
+                net.input.zero_point = 0;
+            }
+            net.conv_of(square(3, 1), 12, weights, activations);
+            net.conv_of(across, 8, weights, activations);
+            net.conv_of(tall, 5, weights, activations);
+            let what = format!("{fill:?} w{weights} a{activations} lines");
+            if !check(board, net.dense(3, weights, None), KernelHint::DSP, &what) {
+                return;
+            }
+        }
+    }
+}
+
+/// Convolutions in columns of blocks: windows of several rows and of any width, with and without padding.
+fn run_column_suite(board: &'static Board) {
+    let window = |kernel, padding| Window { kernel, stride: [1; 2], padding };
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for bits in 1..=8 {
+            for (height, channels) in [(9, 8), (2, 64)] {
+                let mut net = TestNet::new(u64::from(bits) + u64::from(channels), fill, [height, 12, channels], 8);
+                net.conv_of(window([3, 5], [1, 2, 1, 2]), 12, bits, 8);
+                net.conv_of(window([2, 3], [0, 0, 1, 2]), 4, bits, 8);
+                net.conv_of(window([5, 1], [2, 0, 2, 0]), 6, bits, 8);
+                let what = format!("{fill:?} w{bits} columns {height} {channels}");
+                if !check(board, net.dense(3, bits, None), KernelHint::DSP, &what) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// The hint is heeded: assembly takes less than half of the portable kernels' instructions.
 fn dsp_is_faster(board: &'static Board) {
     let mut net = TestNet::new(5, Fill::Random, [8, 8, 16], 8);
@@ -204,6 +248,16 @@ fn dsp_kernels_on_virt_m4() {
     run_long_sums(&board::VIRT_M4);
     run_few_bits(&board::VIRT_M4);
     dsp_is_faster(&board::VIRT_M4);
+}
+
+#[test]
+fn lines_on_virt_m4() {
+    run_line_suite(&board::VIRT_M4);
+}
+
+#[test]
+fn columns_on_virt_m4() {
+    run_column_suite(&board::VIRT_M4);
 }
 
 #[test]

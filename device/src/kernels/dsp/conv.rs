@@ -1,15 +1,17 @@
 //! Convolution with any window: patches of some pixels are gathered side by side, then all rows pass over them.
 
-use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord, Weights};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::end_terms;
 
 use super::asm::{self, Block, Packing};
+use super::column_plan::ColumnPlan;
 use super::finish;
 use super::gather::Gatherer;
-use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, LinePlan, OuterPlan};
+use super::line_plan::LinePlan;
+use super::plan::{self, BLOCK, ConvPlan, EXPANDED_PAIRS, OuterPlan};
 use super::rows::{Constants, Planes, whole_groups};
-use super::{lines, outer};
+use super::{columns, lines, outer};
 use crate::kernels::{Kernel, Task};
 use crate::tensor::copy;
 
@@ -33,11 +35,14 @@ fn conv2d(task: Task<'_>) {
     if let Some(plan) = LinePlan::new(task.op, &task.input.record, &task.output_record) {
         return lines::conv2d(task, &plan);
     }
+    if let Some(plan) = ColumnPlan::new(task.op, &task.input.record, &task.output_record) {
+        return columns::conv2d(task, &plan);
+    }
     let Some(plan) = ConvPlan::new(task.op, &task.input.record, &task.output_record) else { return };
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let record = task.output_record;
     let Some(mut scratch) = Scratch::split(&plan, task.scratch) else { return };
-    let (gain, offset) = weights.levels.affine(weights.bits);
+    let gain = weights.levels.affine(weights.bits).0;
     let terms = end_terms(matrix.bits, task.input.record.bits);
     let scale = match matrix.layout {
         // What is fetched through a table is not scaled on the way.
@@ -55,14 +60,7 @@ fn conv2d(task: Task<'_>) {
         shift: weights.shift,
         planes: Planes::of(&matrix),
     };
-    // By how much the codes of even and odd rows exceed the weights.
-    let odd = if layer.flips_odd_rows() || !plan.expands { offset - 128 } else { offset };
-    let correction = match layer.packing {
-        Packing::Bytes => [offset + 256 * odd, odd],
-        // Odd rows are signed, and sums shifted.
-        Packing::Ends { .. } => [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))]
-            .map(|takes| takes << (weights.shift & 31)),
-    };
+    let correction = layer.correction(weights);
     // Groups of ends reach beyond the last column.
     if matrix.layout == Layout::Ends {
         scratch.patches.fill(0);
@@ -101,11 +99,11 @@ pub(super) struct Scratch<'a> {
     /// Two patches before they are widened; then some pairs of weight rows in byte lanes.
     pub(super) gather: &'a mut [u8],
     /// Unpacked input rows.
-    band: &'a mut [u8],
+    pub(super) band: &'a mut [u8],
     /// Offsets of columns.
-    table: &'a mut [u8],
+    pub(super) table: &'a mut [u8],
     /// Outputs that cannot be written in place.
-    staging: &'a mut [u8],
+    pub(super) staging: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -121,20 +119,33 @@ impl<'a> Scratch<'a> {
 }
 
 /// What all rounds of a layer share.
-struct Layer<'a> {
-    record: TensorRecord,
-    plan: ConvPlan,
-    matrix: Matrix,
-    packing: Packing,
-    codes: &'a [u8],
-    channels: &'a [u8],
+pub(super) struct Layer<'a> {
+    pub(super) record: TensorRecord,
+    pub(super) plan: ConvPlan,
+    pub(super) matrix: Matrix,
+    pub(super) packing: Packing,
+    pub(super) codes: &'a [u8],
+    pub(super) channels: &'a [u8],
     /// log2 of what a code step is worth.
-    scale: u32,
-    shift: u8,
-    planes: Planes,
+    pub(super) scale: u32,
+    pub(super) shift: u8,
+    pub(super) planes: Planes,
 }
 
 impl Layer<'_> {
+    /// What is taken off accumulators for each code under a window.
+    pub(super) fn correction(&self, weights: &Weights) -> [i32; 2] {
+        let (gain, offset) = weights.levels.affine(weights.bits);
+        // By how much the codes of even and odd rows exceed the weights.
+        let odd = if self.flips_odd_rows() || !self.plan.expands { offset - 128 } else { offset };
+        match self.packing {
+            Packing::Bytes => [offset + 256 * odd, odd],
+            // Odd rows are signed, and sums shifted.
+            Packing::Ends { .. } => [offset, offset - (gain << (weights.bits.get().wrapping_sub(1) & 7))]
+                .map(|takes| takes << (weights.shift & 31)),
+        }
+    }
+
     /// All rows over the patches of `count` pixels.
     fn round(&self, output: &mut [u8], count: usize, scratch: &mut Scratch<'_>) {
         let pixel_bytes = self.record.pixel_bytes() as usize;
@@ -150,10 +161,12 @@ impl Layer<'_> {
                 weights: round.weights,
                 packing: self.packing,
                 patches: patches.0,
+                patch_step: 8 * BLOCK * self.plan.quads,
                 starts: starts.0,
                 channels: round.channels,
                 output: output.get_mut(2 * round.first..).unwrap_or(&mut []),
                 pixel_bytes,
+                output_step: BLOCK * pixel_bytes,
                 quads: self.plan.quads,
                 pairs: round.pairs,
                 blocks: direct,
@@ -171,6 +184,7 @@ impl Layer<'_> {
                     starts,
                     output: staging,
                     pixel_bytes: self.plan.rows,
+                    output_step: BLOCK * self.plan.rows,
                     blocks: staged,
                     ..block
                 });
@@ -187,7 +201,7 @@ impl Layer<'_> {
     }
 
     /// Calls `run` for pairs of rows: all at once where they lie ready, else a few at a time as they are expanded.
-    fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
+    pub(super) fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
         let one_pair = Matrix { rows: 2, ..self.matrix };
         let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
         let whole = self.matrix.rows as usize / 2;
@@ -226,8 +240,8 @@ impl Layer<'_> {
             let both = pairs.min(whole.saturating_sub(first));
             let channels = self.channels.get(16 * first..).unwrap_or(&[]);
             run(&Pairs { weights: expanded, channels, first, pairs: both }, scratch);
-            let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
-            if pairs > both {
+            if both < pairs {
+                let weights = expanded.get(lanes_bytes * both..).unwrap_or(&[]);
                 run(&Pairs { weights, channels: last.bytes(), first: first + both, pairs: pairs - both }, scratch);
             }
             first += pairs;
@@ -247,10 +261,10 @@ impl Layer<'_> {
 }
 
 /// Some pairs of rows, ready to be multiplied.
-struct Pairs<'a> {
-    weights: &'a [u8],
-    channels: &'a [u8],
+pub(super) struct Pairs<'a> {
+    pub(super) weights: &'a [u8],
+    pub(super) channels: &'a [u8],
     /// Index of the first pair.
-    first: usize,
-    pairs: usize,
+    pub(super) first: usize,
+    pub(super) pairs: usize,
 }

@@ -6,9 +6,11 @@
 
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
-use super::asm::{self, Line, Runs, Settle};
-use super::plan::{LinePlan, MOST_CHANNELS as PADDING, MOST_WINDOW_ROWS, QUAD, TAPS};
+use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle, Spacing};
+use super::line_plan::{LinePlan, MOST_WINDOW_ROWS};
+use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
+use super::weaving::Weaving;
 use crate::kernels::Task;
 use crate::tensor::{self, Input};
 
@@ -25,31 +27,27 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
         shift: weights.shift,
         zero_point: record.zero_point,
     };
-    let planes = Planes::of(&matrix);
     let channels = usize::from(task.input.record.channels);
-    let runs = Runs::new(channels, plan.run);
-    let round = Round { plan, window, record, channels, runs, settle, offset };
-    let mut spacer = Spacer { plan, input: task.input, window, next: 0 };
+    let size = [usize::from(window.kernel[0]), channels];
+    let (spacing, pixels) = plan.fields.places();
+    let weaver = |(plane, taps)| Some((plane, PlaneWeaver::new(taps, size, spacing)?));
+    let weavers = match plan.weaving {
+        Weaving::Lanes => [None; 2],
+        Weaving::Plane(taps) => [weaver((0, taps)), None],
+        Weaving::Halves(halves) => halves.map(weaver),
+    };
+    let program = Program::new(plan.runs(), plan.fields);
+    let places = Places::of(&record);
+    let planes = Planes::of(&matrix);
+    let layer = Layer { plan, window, record, channels, program: &program, settle, offset, planes, weavers, places };
+    let Some(spacing) = Spacing::new(pixels, channels, spacing) else { return };
+    let mut spacer = Spacer { plan, input: task.input, window, spacing, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
     for output in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines).max(1)) {
         let lines = output.len() / line_bytes;
-        output.fill(0);
         spacer.reach(first, lines, &mut scratch);
-        for line in 0..lines {
-            round.correct(first + line, line, &mut scratch);
-        }
-        let mut constants = tensor::channels(task.channels);
-        for (pair, words) in task.codes.chunks_exact(planes.bytes().max(1)).enumerate() {
-            planes.expand(words, 0, scratch.lanes);
-            round.weave(&mut scratch);
-            let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
-            let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
-            for (line, output) in output.chunks_exact_mut(line_bytes).enumerate() {
-                let constants = [bias, multiplier, odd_bias, odd_multiplier];
-                round.line([first + line, line], pair, constants, output, &mut scratch);
-            }
-        }
+        layer.round([first, lines], [task.codes, task.channels], output, &mut scratch);
         first += lines;
     }
 }
@@ -59,12 +57,12 @@ struct Scratch<'a> {
     /// A ring of spaced input rows, and the sums of their columns over all channels.
     spaced: &'a mut [u8],
     column_sums: &'a mut [u8],
-    /// Spaced taps of one pair of weight rows, and its byte lanes; before these, an unpacked input row.
+    /// Spaced taps of one pair of weight rows; before these, a padded input row.
     taps: &'a mut [u8],
+    /// Byte lanes of a pair whose taps are not spaced straight from their plane.
     lanes: &'a mut [u8],
     sums: &'a mut [u8],
     corrections: &'a mut [u8],
-    codes: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -75,9 +73,8 @@ impl<'a> Scratch<'a> {
         let (taps, rest) = rest.split_at_mut_checked(parts[2])?;
         let (lanes, rest) = rest.split_at_mut_checked(parts[3])?;
         let (sums, rest) = rest.split_at_mut_checked(parts[4])?;
-        let (corrections, rest) = rest.split_at_mut_checked(parts[5])?;
-        let codes = rest.get_mut(..parts[6])?;
-        Some(Self { spaced, column_sums, taps, lanes, sums, corrections, codes })
+        let corrections = rest.get_mut(..parts[5])?;
+        Some(Self { spaced, column_sums, taps, lanes, sums, corrections })
     }
 }
 
@@ -86,6 +83,7 @@ struct Spacer<'a> {
     plan: &'a LinePlan,
     input: Input<'a>,
     window: &'a Window,
+    spacing: Spacing,
     /// First padded row not spaced yet.
     next: usize,
 }
@@ -103,173 +101,214 @@ impl Spacer<'_> {
         self.next = end;
     }
 
-    fn space(&self, padded: usize, scratch: &mut Scratch<'_>) {
+    fn space(&mut self, padded: usize, scratch: &mut Scratch<'_>) {
         let record = &self.input.record;
         let channels = usize::from(record.channels).max(1);
         let slot = padded % self.plan.slots.max(1);
         let row_bytes = self.plan.row_bytes();
         let spaced = scratch.spaced.get_mut(slot.wrapping_mul(row_bytes)..).and_then(|rest| rest.get_mut(..row_bytes));
-        let sums_bytes = 4 * self.plan.width;
+        let sums_bytes = self.plan.column_sums_bytes();
         let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..).unwrap_or(&mut []);
-        let row = usize::from(record.width).wrapping_mul(channels);
+        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
+        let (_, pixels) = self.plan.fields.places();
+        let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
         let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
-        let codes: &[u8] = match y < usize::from(record.height) {
-            false => &[],
-            true if record.storage == Storage::Bits8 => self.input.pixels(y, 0, usize::from(record.width)),
-            true => {
-                let unpacked = scratch.lanes.get_mut(..row).unwrap_or(&mut []);
-                self.input.unpack(y, 0, unpacked);
-                unpacked
-            }
+        let as_stored = record.storage == Storage::Bits8
+            && y < usize::from(record.height)
+            && row.len() == usize::from(record.width).wrapping_mul(channels);
+        let mut codes: &[u8] = if as_stored {
+            self.input.pixels(y, 0, usize::from(record.width))
+        } else {
+            self.pad(y, channels, row);
+            row
         };
-        let spaced = spaced.unwrap_or(&mut []);
-        let (spacing, pixels) = self.plan.fields.places();
-        let before = usize::from(self.window.padding[1]);
-        let padding = [record.zero_point; PADDING];
-        let mut sums = sums.as_chunks_mut::<4>().0.iter_mut().take(self.plan.width);
-        let mut x = 0;
-        for pair in spaced.chunks_exact_mut((8 * channels).max(1)) {
+        for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
-                let mut block: [&[u8]; 4] = [&NOTHING; 4];
-                for (place, pixel) in block.iter_mut().enumerate().take(pixels) {
-                    let at = (x + place).wrapping_sub(before).wrapping_mul(channels);
-                    let inside = codes.get(at..).filter(|rest| rest.len() >= channels);
-                    match inside {
-                        Some(codes) => *pixel = codes,
-                        None if x + place < self.plan.width => *pixel = &padding,
-                        None => {}
-                    }
-                }
                 let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
-                let block = block.get(..pixels).unwrap_or(&[]);
-                let totals = asm::space_pixels(to, block, channels / QUAD, spacing);
-                for (sum, total) in sums.by_ref().zip(totals).take(pixels) {
-                    *sum = total.to_le_bytes();
+                for (total, sum) in self.spacing.run(to, codes).iter().zip(sums.by_ref()) {
+                    *sum = (*total as u16).to_le_bytes();
                 }
-                x += pixels;
+                codes = codes.get(pixels * channels..).unwrap_or(&[]);
             }
         }
     }
+
+    /// The codes of row `y`, padded but for columns left out, and zeros up to the end of the last block.
+    fn pad(&self, y: usize, channels: usize, row: &mut [u8]) {
+        let record = &self.input.record;
+        let inside = usize::from(record.width).wrapping_mul(channels);
+        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped).wrapping_mul(channels);
+        let (padding, beyond) = row.split_at_mut_checked(self.plan.width.wrapping_mul(channels)).unwrap_or_default();
+        beyond.fill(0);
+        if y >= usize::from(record.height) {
+            return padding.fill(record.zero_point);
+        }
+        let (left, rest) = padding.split_at_mut_checked(before).unwrap_or_default();
+        let (codes, right) = rest.split_at_mut_checked(inside).unwrap_or_default();
+        left.fill(record.zero_point);
+        if record.storage == Storage::Bits4 && record.channels.is_multiple_of(8) {
+            asm::unpack_nibbles(codes, self.input.pixels(y, 0, usize::from(record.width)));
+        } else {
+            self.input.unpack(y, 0, codes);
+        }
+        right.fill(record.zero_point);
+    }
 }
 
-/// What all lines share.
-struct Round<'a> {
+/// What all rounds share.
+struct Layer<'a> {
     plan: &'a LinePlan,
     window: &'a Window,
     record: TensorRecord,
     channels: usize,
-    runs: Runs,
+    program: &'a Program,
     settle: Settle,
     offset: i32,
+    planes: Planes,
+    /// What spaces taps straight from planes, one a pass, with the plane's index; none where byte lanes come first.
+    weavers: [Option<(usize, PlaneWeaver)>; 2],
+    places: Places,
 }
 
-impl Round<'_> {
-    /// Spaces the taps of the pair whose byte lanes are ready.
-    fn weave(&self, scratch: &mut Scratch<'_>) {
+impl Layer<'_> {
+    /// `lines` lines of outputs from line `first` on, of all pairs of rows.
+    fn round(
+        &self,
+        [first, lines]: [usize; 2],
+        [codes, channels]: [&[u8]; 2],
+        output: &mut [u8],
+        scratch: &mut Scratch<'_>,
+    ) {
+        for line in 0..lines {
+            self.correct(first + line, line, scratch);
+        }
+        let (stride, slots) = (usize::from(self.window.stride[0]), self.plan.slots);
+        let parts = LineParts {
+            spaced: scratch.spaced,
+            row_bytes: self.plan.row_bytes(),
+            slots,
+            slot: first.wrapping_mul(stride).checked_rem(slots).unwrap_or(0),
+            stride,
+            pixels: self.plan.fields.places().1,
+            blocks: self.plan.blocks,
+            program: self.program,
+            lines,
+            sums: scratch.sums,
+            // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
+            first: (TAPS - 1).saturating_sub(self.plan.skipped),
+            corrections: scratch.corrections,
+            width: usize::from(self.record.width),
+            pixel_bytes: self.record.pixel_bytes() as usize,
+            settle: &self.settle,
+        };
+        let Some(mut round) = Lines::new(parts) else { return };
+        if self.places.shares {
+            output.fill(0);
+        }
+        let mut constants = tensor::channels(channels);
+        let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
+        for (pair, words) in codes.chunks_exact(self.planes.bytes().max(1)).enumerate() {
+            self.weave(words, scratch.taps, scratch.lanes);
+            let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
+            round.run(scratch.taps, &mut self.pair(pair, [bias, multiplier, odd_bias, odd_multiplier], output));
+        }
+    }
+
+    /// Spaces the taps of the pair of rows at `words`.
+    fn weave(&self, words: &[u8], taps: &mut [u8], lanes: &mut [u8]) {
+        match &self.weavers {
+            [None, _] => {}
+            [Some((_, weaver)), None] => return weaver.run(taps, words),
+            [Some((upper_plane, upper)), Some((lower_plane, lower))] => {
+                let (first, last) = taps.split_at_mut_checked(self.plan.pass_bytes()).unwrap_or_default();
+                upper.run(first, self.planes.words(words, *upper_plane));
+                return lower.run(last, self.planes.words(words, *lower_plane));
+            }
+        }
         let (spacing, _) = self.plan.fields.places();
+        let rows = usize::from(self.window.kernel[0]);
+        self.planes.expand(words, 0, lanes);
         let tap_bytes = 2 * self.channels;
-        let taps = scratch.taps.chunks_exact_mut((8 * self.channels).max(1));
-        for (to, lanes) in taps.zip(scratch.lanes.chunks_exact((TAPS * tap_bytes).max(1))) {
+        let taps = taps.chunks_exact_mut((8 * self.channels).max(1));
+        for (to, lanes) in taps.zip(lanes.chunks_exact((TAPS * tap_bytes).max(1))).take(rows) {
             let tap = |index: usize| lanes.get(index * tap_bytes..).unwrap_or(&[]);
             asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing);
         }
     }
 
-    /// One line of outputs of one pair of weight rows.
-    fn line(
-        &self,
-        [y, line]: [usize; 2],
-        pair: usize,
-        channels: [i32; 4],
-        output: &mut [u8],
-        scratch: &mut Scratch<'_>,
-    ) {
-        let rows_used = usize::from(self.window.kernel[0]);
-        let first = y.wrapping_mul(usize::from(self.window.stride[0]));
-        let (row_bytes, slots) = (self.plan.row_bytes(), self.plan.slots.max(1));
-        let mut rows: [&[u8]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
-        let Some(rows) = rows.get_mut(..rows_used) else { return };
-        for (ky, row) in rows.iter_mut().enumerate() {
-            let slot = first.wrapping_add(ky) % slots;
-            *row = scratch.spaced.get(slot.wrapping_mul(row_bytes)..).unwrap_or(&[]);
-        }
-        let (_, pixels) = self.plan.fields.places();
-        let work = Line {
-            weights: scratch.taps,
-            rows,
-            fields: self.plan.fields,
-            pixels,
-            runs: &self.runs,
-            joins: self.plan.joins,
-            blocks: self.plan.blocks,
-        };
-        asm::line(&work, scratch.sums);
-        // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
-        let (even, odd) = scratch.sums.split_at_checked(scratch.sums.len() / 2).unwrap_or_default();
-        let from = |sums: &'_ [u8]| sums.len().min(4 * (TAPS - 1));
-        let sums = [even.get(from(even)..).unwrap_or(&[]), odd.get(from(odd)..).unwrap_or(&[])];
-        let corrections = self.corrections(line, scratch.corrections);
-        asm::settle_line(&self.settle, sums, corrections, channels, scratch.codes);
-        self.store(pair, scratch.codes, output);
-    }
-
-    /// The corrections of the `line`-th line of a round.
-    fn corrections<'b>(&self, line: usize, all: &'b mut [u8]) -> &'b mut [u8] {
-        let bytes = 4 * usize::from(self.record.width);
-        all.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes)).unwrap_or(&mut [])
-    }
-
-    /// −offset · Σ a under each window of line `y`, the `line`-th of a round.
+    /// −offset · Σ a under each window of line `y`, the `line`-th of a round, shifted as accumulators are.
     fn correct(&self, y: usize, line: usize, scratch: &mut Scratch<'_>) {
         let first = y.wrapping_mul(usize::from(self.window.stride[0]));
-        let (width, slots) = (self.plan.width, self.plan.slots.max(1));
+        let sums_bytes = self.plan.column_sums_bytes();
+        let mut rows: [&[[u8; 2]]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
+        let rows = rows.get_mut(..usize::from(self.window.kernel[0])).unwrap_or(&mut []);
+        for (ky, row) in rows.iter_mut().enumerate() {
+            let slot = first.wrapping_add(ky) % self.plan.slots.max(1);
+            let sums = scratch.column_sums.get(slot.wrapping_mul(sums_bytes)..).unwrap_or(&[]);
+            *row = sums.as_chunks().0.get(..self.plan.width).unwrap_or(&[]);
+        }
         let column = |x: usize| {
-            (0..usize::from(self.window.kernel[0])).fold(0i32, |sum, ky| {
-                let at = (first.wrapping_add(ky) % slots).wrapping_mul(width).wrapping_add(x).wrapping_mul(4);
-                let bytes = scratch.column_sums.get(at..).and_then(|rest| rest.first_chunk::<4>());
-                sum.wrapping_add(bytes.map_or(0, |bytes| i32::from_le_bytes(*bytes)))
-            })
+            let x = x.wrapping_sub(self.plan.skipped);
+            let sum = |row: &&[[u8; 2]]| row.get(x).map_or(0, |sum| i32::from(u16::from_le_bytes(*sum)));
+            rows.iter().map(sum).fold(0i32, i32::wrapping_add)
         };
-        let mut columns = [column(0), column(1), 0];
-        for (x, correction) in self.corrections(line, scratch.corrections).as_chunks_mut::<4>().0.iter_mut().enumerate()
-        {
-            columns[2] = column(x + 2);
-            let sum = columns.iter().fold(0i32, |sum, &column| sum.wrapping_add(column));
-            *correction = self.offset.wrapping_mul(sum).wrapping_neg().to_le_bytes();
-            columns = [columns[1], columns[2], 0];
+        let bytes = 4 * usize::from(self.record.width);
+        let corrections =
+            scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
+        let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
+        let (mut before, mut here) = (column(0), column(1));
+        for (x, correction) in corrections.unwrap_or(&mut []).as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let after = column(x + 2);
+            *correction = factor.wrapping_mul(before.wrapping_add(here).wrapping_add(after)).to_le_bytes();
+            (before, here) = (here, after);
         }
     }
 
-    /// Puts two codes of each pixel where the output stores them.
-    fn store(&self, pair: usize, codes: &[u8], output: &mut [u8]) {
-        let most = self.record.bits.max_code();
-        let pixel_bytes = (self.record.pixel_bytes() as usize).max(1);
-        let pixels = output.chunks_exact_mut(pixel_bytes).zip(codes.as_chunks::<2>().0);
-        // Lanes of a byte, and what a pair takes of it.
-        let (log_lanes, both) = match self.record.storage {
-            Storage::Bits8 | Storage::Logits => {
-                for (pixel, codes) in pixels {
-                    if let Some(place) = pixel.get_mut(2 * pair..) {
-                        place.iter_mut().zip(codes).for_each(|(byte, &code)| *byte = code.min(most));
-                    }
-                }
-                return;
-            }
-            Storage::Bits4 => (1, 4),
-            Storage::Bits2 => (2, 2),
-            Storage::Bits1 => (3, 1),
-        };
-        let byte = 2 * pair >> log_lanes;
-        let shift = (2 * pair * both & 7) as u32;
+    /// The `pair`-th pair of rows: its constants, and where its codes go.
+    fn pair<'b>(&self, pair: usize, channels: [i32; 4], output: &'b mut [u8]) -> Pair<'b> {
+        let Places { log_lanes, width, whole, .. } = self.places;
         // The partner of a last odd row is no channel; its code must not show in the padding.
-        let partner = if 2 * pair + 1 < usize::from(self.record.channels) { most } else { 0 };
-        for (pixel, [even, odd]) in pixels {
-            if let Some(byte) = pixel.get_mut(byte) {
-                *byte |= ((*even).min(most) | (*odd).min(partner) << both) << shift;
-            }
+        let partner = 2 * pair + 1 < usize::from(self.record.channels);
+        let most = self.record.bits.max_code();
+        let place = (2 * pair * width) & 7;
+        Pair {
+            channels,
+            output: output.get_mut(2 * pair >> log_lanes..).unwrap_or(&mut []),
+            codes: if partner { whole[pair & 1] } else { Codes::Shared },
+            most: [most, if partner { most } else { 0 }],
+            places: [1 << place, if partner { 1u16 << ((place + width) & 15) } else { 0 }],
         }
     }
 }
 
-/// What a pixel beyond the padding reads, for as many channels as lines take.
-static NOTHING: [u8; PADDING] = [0; PADDING];
+/// How an output stores codes.
+#[derive(Clone, Copy)]
+struct Places {
+    /// log2 of the codes of a byte, and bits of one.
+    log_lanes: u32,
+    width: usize,
+    /// Where codes of even and odd pairs go, unless a partner is missing.
+    whole: [Codes; 2],
+    /// Whether a byte gets codes of several pairs one by one, so that it must be 0 first.
+    shares: bool,
+}
+
+impl Places {
+    fn of(record: &TensorRecord) -> Self {
+        let (log_lanes, width) = match record.storage {
+            Storage::Bits8 | Storage::Logits => (0, 8),
+            Storage::Bits4 => (1, 4),
+            Storage::Bits2 => (2, 2),
+            Storage::Bits1 => (3, 1),
+        };
+        let whole = match (width, record.bits.get()) {
+            (8, 8) => [Codes::Bytes; 2],
+            (8, _) => [Codes::Limited; 2],
+            (4, 4) => [Codes::Nibbles; 2],
+            (2, 2) => [Codes::LowerCrumbs, Codes::UpperCrumbs],
+            _ => [Codes::Shared; 2],
+        };
+        let shares = !record.channels.is_multiple_of(2) || matches!(whole, [Codes::Shared, _]);
+        Self { log_lanes, width, whole, shares }
+    }
+}

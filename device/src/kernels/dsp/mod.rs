@@ -15,6 +15,10 @@ mod add;
 #[cfg(releq_dsp)]
 #[allow(unsafe_code, reason = "the one room for assembly")]
 mod asm;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod column_plan;
+#[cfg(releq_dsp)]
+mod columns;
 #[cfg(releq_dsp)]
 mod conv;
 #[cfg(releq_dsp)]
@@ -25,6 +29,8 @@ mod depthwise;
 mod finish;
 #[cfg(releq_dsp)]
 mod gather;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod line_plan;
 #[cfg(releq_dsp)]
 mod lines;
 #[cfg(releq_dsp)]
@@ -37,6 +43,8 @@ mod pool;
 mod rows;
 #[cfg(releq_dsp)]
 mod taps;
+#[cfg_attr(not(releq_dsp), allow(dead_code, reason = "as of plans"))]
+mod weaving;
 #[cfg(releq_dsp)]
 mod windows;
 

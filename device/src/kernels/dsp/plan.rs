@@ -4,11 +4,14 @@ mod outer;
 
 use releq_format::graph::{Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Layout;
-use releq_format::quant::{end_terms, field_terms};
+use releq_format::quant::end_terms;
 
 pub(super) use outer::OuterPlan;
 #[cfg(releq_dsp)]
 pub(super) use outer::ROWS;
+
+use super::column_plan::ColumnPlan;
+use super::line_plan::LinePlan;
 
 /// Pixels that one assembly block computes at a time.
 pub(super) const BLOCK: usize = 4;
@@ -16,8 +19,8 @@ pub(super) const BLOCK: usize = 4;
 pub(super) const QUAD: usize = 4;
 /// Scratch that patches may take; more of them share what a round costs.
 const PATCH_BUDGET: usize = 2688;
-/// Scratch in all where a round also expands all weights, which more patches share.
-const SCRATCH_BUDGET: usize = 6144;
+/// Scratch of a layer in all, where more of it would be of use.
+pub(super) const SCRATCH_BUDGET: usize = 6144;
 /// Most patches that are expanded for at once; more would gain nothing.
 const MOST_PIXELS: usize = 48;
 /// Columns of a group of ends: whole groups are multiplied.
@@ -122,166 +125,8 @@ impl ConvPlan {
     }
 }
 
-/// Longest run of steps before fields are emptied, as long as the unrolled code.
-pub(super) const MOST_STEPS: usize = 33;
-/// Taps in a word: the width of windows that run along lines.
+/// Taps of a window's row that have loops of their own.
 pub(super) const TAPS: usize = 3;
-/// Scratch that lines may take.
-const LINE_BUDGET: usize = 6144;
-/// Most window rows.
-pub(super) const MOST_WINDOW_ROWS: usize = 7;
-/// Most runs of one window row.
-pub(super) const MOST_RUNS: usize = 23;
-/// Most channels.
-pub(super) const MOST_CHANNELS: usize = 256;
-
-/// Places of fields in a 64-bit product, as there is code to empty them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fields {
-    /// 13 bits apart, 3 pixels a word.
-    Wide,
-    /// 12 bits apart, 3 pixels a word.
-    Middle,
-    /// 10 bits apart, 4 pixels a word.
-    Narrow,
-    /// 15 bits apart, 2 pixels a word.
-    Long,
-}
-
-impl Fields {
-    const ALL: [Self; 4] = [Self::Wide, Self::Middle, Self::Narrow, Self::Long];
-
-    /// Its number in the assembly.
-    pub(super) const fn number(self) -> usize {
-        self as usize
-    }
-
-    /// Bits from code to code, and codes of a word of pixels.
-    pub(super) const fn places(self) -> (u32, usize) {
-        match self {
-            Self::Wide => (13, 3),
-            Self::Middle => (12, 3),
-            Self::Narrow => (10, 4),
-            Self::Long => (15, 2),
-        }
-    }
-}
-
-/// How a convolution with few bits is cut: `lines` output rows at a time, three taps times some pixels a
-/// multiplication.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LinePlan {
-    /// Where fields lie.
-    pub(super) fields: Fields,
-    /// Steps until fields are emptied.
-    pub(super) run: usize,
-    /// Whether fields have room for the sums of all window rows.
-    pub(super) joins: bool,
-    /// Output rows a round, which share one expansion of the weights.
-    pub(super) lines: usize,
-    /// Pairs of blocks of pixels in a row.
-    pub(super) blocks: usize,
-    /// Input rows that are kept, spaced.
-    pub(super) slots: usize,
-    /// Columns of the padded input.
-    pub(super) width: usize,
-    channels: usize,
-    kernel_rows: usize,
-    outputs: usize,
-    unpacked: usize,
-}
-
-impl LinePlan {
-    /// The plan; `None` where products do not fit, other windows, or where lines gain nothing.
-    pub(super) fn new(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<Self> {
-        let Op::Conv2d { window, weights } = op else { return None };
-        let channels = usize::from(input.channels);
-        let kernel_rows = usize::from(window.kernel[0]);
-        let suits = weights.layout == Layout::Lanes
-            && output.storage != Storage::Logits
-            && (usize::from(window.kernel[1]), window.stride[1]) == (TAPS, 1)
-            && kernel_rows <= MOST_WINDOW_ROWS
-            && channels.is_multiple_of(QUAD)
-            && channels <= MOST_CHANNELS;
-        if !suits {
-            return None;
-        }
-        let width = usize::from(input.width) + usize::from(window.padding[1]) + usize::from(window.padding[3]);
-        let price = |fields: Fields| {
-            let (spacing, pixels) = fields.places();
-            let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights.bits, input.bits) as usize;
-            let longest = terms.min(MOST_STEPS).min(channels);
-            let runs = if longest == 0 { usize::MAX } else { channels.div_ceil(longest) };
-            let joins = terms >= channels * kernel_rows && channels < MOST_STEPS;
-            (runs <= MOST_RUNS).then(|| {
-                // A step takes 6 instructions, emptying 66; each pair of blocks does all runs.
-                let emptied = if joins { 1 } else { runs * kernel_rows };
-                let blocks = width.div_ceil(pixels).div_ceil(2);
-                (
-                    blocks * (6 * channels * kernel_rows + 66 * emptied),
-                    fields,
-                    channels.div_ceil(runs.max(1)),
-                    blocks,
-                    joins,
-                )
-            })
-        };
-        let (cost, fields, run, blocks, joins) =
-            Fields::ALL.into_iter().filter_map(price).min_by_key(|priced| priced.0)?;
-        // Two rows × width × three taps by dual multiplication, at 0.9 a product.
-        if cost * 10 > 9 * 6 * usize::from(output.width) * channels * kernel_rows {
-            return None;
-        }
-        let stride = usize::from(window.stride[0]);
-        let mut plan = Self {
-            fields,
-            run,
-            joins,
-            lines: 0,
-            blocks,
-            slots: 0,
-            width,
-            channels,
-            kernel_rows,
-            outputs: usize::from(output.width),
-            unpacked: if input.storage == Storage::Bits8 { 0 } else { usize::from(input.width) * channels },
-        };
-        for lines in 1..=usize::from(output.height).min(8) {
-            let next = Self { lines, slots: (lines - 1) * stride + kernel_rows, ..plan };
-            if lines > 1 && next.parts().into_iter().sum::<usize>() > LINE_BUDGET {
-                break;
-            }
-            plan = next;
-        }
-        Some(plan)
-    }
-
-    /// Bytes of one spaced input row.
-    pub(super) const fn row_bytes(&self) -> usize {
-        8 * self.blocks * self.channels
-    }
-
-    /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums, corrections and codes.
-    /// An unpacked row takes the place of the byte lanes.
-    pub(super) fn parts(&self) -> [usize; 7] {
-        let (_, pixels) = self.fields.places();
-        let steps = self.kernel_rows * self.channels;
-        [
-            self.slots * self.row_bytes(),
-            4 * self.slots * self.width,
-            8 * steps,
-            (2 * TAPS * steps).max(self.unpacked).next_multiple_of(4),
-            8 * (2 * pixels * self.blocks + 2),
-            4 * self.outputs * self.lines,
-            (2 * self.outputs).next_multiple_of(4),
-        ]
-    }
-
-    /// All of it.
-    pub(super) fn scratch_bytes(&self) -> Option<u32> {
-        u32::try_from(self.parts().into_iter().sum::<usize>()).ok()
-    }
-}
 
 /// Scratch of a convolution, by whichever plan it has.
 pub(super) fn conv_scratch(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Option<u32> {
@@ -290,7 +135,10 @@ pub(super) fn conv_scratch(op: &Op, input: &TensorRecord, output: &TensorRecord)
     }
     match LinePlan::new(op, input, output) {
         Some(plan) => plan.scratch_bytes(),
-        None => ConvPlan::new(op, input, output)?.scratch_bytes(),
+        None => match ColumnPlan::new(op, input, output) {
+            Some(plan) => plan.scratch_bytes(),
+            None => ConvPlan::new(op, input, output)?.scratch_bytes(),
+        },
     }
 }
 
@@ -349,7 +197,7 @@ pub(super) fn prefers_ends(op: &Op, input: &TensorRecord, output: &TensorRecord)
         Op::Conv2d { window, weights } => {
             let ends = Op::Conv2d { window, weights: Weights { layout, ..weights } };
             OuterPlan::new(op, input, output).is_none()
-                && (input.bits.get() > 4 || LinePlan::new(op, input, output).is_none())
+                && LinePlan::new(op, input, output).is_none()
                 && ConvPlan::new(&ends, input, output).is_some()
         }
         _ => false,

@@ -31,22 +31,35 @@ impl<const BYTES: usize> Constants<BYTES> {
 
 /// The planes of one pair of rows, with their bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Planes([Option<(Plane, usize)>; 3]);
+pub(super) struct Planes {
+    planes: [Option<(Plane, usize)>; 3],
+    /// Of a code.
+    bits: u8,
+}
 
 impl Planes {
     pub(super) fn of(matrix: &Matrix) -> Self {
         let mut planes = matrix.planes().map(|plane| (plane, 4 * matrix.plane_words(plane) as usize));
-        Self([planes.next(), planes.next(), planes.next()])
+        Self { planes: [planes.next(), planes.next(), planes.next()], bits: matrix.bits.get() }
     }
 
     /// Bytes of one pair of rows.
     pub(super) fn bytes(&self) -> usize {
-        self.0.iter().flatten().fold(0, |sum, (_, bytes)| sum + bytes)
+        self.planes.iter().flatten().fold(0, |sum, (_, bytes)| sum + bytes)
+    }
+
+    /// The words of plane `index` out of those of the pair at `words`.
+    pub(super) fn words<'a>(&self, words: &'a [u8], index: usize) -> &'a [u8] {
+        let before = self.planes.iter().flatten().take(index).fold(0, |sum, (_, bytes)| sum + bytes);
+        words.get(before..).unwrap_or(&[])
     }
 
     /// The codes of the pair at `words` as byte lanes, times 2^scale.
     pub(super) fn expand(&self, mut words: &[u8], scale: u32, to: &mut [u8]) {
-        for (plane, bytes) in self.0.into_iter().flatten() {
+        if scale == 0 && asm::expand_planes(to, words, self.bits) {
+            return;
+        }
+        for (plane, bytes) in self.planes.into_iter().flatten() {
             let Some((head, rest)) = words.split_at_checked(bytes) else { return };
             words = rest;
             asm::expand_plane(to, head, plane, scale);

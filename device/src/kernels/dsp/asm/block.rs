@@ -29,19 +29,24 @@ pub(super) struct Args {
     quads: usize,
     /// 32
     pairs: usize,
-    /// 36
-    blocks: usize,
+    /// 36: where patches of a block after the last would be.
+    patches_end: *const u8,
     /// 40: left shift of the accumulator.
     shift: u32,
     /// 44: zero point · 256 + 128.
     offset: u32,
+    /// 48: bytes from the end of a block of patches to the next one, and 52 from a block's third output to the next.
+    patch_skip: isize,
+    output_skip: isize,
     // What only ends need.
-    /// 48: bytes from pair to pair.
+    /// 56: bytes from pair to pair.
     pair_bytes: usize,
-    /// 52: bytes of patches until sums are emptied.
+    /// 60: bytes of patches until sums are emptied.
     segment: usize,
-    /// 56: what a sum counts: gain · 2^shift.
+    /// 64: what a sum counts: gain · 2^shift.
     gain: u32,
+    /// 68
+    blocks: usize,
 }
 
 /// How weights lie.
@@ -69,18 +74,20 @@ pub(in super::super) enum Packing {
 pub(in super::super) struct Block<'a> {
     /// Whole pairs of rows.
     pub(in super::super) weights: &'a [u8],
-    /// How they lie. Ends have whole groups, so `quads` is a multiple of four.
+    /// How they lie. Ends have whole groups, so `quads` is a multiple of four, and their blocks lie one after the other.
     pub(in super::super) packing: Packing,
-    /// Widened patches of whole blocks.
+    /// Widened patches of whole blocks, and bytes from one to the next: they may share what lies under both.
     pub(in super::super) patches: &'a [u8],
+    pub(in super::super) patch_step: usize,
     /// Eight words a block, added to the accumulators of its pixels; with ends, to the shifted ones.
     pub(in super::super) starts: &'a [u8],
     /// Constants of the rows, 8 bytes each.
     pub(in super::super) channels: &'a [u8],
     /// Where codes go, one byte each.
     pub(in super::super) output: &'a mut [u8],
-    /// Bytes from pixel to pixel in `output`.
+    /// Bytes from pixel to pixel in `output`, and from block to block.
     pub(in super::super) pixel_bytes: usize,
+    pub(in super::super) output_step: usize,
     /// Groups of four columns.
     pub(in super::super) quads: usize,
     /// Pairs of rows.
@@ -97,10 +104,15 @@ pub(in super::super) struct Block<'a> {
 pub(in super::super) fn run(block: &mut Block<'_>) {
     let Block { quads, pairs, blocks, pixel_bytes, .. } = *block;
     let block_bytes = 32 * quads;
-    let last_pixel = (4 * blocks).saturating_sub(1) * pixel_bytes;
+    let earlier = blocks.saturating_sub(1);
+    let neighbours = block.patch_step == block_bytes && block.output_step == 4 * pixel_bytes;
     let (kernel, weight_bytes) = match block.packing {
         Packing::Bytes => (Some(block_2x4 as Kernel), 8 * quads * pairs),
-        Packing::Ends { bits, stride, .. } if !quads.is_multiple_of(4) || stride > quads * usize::from(bits) => return,
+        Packing::Ends { bits, stride, .. }
+            if !neighbours || !quads.is_multiple_of(4) || stride > quads * usize::from(bits) =>
+        {
+            return;
+        }
         Packing::Ends { bits, terms, stride, scale, .. } => {
             (block_ends::kernel(bits, terms, scale), stride * pairs.saturating_sub(1) + quads * usize::from(bits))
         }
@@ -111,10 +123,11 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
         Packing::Ends { terms, stride, gain, .. } => (stride, terms / 16 * 128, gain << (block.shift & 31)),
     };
     let fits = block.weights.len() >= weight_bytes
-        && block.patches.len() >= block_bytes * blocks
+        && block.patches.len() >= block.patch_step * earlier + block_bytes
+        && block.patch_step.is_multiple_of(4)
         && block.starts.len() >= 32 * blocks
         && block.channels.len() >= 16 * pairs
-        && block.output.len() >= last_pixel + 2 * pairs;
+        && block.output.len() >= block.output_step * earlier + 3 * pixel_bytes + 2 * pairs;
     if !fits || quads == 0 || pairs == 0 || blocks == 0 {
         return;
     }
@@ -128,12 +141,15 @@ pub(in super::super) fn run(block: &mut Block<'_>) {
         block_bytes,
         quads,
         pairs,
-        blocks,
+        patches_end: block.patches.as_ptr().wrapping_add(block.patch_step * blocks),
         shift: u32::from(block.shift),
         offset: u32::from(block.zero_point) << 8 | 128,
+        patch_skip: block.patch_step.wrapping_sub(block_bytes) as isize,
+        output_skip: block.output_step.wrapping_sub(2 * pixel_bytes) as isize,
         pair_bytes,
         segment,
         gain,
+        blocks,
     };
     // SAFETY: what is read and written lies in the slices, as checked above, word-aligned where words are read.
     unsafe { kernel(&args) }
@@ -184,14 +200,15 @@ macro_rules! requantize {
 
 // The loop is entered at the first of eight copies that leaves a whole number of turns. The frame, a word each:
 // 0 end of the block's patches, 4 entry, 8 bytes of a block, 12 the pair's weights, 16 starts, 20 start of X,
-// 24 start of O, 28 multipliers (two), 36 shift, 40 offset, 44 output, 48 bytes of a pixel, 52 blocks left,
-// 56 the next pair's weights, 60 pairs left, 64 constants, 68 the pair's output, 72 arguments.
+// 24 start of O, 28 multipliers (two), 36 shift, 40 offset, 44 output, 48 bytes of a pixel, 52 end of patches,
+// 56 the next pair's weights, 60 pairs left, 64 constants, 68 the pair's output, 72 arguments,
+// 76 bytes to the next block of patches, and 80 of outputs.
 #[unsafe(naked)]
 unsafe extern "C" fn block_2x4(args: *const Args) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "sub sp, #76",
+        "sub sp, #84",
         "str r0, [sp, #72]",
         "ldr r1, [r0, #28]",
         "rsb r1, r1, #0",
@@ -212,8 +229,11 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "ldrd r1, r2, [r0, #12]",
         "str r1, [sp, #64]",
         "str r2, [sp, #68]",
-        "ldr r1, [r0, #32]",
+        "ldrd r1, r2, [r0, #32]",
         "str r1, [sp, #60]",
+        "str r2, [sp, #52]",
+        "ldrd r1, r2, [r0, #48]",
+        "strd r1, r2, [sp, #76]",
         // A pair of rows. X starts with bias + 256 · the odd row's bias, O with the odd row's.
         "2:",
         "ldr r0, [sp, #64]",
@@ -227,8 +247,6 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "adds r0, #2",
         "str r0, [sp, #68]",
         "ldr r0, [sp, #72]",
-        "ldr r1, [r0, #36]",
-        "str r1, [sp, #52]",
         "ldrd r1, r2, [r0, #4]",
         "str r2, [sp, #16]",
         // A block of pixels.
@@ -297,11 +315,12 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "add r2, r2, r3, lsl #1",
         "strh r8, [r2]",
         "strh r9, [r2, r3]",
-        "add r2, r2, r3, lsl #1",
+        "ldrd r3, r4, [sp, #76]",
+        "add r1, r3",
+        "add r2, r4",
         "str r2, [sp, #44]",
         "ldr r2, [sp, #52]",
-        "subs r2, #1",
-        "str r2, [sp, #52]",
+        "cmp r1, r2",
         "bne.w 3b",
         "ldr r0, [sp, #56]",
         "str r0, [sp, #12]",
@@ -309,7 +328,7 @@ unsafe extern "C" fn block_2x4(args: *const Args) {
         "subs r0, #1",
         "str r0, [sp, #60]",
         "bne.w 2b",
-        "add sp, #76",
+        "add sp, #84",
         "pop {{r4-r11, pc}}",
     )
 }

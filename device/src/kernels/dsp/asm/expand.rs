@@ -150,3 +150,159 @@ expand_plain!(
     "0x01010101",
     [("", ", ror #1"), (", ror #2", ", ror #3"), (", ror #4", ", ror #5"), (", ror #6", ", ror #7")]
 );
+
+/// All planes of one pair of rows at once, for codes of 3, 5, 6 or 7 bits. Returns whether it was done: columns must
+/// come in sixteens, and codes stay where they are in their bytes.
+pub(in super::super) fn planes(to: &mut [u8], words: &[u8], bits: u8) -> bool {
+    type Expand = unsafe extern "C" fn(*mut u8, *const u8, usize);
+    let (function, words_of_a_turn): (Expand, usize) = match bits {
+        3 => (crumbs_and_bits, 3),
+        5 => (nibbles_and_bits, 5),
+        6 => (nibbles_and_crumbs, 6),
+        7 => (nibbles_crumbs_and_bits, 7),
+        _ => return false,
+    };
+    let turns = to.len() / 32;
+    let fits = turns > 0 && to.len() == 32 * turns && words.len() == 4 * words_of_a_turn * turns;
+    if fits {
+        // SAFETY: a turn reads its words and writes 32 bytes, which both slices hold; both are word-aligned, as
+        // sections and scratch are.
+        unsafe { function(to.as_mut_ptr(), words.as_ptr(), turns) }
+    }
+    fits
+}
+
+/// Two words of lanes begin with fields of `$word` under `$mask`.
+#[rustfmt::skip]
+macro_rules! first {
+    ($mask:literal, $word:literal, $even:literal, $odd:literal) => {
+        concat!("and r7, ", $mask, ", ", $word, $even, "\nand r8, ", $mask, ", ", $word, $odd, "\n")
+    };
+}
+
+/// Fields of a further plane join them.
+#[rustfmt::skip]
+macro_rules! more {
+    ($mask:literal, $word:literal, $even:literal, $odd:literal) => {
+        concat!(
+            "and r9, ", $mask, ", ", $word, $even, "\norr r7, r9\n",
+            "and r9, ", $mask, ", ", $word, $odd, "\norr r8, r9\n"
+        )
+    };
+}
+
+/// A turn is sixteen columns: four words of nibbles, two of crumbs and one of bits, as far as there are such planes.
+/// r0 to, r1 to r3 planes, r4 to r6 their words, r10 to r12 masks, lr turns; `$starts` sets r2 and r3.
+macro_rules! merge {
+    ($name:ident, $starts:literal, [$low:literal, $middle:literal, $high:literal], [$($quad:expr),+]) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(to: *mut u8, words: *const u8, turns: usize) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r11, lr}}",
+                "mov lr, r2",
+                $starts,
+                concat!("mov.w r10, #", $low),
+                concat!("mov.w r11, #", $middle),
+                concat!("mov.w r12, #", $high),
+                "2:",
+                $($quad, "strd r7, r8, [r0], #8",)+
+                "subs.w lr, lr, #1",
+                "bne.w 2b",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+merge!(
+    crumbs_and_bits,
+    "mov r2, r1\nadd r3, r1, lr, lsl #3",
+    ["0", "0x03030303", "0x04040404"],
+    [
+        concat!(
+            "ldr r5, [r2], #4\n",
+            first!("r11", "r5", "", ", ror #2"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
+        concat!(first!("r11", "r5", ", ror #4", ", ror #6"), more!("r12", "r6", "", ", ror #1")),
+        concat!("ldr r5, [r2], #4\n", first!("r11", "r5", "", ", ror #2"), more!("r12", "r6", ", ror #2", ", ror #3")),
+        concat!(first!("r11", "r5", ", ror #4", ", ror #6"), more!("r12", "r6", ", ror #4", ", ror #5"))
+    ]
+);
+merge!(
+    nibbles_and_bits,
+    "add r3, r1, lr, lsl #4",
+    ["0x0F0F0F0F", "0", "0x10101010"],
+    [
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #28", ", ror #29")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
+        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r12", "r6", "", ", ror #1")),
+        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r12", "r6", ", ror #2", ", ror #3"))
+    ]
+);
+merge!(
+    nibbles_and_crumbs,
+    "add r2, r1, lr, lsl #4",
+    ["0x0F0F0F0F", "0x30303030", "0"],
+    [
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30")
+        ),
+        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2")),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30")
+        ),
+        concat!("ldr r4, [r1], #4\n", first!("r10", "r4", "", ", ror #4"), more!("r11", "r5", "", ", ror #2"))
+    ]
+);
+merge!(
+    nibbles_crumbs_and_bits,
+    "add r2, r1, lr, lsl #4\nadd r3, r2, lr, lsl #3",
+    ["0x0F0F0F0F", "0x30303030", "0x40404040"],
+    [
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30"),
+            "ldr r6, [r3], #4\n",
+            more!("r12", "r6", ", ror #26", ", ror #27")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r11", "r5", "", ", ror #2"),
+            more!("r12", "r6", ", ror #28", ", ror #29")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            "ldr r5, [r2], #4\n",
+            more!("r11", "r5", ", ror #28", ", ror #30"),
+            more!("r12", "r6", ", ror #30", ", ror #31")
+        ),
+        concat!(
+            "ldr r4, [r1], #4\n",
+            first!("r10", "r4", "", ", ror #4"),
+            more!("r11", "r5", "", ", ror #2"),
+            more!("r12", "r6", "", ", ror #1")
+        )
+    ]
+);

@@ -3,124 +3,200 @@
 
 use core::arch::naked_asm;
 
-use super::super::plan::{Fields, MOST_RUNS, MOST_STEPS, MOST_WINDOW_ROWS};
+use super::super::line_plan::{Fields, MOST_ROWS, MOST_RUNS, MOST_STEPS, Run};
+use super::settle::{Codes, LineArgs, Pair, Settle};
 
-/// Bytes of code of one step, by which runs are entered.
+/// Bytes of code of one step, and of all that comes before the steps that add to earlier sums.
 const STEP_BYTES: usize = 24;
+const HEAD_BYTES: usize = STEP_BYTES + 6;
+/// Ways to empty sums, each first for those that nothing is added to and then for the others.
+const EMPTYINGS: usize = 4;
 
-/// What [`run`] works on. Field order is the assembly's.
+/// What the loops work on, and change. Field order is the assembly's.
 #[repr(C)]
+#[derive(Debug)]
 struct Args {
     /// 0
     weights: *const u8,
-    /// 4: first word of each window row.
+    /// 4: first word of each input row of the first line.
     rows: *const *const u8,
     /// 8
-    kernel_rows: usize,
-    /// 12: where in the code each run of one window row starts, back from its end; then a negative word.
-    runs: *const i32,
-    /// 16: number of the variant.
-    fields: usize,
-    /// 20
+    program: *const Entry,
+    /// 12
     sums: *mut u8,
-    /// 24: bytes from the sums of the even row to those of the odd row.
+    /// 16: bytes from the sums of the even row to those of the odd row.
     sums_stride: usize,
-    /// 28: pairs of blocks.
+    /// 20: pairs of blocks.
     blocks: usize,
-    /// 32: bytes of one pair of blocks in a row, and 36 of its sums that no later one shares.
+    /// 24: bytes of one pair of blocks in a row, and 28 of its sums that no later one shares.
     block_bytes: usize,
     sums_step: usize,
-    /// 40: 1 if only the last window row's sums are emptied.
-    joins: usize,
-    /// 44
-    sums_end: *const u8,
+    /// 32: bytes from the pointers of one line's rows to those of the next.
+    rows_step: usize,
+    /// 36
+    lines: usize,
+    /// 40: what turns a line's sums into codes, and 44 its arguments.
+    settle: unsafe extern "C" fn(*mut LineArgs),
+    settled: LineArgs,
 }
 
-/// One pair of weight rows over one line of outputs.
-#[derive(Debug)]
-pub(in super::super) struct Line<'a> {
-    /// Spaced taps, two words (even row, odd row) a step.
-    pub(in super::super) weights: &'a [u8],
-    /// Spaced pixels of each window row: for each pair of blocks and each step, a word of either block.
-    pub(in super::super) rows: &'a [&'a [u8]],
-    /// Places of fields.
-    pub(in super::super) fields: Fields,
-    /// Pixels a block.
-    pub(in super::super) pixels: usize,
-    /// Steps of each window row.
-    pub(in super::super) runs: &'a Runs,
-    /// Whether fields hold the sums of all window rows, each one run.
-    pub(in super::super) joins: bool,
-    /// Pairs of blocks.
-    pub(in super::super) blocks: usize,
+/// One run as the assembly takes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Offset of the row's pointer; negative after the last run.
+    row: i32,
+    /// Offset in the row of its first step.
+    start: i32,
+    /// Where the code is entered, from its start: at its start where sums begin anew, and then `rest` further on.
+    entry: i32,
+    rest: i32,
+    /// What follows, as an offset in a table of branches: the next run, or what empties sums.
+    end: i32,
 }
 
-/// How the steps of a window row, one an input channel, are cut into runs after which fields are emptied.
+/// The runs of a window.
 #[derive(Debug)]
-pub(in super::super) struct Runs {
-    /// Where in the code each run starts, back from its end; then a negative word.
-    starts: [i32; MOST_RUNS + 1],
+pub(in super::super) struct Program {
+    entries: [Entry; MOST_RUNS + 1],
+    rows: usize,
     steps: usize,
+    /// Steps of each window row.
+    channels: usize,
 }
 
-impl Runs {
-    /// Runs of at most `longest` steps; fewer steps than asked for where there is no room for more runs.
-    pub(in super::super) fn new(steps: usize, longest: usize) -> Self {
-        let longest = longest.clamp(1, MOST_STEPS);
-        let mut runs = Self { starts: [-1; MOST_RUNS + 1], steps: 0 };
-        for start in runs.starts.iter_mut().take(MOST_RUNS) {
-            let now = longest.min(steps - runs.steps);
-            if now == 0 {
-                break;
-            }
-            *start = (STEP_BYTES * (now - 1)) as i32;
-            runs.steps += now;
+impl Program {
+    pub(in super::super) fn new(runs: impl Iterator<Item = Run>, fields: Fields) -> Self {
+        let none = Entry { row: -1, start: 0, entry: 0, rest: 0, end: 0 };
+        let mut program = Self { entries: [none; MOST_RUNS + 1], rows: 0, steps: 0, channels: 0 };
+        let mut emptied = 0;
+        for (entry, run) in program.entries.iter_mut().take(MOST_RUNS).zip(runs) {
+            let skipped = STEP_BYTES * MOST_STEPS.wrapping_sub(run.steps);
+            *entry = Entry {
+                row: 4 * run.row as i32,
+                start: 8 * run.start as i32,
+                entry: if run.begins { 0 } else { (HEAD_BYTES + skipped - STEP_BYTES) as i32 },
+                rest: skipped as i32,
+                end: match run {
+                    Run { steps: 0, .. } => 4 + 8 * EMPTYINGS as i32,
+                    Run { ends: true, .. } => 4 + 4 * (fields.number() + emptied) as i32,
+                    _ => 0,
+                },
+            };
+            emptied = if run.ends { EMPTYINGS } else { emptied };
+            program.rows = program.rows.max(run.row + 1);
+            program.steps += run.steps;
+            program.channels = program.channels.max(run.start + run.steps);
         }
-        runs
-    }
-
-    /// Whether a window row is one run.
-    const fn is_one(&self) -> bool {
-        self.starts[1] < 0 && self.steps < MOST_STEPS
+        program
     }
 }
 
-/// Sets `sums` (even row, then odd row, half of it each) to what `line` gives; nothing if a slice is too short.
-pub(in super::super) fn run(line: &Line<'_>, sums: &mut [u8]) {
-    let Line { runs, blocks, pixels, .. } = *line;
-    let (steps, half) = (runs.steps, sums.len() / 2);
-    let fits = line.weights.len() >= 8 * steps * line.rows.len()
-        && line.rows.iter().all(|row| row.len() >= 8 * steps * blocks)
-        && sums.len().is_multiple_of(16)
-        && half >= 4 * (2 * pixels * blocks + 2)
-        && (!line.joins || runs.is_one());
-    let mut rows = [core::ptr::null(); MOST_WINDOW_ROWS];
-    if !fits || steps == 0 || blocks == 0 || line.rows.is_empty() || line.rows.len() > rows.len() {
-        return;
+/// Some lines of outputs, ready for one pair of weight rows after the other.
+#[derive(Debug)]
+pub(in super::super) struct Lines<'a> {
+    args: Args,
+    rows: [*const u8; MOST_ROWS],
+    program: &'a Program,
+    corrections: &'a [u8],
+    lines: usize,
+    /// Outputs from the first pixel to the last one's first byte.
+    reach: usize,
+}
+
+/// What lines are made from.
+#[derive(Debug)]
+pub(in super::super) struct Parts<'a> {
+    /// Spaced pixels of each input row: for each pair of blocks and each step, a word of either block.
+    pub(in super::super) spaced: &'a [u8],
+    /// Bytes of a row; rows lie in a ring of `slots`, of which the first line's first is `slot`.
+    pub(in super::super) row_bytes: usize,
+    pub(in super::super) slots: usize,
+    pub(in super::super) slot: usize,
+    /// Rows from line to line.
+    pub(in super::super) stride: usize,
+    /// Pixels a block, and pairs of blocks.
+    pub(in super::super) pixels: usize,
+    pub(in super::super) blocks: usize,
+    /// The runs of a window.
+    pub(in super::super) program: &'a Program,
+    pub(in super::super) lines: usize,
+    /// Where sums lie meanwhile: the even row's, then the odd row's, half of it each.
+    pub(in super::super) sums: &'a mut [u8],
+    /// Place of the first output's sum.
+    pub(in super::super) first: usize,
+    /// What is added to both rows' accumulators after the shift, a word a pixel.
+    pub(in super::super) corrections: &'a [u8],
+    /// Pixels of a line, and bytes from one to the next.
+    pub(in super::super) width: usize,
+    pub(in super::super) pixel_bytes: usize,
+    pub(in super::super) settle: &'a Settle,
+}
+
+impl<'a> Lines<'a> {
+    /// `None` if a slice is too short.
+    pub(in super::super) fn new(parts: Parts<'a>) -> Option<Self> {
+        let Parts { program, spaced, row_bytes, slots, sums, corrections, .. } = parts;
+        let (half, outputs) = (sums.len() / 2, parts.lines * parts.width);
+        let fits = row_bytes >= 8 * program.channels * parts.blocks
+            && spaced.len() >= slots * row_bytes
+            && row_bytes.is_multiple_of(4)
+            && parts.slot < slots
+            && slots <= MOST_ROWS
+            && slots >= parts.lines.saturating_sub(1) * parts.stride + program.rows
+            && sums.len().is_multiple_of(8)
+            && half >= 4 * (2 * parts.pixels * parts.blocks + 2)
+            && half >= 4 * (parts.first + parts.width)
+            && corrections.len() >= 4 * outputs;
+        if !fits || program.steps == 0 || parts.blocks == 0 || outputs == 0 {
+            return None;
+        }
+        let mut rows = [core::ptr::null(); MOST_ROWS];
+        let mut slot = parts.slot;
+        for row in rows.iter_mut().take(slots) {
+            *row = spaced.as_ptr().wrapping_add(slot * row_bytes);
+            slot = if slot + 1 < slots { slot + 1 } else { 0 };
+        }
+        let sums = sums.as_mut_ptr();
+        let first = sums.wrapping_add(4 * parts.first);
+        let args = Args {
+            weights: core::ptr::null(),
+            rows: core::ptr::null(),
+            program: program.entries.as_ptr(),
+            sums,
+            sums_stride: half,
+            blocks: parts.blocks,
+            block_bytes: 8 * program.channels,
+            sums_step: 8 * parts.pixels,
+            rows_step: 4 * parts.stride,
+            lines: 0,
+            settle: Codes::Bytes.function(),
+            settled: LineArgs::new(parts.settle, first, half, parts.width, parts.pixel_bytes),
+        };
+        let reach = (outputs - 1) * parts.pixel_bytes;
+        Some(Self { args, rows, program, corrections, lines: parts.lines, reach })
     }
-    for (place, row) in rows.iter_mut().zip(line.rows) {
-        *place = row.as_ptr();
+
+    /// Computes and stores all lines' codes of a pair of rows from its spaced taps, two words (even row, odd row) a
+    /// step. Does nothing if a slice is too short.
+    pub(in super::super) fn run(&mut self, taps: &[u8], pair: &mut Pair<'_>) {
+        let fits = taps.len() >= 8 * self.program.steps && pair.output.len() >= self.reach + pair.codes.bytes();
+        if !fits {
+            return;
+        }
+        self.args.weights = taps.as_ptr();
+        self.args.rows = self.rows.as_ptr();
+        self.args.lines = self.lines;
+        self.args.settle = pair.codes.function();
+        self.args.settled.start(pair, self.corrections);
+        // SAFETY: the runs add up to the steps of a window, so words read, sums and codes written lie in the slices, as
+        // checked; words are aligned, as scratch is.
+        unsafe { lines_of_pair(&mut self.args) }
     }
-    let args = Args {
-        weights: line.weights.as_ptr(),
-        rows: rows.as_ptr(),
-        kernel_rows: line.rows.len(),
-        runs: runs.starts.as_ptr(),
-        fields: line.fields.number(),
-        sums: sums.as_mut_ptr(),
-        sums_stride: half,
-        blocks,
-        block_bytes: 8 * steps,
-        sums_step: 8 * pixels,
-        joins: usize::from(line.joins),
-        sums_end: sums.as_mut_ptr_range().end,
-    };
-    // SAFETY: the runs add up to the steps of a row, so words read and sums written lie in the slices, as checked; all
-    // are word-aligned, as scratch is.
-    unsafe { lines(&args) }
 }
 
 /// A step: r0 weights, r1 pixels; r4–r7 the even row's sums of both blocks, r8–r11 the odd row's.
+#[rustfmt::skip]
 macro_rules! step {
     ($multiply:literal) => {
         concat!(
@@ -138,290 +214,181 @@ macro_rules! step {
     };
 }
 
-/// Adds a field that lies within one word.
-macro_rules! within {
-    ($sum:literal, $word:literal, $bit:literal, $width:literal) => {
-        concat!("ubfx r12, ", $word, ", #", $bit, ", #", $width, "\nadd ", $sum, ", r12\n")
-    };
-}
-
-/// Adds a field whose `$low` lowest bits are the top of one word and whose others are the bottom of the next.
-macro_rules! across {
-    ($sum:literal, $words:tt, $low:literal, $high:literal) => {
-        across!(@ $sum, $words, $low, $high)
-    };
-    (@ $sum:literal, ($first:literal, $second:literal), $low:literal, $high:literal) => {
+/// Empties both rows' sums into their totals and goes on with the next run, or with what ends a pair of blocks.
+#[rustfmt::skip]
+macro_rules! empty_into_totals {
+    ($how:tt, $label:literal, $end:literal, $spacing:literal, $top:literal) => {
         concat!(
-            "lsr r12, ", $first, ", #(32 - ", $low, ")\n",
-            "bfi r12, ", $second, ", #", $low, ", #", $high, "\n",
-            "add ", $sum, ", r12\n"
+            $label, ":\n",
+            "str r0, [sp, #32]\n",
+            "add r2, sp, #48\n",
+            total!($how, "r4", "r5", $spacing, $top),
+            total!($how, "r6", "r7", $spacing, $top),
+            total!($how, "r8", "r9", $spacing, $top),
+            total!($how, "r10", "r11", $spacing, $top),
+            next!($end)
         )
     };
 }
 
-/// Adds the topmost field.
-macro_rules! topmost {
-    ($sum:literal, $word:literal, $bit:literal) => {
-        concat!("add ", $sum, ", ", $sum, ", ", $word, ", lsr #", $bit, "\n")
-    };
-}
-
-/// Empties one row's two sums, three pixels a block: what the blocks share is first added to the second's.
-macro_rules! empty_three {
-    ([$a:literal, $b:literal, $c:literal, $d:literal], $shared:literal, [$s:literal, $low:literal, $high:literal, $bit:literal, $top:literal]) => {
+/// Ends a pair of blocks: both rows' totals become sums.
+#[rustfmt::skip]
+macro_rules! end {
+    ($label:literal, $row:expr) => {
         concat!(
-            "adds ",
-            $c,
-            ", ",
-            $c,
-            ", ",
-            $b,
-            ", lsr #",
-            $shared,
-            "\n",
-            "adc ",
-            $d,
-            ", ",
-            $d,
-            ", #0\n",
-            "ldm r2, {{r0, r1, r3}}\n",
-            within!("r0", $a, "0", $s),
-            within!("r1", $a, $s, $s),
-            across!("r3", ($a, $b), $low, $high),
-            "stm r2!, {{r0, r1, r3}}\n",
-            "ldm r2, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            "}}\n",
-            within!("r0", $c, "0", $s),
-            within!("r1", $c, $s, $s),
-            across!("r3", ($c, $d), $low, $high),
-            within!($a, $d, $bit, $s),
-            topmost!($b, $d, $top),
-            "stm r2!, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            "}}\n"
+            $label, ":\n",
+            "add r12, sp, #48\n",
+            "ldr lr, [sp, #20]\n",
+            $row,
+            "ldr r0, [sp, #24]\n",
+            "add lr, r0\n",
+            "sub lr, #16\n",
+            $row,
+            "b.w 6b\n"
         )
     };
 }
 
-/// The same, four pixels a block and fields of 10 bits.
-macro_rules! empty_four {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+/// Goes on with the next run, or after the last one at `$end`.
+#[rustfmt::skip]
+macro_rules! next {
+    ($end:literal) => {
         concat!(
-            "adds ",
-            $c,
-            ", ",
-            $c,
-            ", ",
-            $b,
-            ", lsr #8\n",
-            "adc ",
-            $d,
-            ", ",
-            $d,
-            ", #0\n",
-            "ldm r2, {{r0, r1, r3, lr}}\n",
-            within!("r0", $a, "0", "10"),
-            within!("r1", $a, "10", "10"),
-            within!("r3", $a, "20", "10"),
-            across!("lr", ($a, $b), "2", "8"),
-            "stm r2!, {{r0, r1, r3, lr}}\n",
-            "ldm r2, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            ", lr}}\n",
-            within!("r0", $c, "0", "10"),
-            within!("r1", $c, "10", "10"),
-            within!("r3", $c, "20", "10"),
-            across!($a, ($c, $d), "2", "8"),
-            within!($b, $d, "8", "10"),
-            topmost!("lr", $d, "18"),
-            "stm r2!, {{r0, r1, r3, ",
-            $a,
-            ", ",
-            $b,
-            ", lr}}\n"
+            "ldr r0, [sp, #32]\n",
+            "ldr r2, [sp]\n",
+            "ldr r3, [r2, #4]!\n",
+            "cmp r3, #0\n",
+            "bge.w 4b\n",
+            "b.w ", $end, "\n"
         )
     };
 }
 
-/// The same, two pixels a block and fields of 15 bits, where a shared field would overflow.
-macro_rules! empty_two {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
-        concat!(
-            "ldm r2, {{r0, r1, r3, lr}}\n",
-            within!("r0", $a, "0", "15"),
-            within!("r1", $a, "15", "15"),
-            across!("r3", ($a, $b), "2", "13"),
-            topmost!("lr", $b, "13"),
-            "stm r2!, {{r0, r1}}\n",
-            "ldrd r0, r1, [r2, #8]\n",
-            within!("r3", $c, "0", "15"),
-            within!("lr", $c, "15", "15"),
-            across!("r0", ($c, $d), "2", "13"),
-            topmost!("r1", $d, "13"),
-            "stm r2!, {{r3, lr}}\n",
-            "stm r2!, {{r0, r1}}\n"
-        )
-    };
-}
-
-/// Empties both rows' sums and goes on with the next run.
+/// Empties both rows' sums into words and goes on with the next run.
+#[rustfmt::skip]
 macro_rules! empty {
     ($label:literal, $even:expr, $odd:expr) => {
         concat!(
-            $label,
-            ":\n",
-            "strd r0, r1, [sp, #40]\n",
-            "ldr r2, [sp, #36]\n",
+            $label, ":\n",
+            "str r0, [sp, #32]\n",
+            "ldr r2, [sp, #20]\n",
             $even,
-            "ldr r2, [sp, #36]\n",
-            "ldr r3, [sp, #48]\n",
+            "ldrd r2, r3, [sp, #20]\n",
             "add r2, r3\n",
             $odd,
-            "ldrd r0, r1, [sp, #40]\n",
-            "ldr r2, [sp, #16]\n",
-            "b.w 4b\n"
+            next!("6b")
         )
     };
 }
 
-// The frame: 0 entry into the run, 4 what empties its sums, 8 end of the run, 12 arguments, 16 next run, 20 window rows
-// left, 24 next window row, 28 pairs of blocks left, 32 their offset, 36 sums, 40 weights and pixels, 48 sums' stride, 52 what empties sums
-// at the end of the last window row.
+// The frame: 0 the run's end in the program, 4 its rest, 8 weights, 12 offset of the pair of blocks, 16 rows, 20 sums,
+// 24 their stride, 28 pairs of blocks left, 32 weights of the next step, 36 arguments, 48 totals: four words for each
+// row's two blocks.
 #[unsafe(naked)]
-unsafe extern "C" fn lines(args: *const Args) {
+unsafe extern "C" fn lines_of_pair(args: *mut Args) {
     naked_asm!(
         core_with_dsp!(),
         "push {{r4-r11, lr}}",
-        "sub sp, #56",
-        "str r0, [sp, #12]",
-        "adr.w r1, 7f",
-        "orr r1, r1, #1",
-        "str r1, [sp, #8]",
-        "ldr r2, [r0, #16]",
-        "adr.w r1, 21f",
-        "cmp r2, #0",
-        "beq 9f",
-        "adr.w r1, 22f",
-        "cmp r2, #1",
-        "beq 9f",
-        "adr.w r1, 23f",
-        "cmp r2, #2",
-        "beq 9f",
-        "adr.w r1, 24f",
-        "9:",
-        "orr r1, r1, #1",
-        "str r1, [sp, #4]",
-        "str r1, [sp, #52]",
-        "ldrd r1, r2, [r0, #20]",
-        "str r1, [sp, #36]",
-        "str r2, [sp, #48]",
-        "ldr r3, [r0, #44]",
+        "sub sp, #116",
+        "str r0, [sp, #36]",
+        // A line.
+        "3:",
+        "ldr r0, [sp, #36]",
+        // No blocks come before the first.
+        "ldrd r1, r3, [r0, #12]",
+        "strd r1, r3, [sp, #20]",
         "movs r2, #0",
         "mov r4, r2",
-        "mov r5, r2",
-        "mov r6, r2",
-        "5:",
-        "stm r1!, {{r2, r4-r6}}",
-        "cmp r1, r3",
-        "bne 5b",
-        "ldr r1, [r0, #28]",
-        "strd r1, r2, [sp, #28]",
+        "strd r2, r4, [r1]",
+        "add r1, r3",
+        "strd r2, r4, [r1]",
+        "ldrd r3, r4, [r0]",
+        "strd r3, r2, [sp, #8]",
+        "str r4, [sp, #16]",
+        "ldr r1, [r0, #20]",
+        "str r1, [sp, #28]",
         // A pair of blocks.
         "2:",
-        "ldr r0, [sp, #12]",
-        "ldrd r1, r2, [r0, #4]",
-        "strd r2, r1, [sp, #20]",
-        "ldr r0, [r0]",
-        // A window row.
-        "3:",
-        "ldr r1, [sp, #24]",
-        "ldr r2, [r1], #4",
-        "str r1, [sp, #24]",
-        "ldr r3, [sp, #32]",
-        "add r1, r2, r3",
-        "ldr r2, [sp, #12]",
-        "ldr r3, [r2, #40]",
-        "cbnz r3, 8f",
-        "ldr r2, [r2, #12]",
-        // A run: its first step starts the sums anew.
+        "ldr r2, [sp, #36]",
+        "ldr r2, [r2, #8]",
+        "ldr r0, [sp, #8]",
+        // A run; one that begins anew starts with products that nothing is added to.
         "4:",
-        "ldr r3, [r2], #4",
-        "cmp r3, #0",
-        "blt.w 6f",
-        "str r2, [sp, #16]",
-        "ldr r2, [sp, #8]",
-        "sub r2, r2, r3",
-        "str r2, [sp]",
-        "10:",
+        "ldm r2!, {{r1, r3, r12, lr}}",
+        "strd r2, lr, [sp]",
+        "ldrd lr, r2, [sp, #12]",
+        "ldr r1, [r2, r1]",
+        "add r1, r3",
+        "add r1, lr",
+        "add pc, r12",
+        "nop",
         step!("umull"),
-        "ldr.w pc, [sp]",
-        // Rows that join: only the last one's run is followed by emptying, only the first one starts anew.
-        "8:",
-        "ldr r3, [r2, #12]",
-        "ldr r3, [r3]",
-        "ldr r12, [sp, #8]",
-        "sub r3, r12, r3",
-        "adr.w r12, 6f",
-        "orr r12, r12, #1",
-        "ldr lr, [sp, #20]",
-        "cmp lr, #1",
-        "it eq",
-        "ldreq r12, [sp, #52]",
-        "str r12, [sp, #4]",
-        "ldr r12, [r2, #12]",
-        "add r12, r12, #4",
-        "str r12, [sp, #16]",
-        "str r3, [sp]",
-        "ldr r12, [r2, #8]",
-        "cmp lr, r12",
-        "beq 10b",
-        "subs r3, #24",
-        "bx r3",
+        "ldr.n r3, [sp, #4]",
+        "add pc, r3",
+        "nop",
         ".rept 32",
         step!("umlal"),
         ".endr",
-        ".p2align 2",
-        "7:",
-        "ldr.w pc, [sp, #4]",
+        "ldr r2, [sp]",
+        "ldr r3, [r2], #4",
+        "add pc, r3",
+        "nop",
+        "b.w 4b",
+        "b.w 21f",
+        "b.w 22f",
+        "b.w 23f",
+        "b.w 24f",
+        "b.w 31f",
+        "b.w 32f",
+        "b.w 33f",
+        "b.w 34f",
+        "b.w 35f",
+        // The next pair of blocks.
         "6:",
-        "ldr r2, [sp, #20]",
-        "subs r2, #1",
-        "str r2, [sp, #20]",
-        "bne.w 3b",
-        "ldr r0, [sp, #12]",
-        "ldrd r1, r2, [r0, #32]",
-        "ldrd r3, r4, [sp, #32]",
+        "ldr r0, [sp, #36]",
+        "ldrd r1, r2, [r0, #24]",
+        "ldr r3, [sp, #12]",
         "add r3, r1",
-        "add r4, r2",
-        "strd r3, r4, [sp, #32]",
+        "str r3, [sp, #12]",
+        "ldr r3, [sp, #20]",
+        "add r3, r2",
+        "str r3, [sp, #20]",
         "ldr r1, [sp, #28]",
         "subs r1, #1",
         "str r1, [sp, #28]",
         "bne.w 2b",
-        "add sp, #56",
+        // Its codes, and the next line.
+        "ldr r3, [r0, #40]",
+        "adds r0, #44",
+        "blx r3",
+        "ldr r0, [sp, #36]",
+        "ldr r1, [r0, #4]",
+        "ldrd r2, r3, [r0, #32]",
+        "add r1, r2",
+        "str r1, [r0, #4]",
+        "subs r3, #1",
+        "str r3, [r0, #36]",
+        "bne.w 3b",
+        "add sp, #116",
         "pop {{r4-r11, pc}}",
-        ".p2align 2",
-        empty!(
-            "21",
-            empty_three!(["r4", "r5", "r6", "r7"], "7", ["13", "6", "7", "7", "20"]),
-            empty_three!(["r8", "r9", "r10", "r11"], "7", ["13", "6", "7", "7", "20"])
-        ),
-        ".p2align 2",
-        empty!(
-            "22",
-            empty_three!(["r4", "r5", "r6", "r7"], "4", ["12", "8", "4", "4", "16"]),
-            empty_three!(["r8", "r9", "r10", "r11"], "4", ["12", "8", "4", "4", "16"])
-        ),
-        ".p2align 2",
-        empty!("23", empty_four!("r4", "r5", "r6", "r7"), empty_four!("r8", "r9", "r10", "r11")),
-        ".p2align 2",
-        empty!("24", empty_two!("r4", "r5", "r6", "r7"), empty_two!("r8", "r9", "r10", "r11")),
+        // The pass over upper bits is done.
+        "35:",
+        "str r0, [sp, #32]",
+        "add r2, sp, #48",
+        shift_total!(),
+        shift_total!(),
+        shift_total!(),
+        shift_total!(),
+        next!("6b"),
+        empty!("21", empty_three!(set, "r4", "r5", "r6", "r7"), empty_three!(set, "r8", "r9", "r10", "r11")),
+        empty!("31", empty_three!(add, "r4", "r5", "r6", "r7"), empty_three!(add, "r8", "r9", "r10", "r11")),
+        empty!("22", empty_four!(set, "r4", "r5", "r6", "r7"), empty_four!(set, "r8", "r9", "r10", "r11")),
+        empty!("32", empty_four!(add, "r4", "r5", "r6", "r7"), empty_four!(add, "r8", "r9", "r10", "r11")),
+        empty_into_totals!(set, "23", "25f", "14", "10"),
+        empty_into_totals!(add, "33", "25f", "14", "10"),
+        end!("25", end_totals!("14", "18", "10", "28", "4")),
+        empty_into_totals!(set, "24", "26f", "15", "13"),
+        empty_into_totals!(add, "34", "26f", "15", "13"),
+        end!("26", end_totals!("15", "17", "13", "30", "2")),
     )
 }

@@ -93,90 +93,199 @@ unsafe extern "C" fn settle_pairs(args: *const Args) {
     )
 }
 
-/// What [`line`]'s loop works on. Field order is the assembly's.
+/// What the loop over a line's pixels works on, and leaves ready for the next line. Field order is the assembly's.
 #[repr(C)]
-struct LineArgs {
+#[derive(Debug)]
+pub(super) struct LineArgs {
     /// 0: sums of the even row.
     sums: *const u8,
     /// 4: bytes to those of the odd row.
     stride: usize,
     /// 8: what is added to both rows' accumulators, a word a pixel.
     corrections: *const u8,
-    /// 12: two codes a pixel.
+    /// 12: the first pixel's output.
     output: *mut u8,
     /// 16: bias, multiplier, bias, multiplier.
     channels: [i32; 4],
-    /// 32
-    shift: u32,
+    /// 32: what sums are multiplied by.
+    factor: u32,
     /// 36: zero point · 256 + 128.
     offset: u32,
-    /// 40: log2 of the gain.
-    scale: u32,
-    /// 44: end of the output.
+    /// 40: bytes from pixel to pixel.
+    pixel_bytes: usize,
+    /// 44: end of the even row's sums.
     end: *const u8,
+    /// 48: how far either code's limit is below 2^16 − 1.
+    limits: [u16; 2],
+    /// 52: what either code is worth where several share a byte.
+    places: [u16; 2],
+    shift: u32,
 }
 
-/// Writes two codes of 8 bits for each word of `corrections` from the rows' sums; as many as all slices have room for.
-pub(in super::super) fn line(
-    settle: &Settle,
-    sums: [&[u8]; 2],
-    corrections: &[u8],
-    channels: [i32; 4],
-    output: &mut [u8],
-) {
-    let [even, odd] = sums;
-    let count = (even.len() / 4).min(odd.len() / 4).min(corrections.len() / 4).min(output.len() / 2);
-    if count == 0 {
-        return;
+/// Where the codes of a pair of rows go.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Codes {
+    /// A byte each, side by side.
+    Bytes,
+    /// The same, limited.
+    Limited,
+    /// Both in one byte, four bits each.
+    Nibbles,
+    /// Two bits each, in the lower half of a byte, whose upper half becomes 0, or then in the upper half.
+    LowerCrumbs,
+    UpperCrumbs,
+    /// Into a byte that holds others already, or nothing.
+    Shared,
+}
+
+/// One pair of rows as lines of it are settled.
+#[derive(Debug)]
+pub(in super::super) struct Pair<'a> {
+    /// Bias, multiplier, bias, multiplier.
+    pub(in super::super) channels: [i32; 4],
+    /// Outputs from the pair's first byte on.
+    pub(in super::super) output: &'a mut [u8],
+    pub(in super::super) codes: Codes,
+    /// The largest codes of both rows.
+    pub(in super::super) most: [u8; 2],
+    /// What either code is worth where it shares a byte.
+    pub(in super::super) places: [u16; 2],
+}
+
+impl LineArgs {
+    /// For lines `width` pixels wide; the even row's sums, and `stride` bytes on the odd row's.
+    pub(super) fn new(settle: &Settle, sums: *const u8, stride: usize, width: usize, pixel_bytes: usize) -> Self {
+        Self {
+            sums,
+            stride,
+            corrections: core::ptr::null(),
+            output: core::ptr::null_mut(),
+            channels: [0; 4],
+            factor: 1u32.wrapping_shl(settle.scale + u32::from(settle.shift)),
+            offset: u32::from(settle.zero_point) << 8 | 128,
+            pixel_bytes,
+            end: sums.wrapping_add(4 * width),
+            limits: [0; 2],
+            places: [0; 2],
+            shift: u32::from(settle.shift),
+        }
     }
-    let start = output.as_mut_ptr();
-    let args = LineArgs {
-        sums: even.as_ptr(),
-        stride: (odd.as_ptr() as usize).wrapping_sub(even.as_ptr() as usize),
-        corrections: corrections.as_ptr(),
-        output: start,
-        channels,
-        shift: u32::from(settle.shift),
-        offset: u32::from(settle.zero_point) << 8 | 128,
-        scale: settle.scale,
-        end: start.wrapping_add(2 * count).cast_const(),
-    };
-    // SAFETY: all slices hold what `count` pixels take, and words are aligned, as scratch is.
-    unsafe { settle_line(&args) }
+
+    /// Back to the first line, for another pair.
+    pub(super) fn start(&mut self, pair: &mut Pair<'_>, corrections: &[u8]) {
+        let [bias, multiplier, odd_bias, odd_multiplier] = pair.channels;
+        self.corrections = corrections.as_ptr();
+        self.output = pair.output.as_mut_ptr();
+        self.channels = [bias.wrapping_shl(self.shift), multiplier, odd_bias.wrapping_shl(self.shift), odd_multiplier];
+        self.limits = pair.most.map(|most| u16::MAX - u16::from(most));
+        self.places = pair.places;
+    }
 }
 
-#[unsafe(naked)]
-unsafe extern "C" fn settle_line(args: *const LineArgs) {
-    naked_asm!(
-        core_with_dsp!(),
-        "push {{r4-r11, lr}}",
-        "ldr r11, [r0, #44]",
-        "push {{r11}}",
-        "add r11, r0, #16",
-        "ldm r11, {{r4-r10}}",
-        "ldm r0, {{r0-r3}}",
-        "2:",
-        "ldr lr, [r0, r1]",
-        "ldr r12, [r0], #4",
-        "ldr r11, [r2], #4",
-        "lsl r12, r12, r10",
-        "lsl lr, lr, r10",
-        "add r12, r11",
-        "add lr, r11",
-        "add r12, r4",
-        "add lr, r6",
-        "lsl r12, r12, r8",
-        "lsl lr, lr, r8",
-        "smmla r12, r12, r5, r9",
-        "smmla lr, lr, r7, r9",
-        "usat r12, #8, r12, asr #8",
-        "usat lr, #8, lr, asr #8",
-        "orr r12, r12, lr, lsl #8",
-        "strh r12, [r3], #2",
-        "ldr r11, [sp]",
-        "cmp r3, r11",
-        "bne 2b",
-        "add sp, #4",
-        "pop {{r4-r11, pc}}",
-    )
+impl Codes {
+    /// Bytes written of a pixel.
+    pub(super) const fn bytes(self) -> usize {
+        if matches!(self, Self::Bytes | Self::Limited) { 2 } else { 1 }
+    }
+
+    pub(super) fn function(self) -> unsafe extern "C" fn(*mut LineArgs) {
+        match self {
+            Self::Bytes => settle_bytes,
+            Self::Limited => settle_limited,
+            Self::Nibbles => settle_nibbles,
+            Self::LowerCrumbs => settle_lower_crumbs,
+            Self::UpperCrumbs => settle_upper_crumbs,
+            Self::Shared => settle_shared,
+        }
+    }
 }
+
+/// One pixel: r12 and lr become the rows' codes of `$bits` bits, stored at r3 by `$store`, which may use r11.
+#[rustfmt::skip]
+macro_rules! settle_pixel {
+    ($bits:literal, $store:literal) => {
+        concat!(
+            "ldr lr, [r0, r1]\n",
+            "ldr r12, [r0], #4\n",
+            "ldr r11, [r2], #4\n",
+            "mla r12, r12, r8, r11\n",
+            "mla lr, lr, r8, r11\n",
+            "add r12, r4\n",
+            "add lr, r6\n",
+            "smmla r12, r12, r5, r9\n",
+            "smmla lr, lr, r7, r9\n",
+            "usat r12, #", $bits, ", r12, asr #8\n",
+            "usat lr, #", $bits, ", lr, asr #8\n",
+            $store, "\n",
+            "add r3, r10\n"
+        )
+    };
+}
+
+/// A loop over a line's pixels, two a turn; an odd number of them is entered in the middle.
+macro_rules! settle_line {
+    ($name:ident, $bits:literal, $store:literal) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(args: *mut LineArgs) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r11, lr}}",
+                "add r12, r0, #44",
+                "ldm r12, {{r4-r6}}",
+                "push {{r0, r4-r6}}",
+                "add r12, r0, #16",
+                "mov r11, r4",
+                "ldm r12, {{r4-r10}}",
+                "ldm r0, {{r0-r3}}",
+                "sub r11, r0",
+                "tst r11, #4",
+                "bne 3f",
+                "2:",
+                settle_pixel!($bits, $store),
+                "3:",
+                settle_pixel!($bits, $store),
+                "ldr r11, [sp, #4]",
+                "cmp r0, r11",
+                "bne 2b",
+                "ldr r11, [sp]",
+                "strd r2, r3, [r11, #8]",
+                "add sp, #16",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+settle_line!(settle_bytes, "8", "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
+settle_line!(
+    settle_limited,
+    "8",
+    "pkhbt r12, r12, lr, lsl #16
+    ldr r11, [sp, #8]
+    uqadd16 r12, r12, r11
+    uqsub16 r12, r12, r11
+    orr r12, r12, r12, lsr #8
+    strh r12, [r3]"
+);
+settle_line!(settle_nibbles, "4", "orr r12, r12, lr, lsl #4\nstrb r12, [r3]");
+settle_line!(settle_lower_crumbs, "2", "orr r12, r12, lr, lsl #2\nstrb r12, [r3]");
+settle_line!(
+    settle_upper_crumbs,
+    "2",
+    "ldrb r11, [r3]
+    orr r12, r12, lr, lsl #2
+    orr r12, r11, r12, lsl #4
+    strb r12, [r3]"
+);
+settle_line!(
+    settle_shared,
+    "8",
+    "pkhbt r12, r12, lr, lsl #16
+    ldrd r11, lr, [sp, #8]
+    uqadd16 r12, r12, r11
+    uqsub16 r12, r12, r11
+    smuad r12, r12, lr
+    ldrb lr, [r3]
+    orr r12, lr
+    strb r12, [r3]"
+);

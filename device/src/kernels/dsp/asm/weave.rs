@@ -1,4 +1,4 @@
-//! Taps of both rows of a pair, spaced out in words.
+//! Taps of both rows of a pair in byte lanes, spaced out in words.
 
 use core::arch::naked_asm;
 
@@ -22,7 +22,7 @@ pub(in super::super) fn taps(to: &mut [u8], lanes: [&[u8]; 3], quads: usize, spa
         return;
     }
     let [first, middle, last] = lanes.map(<[u8]>::as_ptr);
-    let powers = [1 << (spacing & 15), 1 << (2 * spacing & 31)];
+    let powers = [1 << (spacing & 15), 1 << ((2 * spacing) & 31)];
     let args = Args { to: to.as_mut_ptr(), taps: [last, middle, first], quads, powers };
     // SAFETY: 8 bytes a quad are read of each tap and 32 written, which the slices hold; all are word-aligned scratch.
     unsafe { weave(&args) }
