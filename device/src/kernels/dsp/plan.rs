@@ -74,15 +74,13 @@ impl ConvPlan {
             rows * usize::from(input.width) * usize::from(input.channels)
         };
         let rows = (matrix.rows as usize).next_multiple_of(2);
-        let affordable = match expands || ends {
-            // Patch, start and outputs of a pixel, out of what pairs or gathered patches, table and band leave.
-            true => {
-                let table = if tabled { 4 * QUAD * quads } else { 0 };
-                SCRATCH_BUDGET.saturating_sub(8 * EXPANDED_PAIRS * quads + band + table) / (8 * quads + 8 + rows).max(1)
-            }
-            false => PATCH_BUDGET / (8 * quads).max(1),
-        };
-        let pixels = (wanted.min(affordable) & !(BLOCK - 1)).max(BLOCK);
+        let table = if tabled { 4 * QUAD * quads } else { 0 };
+        // Patch, start and outputs of a pixel, out of what pairs or gathered patches, table and band leave.
+        let left = SCRATCH_BUDGET.saturating_sub(8 * EXPANDED_PAIRS * quads + band + table);
+        let affordable = left / (8 * quads + 8 + rows).max(1);
+        // Without a round's expansion to share, more patches gain little.
+        let useful = if expands || ends { affordable } else { affordable.min(PATCH_BUDGET / (8 * quads).max(1)) };
+        let pixels = (wanted.min(useful) & !(BLOCK - 1)).max(BLOCK);
         Some(Self { quads, pixels, expands, band: band.next_multiple_of(4), tabled, rows })
     }
 
