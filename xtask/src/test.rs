@@ -50,8 +50,9 @@ fn docs(_: &Found) -> Result<(), Failed> {
     process::run(doc.args(["doc", "--locked", "--no-deps", "--workspace", "--exclude", "xtask"]))
 }
 
+/// Without boards: the runners that lie there may be of an older tree, and stage `firmware` comes later.
 fn host(_: &Found) -> Result<(), Failed> {
-    process::run(cargo().args(["test", "--locked", "--workspace"]))
+    process::run(cargo().env("RELEQ_RUNNERS", "not-built-yet").args(["test", "--locked", "--workspace"]))
 }
 
 /// The tests that take minutes: accuracy on real data, and a search that is killed.
