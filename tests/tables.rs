@@ -57,3 +57,22 @@ fn searched_plans_waste_at_most_one_bit() {
         }
     }
 }
+
+/// The plans of the live searches in docs/live.md, by the same measure.
+#[test]
+fn plans_searched_live_waste_at_most_one_bit() {
+    let (table, _) = committed("lenet-releq");
+    let page = include_str!("../docs/live.md");
+    let rows = page.lines().filter(|line| line.contains("| Searched |"));
+    let plans = rows.filter_map(|line| {
+        line.split('|')
+            .map(str::trim)
+            .find_map(|cell| cell.parse::<BitPlan>().ok().filter(|plan| plan.layers().len() == 4))
+    });
+    let plans: Vec<BitPlan> = plans.filter(|plan| table.space().contains(plan)).collect();
+    assert!(plans.len() >= 6, "six searches of LeNet: {plans:?}");
+    for plan in plans {
+        let (bits, fewest) = (plan.total_weight_bits(), fewest_as_good(&table, &plan));
+        assert!(bits <= fewest + 1, "{plan} has {bits} bits; {fewest} would do");
+    }
+}
