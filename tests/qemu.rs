@@ -251,13 +251,21 @@ fn dsp_kernels_on_virt_m4() {
 }
 
 #[test]
-fn lines_on_virt_m4() {
+fn lines_and_columns_on_virt_m4() {
     run_line_suite(&board::VIRT_M4);
+    run_column_suite(&board::VIRT_M4);
 }
 
 #[test]
-fn columns_on_virt_m4() {
-    run_column_suite(&board::VIRT_M4);
+fn lines_and_columns_on_virt_m7() {
+    run_line_suite(&board::VIRT_M7);
+    run_column_suite(&board::VIRT_M7);
+}
+
+#[test]
+fn lines_and_columns_on_virt_m33() {
+    run_line_suite(&board::VIRT_M33);
+    run_column_suite(&board::VIRT_M33);
 }
 
 #[test]
