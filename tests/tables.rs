@@ -27,10 +27,14 @@ fn fewest_as_good(table: &Table, plan: &BitPlan) -> u32 {
 
 #[test]
 fn every_plan_is_there_with_its_deviation() {
-    let (table, sidecar) = committed("lenet-releq");
-    assert!(table.is_complete() && table.accuracies().len() == 256);
-    assert!(table.accuracies().keys().all(|plan| table.deviation(plan).is_some_and(|deviation| deviation < 0.01)));
-    assert!(sidecar.float_accuracy > 0.99 && sidecar.source.len() == 3);
+    // The authors' recipe is stopped long before it converges, so its three trainings differ much.
+    for (stem, plans, most) in [("lenet-releq", 256, 0.01), ("lenet-authors", 625, 0.5)] {
+        let (table, sidecar) = committed(stem);
+        assert!(table.is_complete() && table.accuracies().len() == plans, "{stem}");
+        let known = |plan: &BitPlan| table.deviation(plan).is_some_and(|deviation| deviation < most);
+        assert!(table.accuracies().keys().all(known), "{stem}");
+        assert!(sidecar.float_accuracy > 0.99 && sidecar.source.len() == 3, "{stem}");
+    }
 }
 
 /// releq's agent, given 32 plans as in a live search, wastes at most one bit of one layer. Where the allowed loss falls on
