@@ -2,8 +2,8 @@
 //!
 //! Two networks differ on some images, and a label says of each only who was right: where 7 % differ (SimpleNet at four
 //! bits), 2,000 labels know a loss to 0.6 points. The checkpoint's probabilities grade every answer instead, `p(answer of
-//! the fine-tuned float network) − p(answer of the plan)`, and that mean is known several times better. What it is worth
-//! in labels is a factor near one, from the anchors; docs/adr/0006 has what it was measured to be.
+//! the fine-tuned float network) − p(answer of the plan)`, and that mean foretells losses twice as well (docs/adr/0006). What it
+//! is worth in labels is a factor near one, learned from the anchors.
 
 use super::SearchError;
 use super::bench::log_softmax;
@@ -24,6 +24,7 @@ const FACTOR: [f64; 2] = [1.0, 0.2];
 pub struct Judge {
     /// Probabilities of the classes by the float network as it came, one row an image.
     float: Vec<Vec<f64>>,
+    /// What a graded loss is worth in counted ones.
     factor: f64,
 }
 
@@ -36,11 +37,6 @@ impl Judge {
         let logits = fit::logits(&Model::new(float)?, data)?;
         let probabilities = |row: &Vec<f32>| log_softmax(row).into_iter().map(f64::exp).collect();
         Ok(Self { float: logits.iter().map(probabilities).collect(), factor: FACTOR[0] })
-    }
-
-    /// What a graded loss is worth in counted ones.
-    pub fn factor(&self) -> f64 {
-        self.factor
     }
 
     /// Mean over images of how much less probable `answers` are than those of `float`, and its deviation.
@@ -120,10 +116,10 @@ mod tests {
     fn anchors_say_what_a_grade_is_worth() {
         let (mut judge, float) = (judge(), differing(0, 0));
         judge.calibrate(&float, &[]);
-        assert!((judge.factor() - 1.0).abs() < 1e-12);
+        assert!((judge.factor - 1.0).abs() < 1e-12);
         // Labels find most of what it calls toss-ups wrong: grades are worth more than one, as far as that is known.
         judge.calibrate(&float, &[differing(900, 400)]);
-        assert!(judge.factor() > 1.5, "{}", judge.factor());
+        assert!(judge.factor > 1.5, "{}", judge.factor);
         let (certain, _) = judge.loss(&float, &differing(0, 20));
         assert!(certain > 0.009 && certain < 0.02, "{certain}");
     }

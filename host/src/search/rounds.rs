@@ -71,8 +71,8 @@ impl Searched {
         if budget == known.len() {
             return Ok(());
         }
-        let stricter = objective.with_goal(Goal::Floor(request.max_loss / correction));
-        let round = Round { law: self.law, known: &known, budget, objective: &stricter };
+        let corrected = objective.with_goal(Goal::Floor(request.max_loss / correction));
+        let round = Round { law: self.law, known: &known, budget, objective: &corrected };
         self.entries = round.run(bench, searcher, request, log, watch)?;
         self.entries.iter_mut().for_each(|Entry { plan, seen }| seen.value = objective.value(plan, seen.accuracy));
         Ok(())

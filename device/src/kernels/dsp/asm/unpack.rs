@@ -2,12 +2,14 @@
 
 use core::arch::naked_asm;
 
-/// Unpacks as many whole words, eight codes each, as both slices hold.
+/// Unpacks as many whole words, eight codes each, as both slices hold. `codes` starts at a word of the scratch: what lies
+/// before it is padding of whole pixels, whose channels come in eights.
 pub(in super::super) fn nibbles(codes: &mut [u8], packed: &[u8]) {
     let words = (codes.len() / 8).min(packed.len() / 4);
+    debug_assert!((codes.as_ptr() as usize).is_multiple_of(4));
     if words > 0 {
         // SAFETY: a word is read, unaligned where it lies, and 8 bytes written a turn, which the slices hold; `codes` is
-        // word-aligned, as scratch is.
+        // word-aligned, as said above.
         unsafe { unpack(codes.as_mut_ptr(), packed.as_ptr(), words) }
     }
 }
