@@ -41,6 +41,12 @@ pub trait Evaluator {
     fn side_by_side(&self) -> usize {
         1
     }
+
+    /// Deviation of one evaluation from what the plan would score on average, on the scale of the logarithm of its loss,
+    /// where that is known: searchers that model accuracy believe a precise evaluation more.
+    fn noise(&self) -> Option<f64> {
+        None
+    }
 }
 
 impl<F, E> Evaluator for F
@@ -113,6 +119,10 @@ impl<E: Evaluator> Evaluator for Cached<E> {
 
     fn side_by_side(&self) -> usize {
         self.inner.side_by_side()
+    }
+
+    fn noise(&self) -> Option<f64> {
+        self.inner.noise()
     }
 }
 

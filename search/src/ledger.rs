@@ -57,6 +57,7 @@ pub struct Entry {
 pub struct Ledger<'a> {
     ask: Box<Ask<'a>>,
     side_by_side: usize,
+    noise: Option<f64>,
     keep: Option<Box<Keep<'a>>>,
     /// Whether the searcher tells its episodes itself.
     told: bool,
@@ -85,6 +86,7 @@ impl<'a> Ledger<'a> {
     {
         Self {
             side_by_side: evaluator.side_by_side().max(1),
+            noise: evaluator.noise(),
             ask: Box::new(|plans| evaluator.evaluate_all(plans).map_err(Into::into)),
             keep: None,
             told: false,
@@ -147,6 +149,11 @@ impl<'a> Ledger<'a> {
     /// How many plans are evaluated in about the time of one.
     pub fn side_by_side(&self) -> usize {
         self.side_by_side
+    }
+
+    /// How precise an evaluation is, where that is known; see [`Evaluator::noise`].
+    pub fn noise(&self) -> Option<f64> {
+        self.noise
     }
 
     /// Accuracy and value of `plan`, charged if it is new here.

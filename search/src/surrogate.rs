@@ -106,6 +106,12 @@ impl Settings {
         noise: 0.4,
     };
 
+    /// The same beliefs of evaluations whose noise is known.
+    #[must_use]
+    pub fn knowing(self, noise: Option<f64>) -> Self {
+        Self { noise: noise.unwrap_or(self.noise), ..self }
+    }
+
     /// Additive: slopes only.
     pub const ADDITIVE: Self = Self { rest_deviation: 0.0, ..Self::DEFAULT };
 

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::judge::{Loss, weighted};
 
 /// Most long fine-tunes.
-pub const ATTEMPTS: usize = 4;
-/// How far attempts may correct the forecast, as a factor: a loss on 2,000 images is a coarse number.
-const CORRECTION: [f64; 2] = [0.25, 4.0];
+pub const ATTEMPTS: usize = 5;
 
 /// One long fine-tune of a candidate, accepted or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +21,9 @@ pub struct Attempt {
     pub validation_loss: f64,
     /// The same loss as the judge grades it, points.
     pub judged_loss: f64,
+    /// Deviation of that, points.
+    #[serde(default)]
+    pub deviation: f64,
     /// What to believe after all of it, points.
     pub expected_loss: f64,
     /// Whether that is allowed.
@@ -55,9 +56,10 @@ pub fn candidates(objective: &Objective, entries: &[Entry], ranked: &[Candidate]
     entries.iter().map(forecast).collect()
 }
 
-/// What to fine-tune at length after `done`: the cheapest plan that the forecast allows once the attempts have
-/// corrected it, cheaper than what was accepted; while nothing was, at least the one with the least predicted loss.
-pub fn next_attempt(objective: &Objective, all: &[Candidate], done: &[&Attempt], max_loss: f64) -> Option<Candidate> {
+/// What to fine-tune at length after `done`, the first choice first: plans cheaper than what was accepted that the
+/// forecast allows once the attempts have corrected it, by cost; while nothing was accepted and nothing is allowed, the
+/// one with the least predicted loss.
+pub fn next_attempts(objective: &Objective, all: &[Candidate], done: &[&Attempt], max_loss: f64) -> Vec<Candidate> {
     let correction = correction(done);
     let cost = |plan: &BitPlan| objective.quantization(plan);
     let accepted = done.iter().filter(|attempt| attempt.met).map(|attempt| cost(&attempt.plan)).reduce(f64::min);
@@ -65,20 +67,28 @@ pub fn next_attempt(objective: &Objective, all: &[Candidate], done: &[&Attempt],
     let open: Vec<&Candidate> =
         untried.filter(|(plan, _)| accepted.is_none_or(|least| cost(plan) < least - 1e-9)).collect();
     let allowed = open.iter().filter(|(_, predicted)| predicted * correction <= max_loss);
-    let order = |one: &&&Candidate, other: &&&Candidate| {
-        cost(&one.0).total_cmp(&cost(&other.0)).then(one.1.total_cmp(&other.1))
-    };
-    let cheapest = allowed.min_by(order).copied();
-    let safest = || open.iter().min_by(|one, other| one.1.total_cmp(&other.1)).copied();
-    cheapest.or_else(|| accepted.is_none().then(safest).flatten()).cloned()
+    let mut allowed: Vec<Candidate> = allowed.copied().cloned().collect();
+    allowed.sort_by(|one, other| cost(&one.0).total_cmp(&cost(&other.0)).then(one.1.total_cmp(&other.1)));
+    if allowed.is_empty() && accepted.is_none() {
+        allowed.extend(open.into_iter().min_by(|one, other| one.1.total_cmp(&other.1)).cloned());
+    }
+    allowed
 }
 
-/// Factor on every predicted loss: what is believed of the attempts over what was predicted of them.
+/// Factor on every predicted loss: the least squares of what attempts lost over what was predicted of them, each in its
+/// own deviations, and of the belief that predictions are right. So an attempt of little loss, which says little of
+/// larger ones, corrects little.
 pub fn correction(done: &[&Attempt]) -> f64 {
-    let sum = |loss: fn(&Attempt) -> f64| done.iter().map(|attempt| loss(attempt)).sum::<f64>();
-    let predicted = sum(|attempt| attempt.predicted_loss).max(1e-9);
-    (sum(|attempt| attempt.expected_loss) / predicted).clamp(CORRECTION[0], CORRECTION[1])
+    let belief = DOUBT.powi(-2);
+    let precision = |attempt: &Attempt| attempt.deviation.max(1e-6).powi(-2);
+    let sum = |of: fn(&Attempt) -> f64| done.iter().map(|attempt| of(attempt) * precision(attempt)).sum::<f64>();
+    let factor =
+        (belief + sum(|one| one.predicted_loss * one.judged_loss)) / (belief + sum(|one| one.predicted_loss.powi(2)));
+    factor.max(LEAST)
 }
+
+/// Least correction: measured losses may be negative, true ones are not.
+const LEAST: f64 = 0.25;
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +99,8 @@ mod tests {
     fn tried(plan: &str, predicted_loss: f64, expected_loss: f64) -> Attempt {
         let plan = plan.parse().unwrap();
         let [validation_loss, judged_loss] = [expected_loss; 2];
-        Attempt { plan, predicted_loss, validation_loss, judged_loss, expected_loss, met: expected_loss <= 0.3 }
+        let (deviation, met) = (0.01, expected_loss <= 0.3);
+        Attempt { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, met }
     }
 
     #[test]
@@ -115,14 +126,25 @@ mod tests {
         let all: Vec<Candidate> = [("3,3", 0.002), ("2,3", 0.005), ("2,2", 0.009), ("1,1", 0.03)]
             .map(|(plan, loss)| (plan.parse().unwrap(), loss))
             .to_vec();
-        let next = |done: &[&Attempt]| next_attempt(&objective, &all, done, 0.003).map(|(plan, _)| plan.to_string());
-        let half = tried("3,3", 0.2, 0.1);
-        assert_eq!(next(&[&half]).as_deref(), Some("2,3"));
+        let next = |done: &[&Attempt]| -> Vec<String> {
+            next_attempts(&objective, &all, done, 0.003).iter().map(|(plan, _)| plan.to_string()).collect()
+        };
+        assert_eq!(next(&[&tried("3,3", 0.2, 0.1)]), ["2,3"]);
         let much = tried("3,3", 0.2, 0.0);
-        assert_eq!(next(&[&much]).as_deref(), Some("2,2"));
-        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.25)]), None);
-        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.5)]).as_deref(), Some("2,3"));
+        assert_eq!(next(&[&much]), ["2,2", "2,3"]);
+        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.25)]), Vec::<String>::new());
+        assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.5)]), ["2,3"]);
         // Nothing accepted: the safest plan left.
-        assert_eq!(next(&[&tried("2,3", 0.25, 0.9)]).as_deref(), Some("3,3"));
+        assert_eq!(next(&[&tried("2,3", 0.25, 0.9)]), ["3,3"]);
+    }
+
+    /// A loss of a tenth of a point that is known to a fifth says next to nothing of what loses three tenths.
+    #[test]
+    fn small_losses_correct_little() {
+        let known_to = |deviation: f64, attempt: Attempt| Attempt { deviation, ..attempt };
+        assert!(correction(&[&known_to(0.2, tried("3,3", 0.11, 0.05))]) > 0.95);
+        let larger = correction(&[&known_to(0.2, tried("3,3", 0.36, 0.5))]);
+        assert!(larger > 1.1 && larger < 1.25, "{larger}");
+        assert!((correction(&[]) - 1.0).abs() < 1e-12);
     }
 }

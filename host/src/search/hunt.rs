@@ -12,7 +12,7 @@ use releq_search::reward::Reward;
 use releq_search::searcher::Searcher;
 use releq_search::space::Space;
 
-use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, candidates, correction, next_attempt, rank};
+use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, rank};
 use super::bench::Bench;
 use super::comparison::{self, Row};
 use super::forecast::{Forecast, Laws, anchor_plans};
@@ -202,8 +202,8 @@ pub fn hunt(
 }
 
 /// Long fine-tunes: of the best plan, then of others for as long as what was seen makes a cheaper one worth a try. After
-/// each the searcher looks again by what it has taught. Without a forecast nothing says what is worth a try, and the best
-/// plan has the only one.
+/// each the searcher looks again by what it has taught, and goes on looking while it has found nothing worth a try.
+/// Without a forecast nothing says what is worth one, and the best plan has the only one.
 fn fine_tune(
     bench: &mut Bench<'_>,
     searcher: &mut dyn Searcher,
@@ -215,17 +215,21 @@ fn fine_tune(
     let Terms { request, objective, .. } = terms;
     let mut next = Some(searched.first(objective)?);
     let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
-    while let Some(candidate) = next.take().filter(|_| attempts.len() < ATTEMPTS) {
-        watch(Step { doing: "long fine-tune", done: searched.entries.len(), of: request.budget });
-        attempts.push(attempt(bench, terms, candidate)?);
+    loop {
+        if let Some(candidate) = next.take() {
+            watch(Step { doing: "long fine-tune", done: searched.entries.len(), of: request.budget });
+            attempts.push(attempt(bench, terms, candidate)?);
+        }
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        if request.forecasts() {
-            searched.look_again(bench, searcher, terms, correction(&done), log, watch)?;
-            let candidates = candidates(objective, &searched.entries, &searched.ranked);
-            next = next_attempt(objective, &candidates, &done, request.max_loss);
+        if done.len() == ATTEMPTS {
+            return Ok(attempts);
+        }
+        let looked = searched.look_again(bench, searcher, terms, &done, log, watch)?;
+        next = searched.next(bench, terms, &done)?;
+        if next.is_none() && !looked {
+            return Ok(attempts);
         }
     }
-    Ok(attempts)
 }
 
 fn attempt(
@@ -243,6 +247,7 @@ fn attempt(
         predicted_loss: 100.0 * predicted,
         validation_loss: 100.0 * counted,
         judged_loss: 100.0 * judged.0,
+        deviation: 100.0 * judged.1,
         expected_loss: 100.0 * expected,
         // Counts of images, so anything below this is rounding.
         met: expected <= request.max_loss + 1e-9,

@@ -9,18 +9,20 @@ use releq_search::record::Log;
 use releq_search::searcher::{Problem, Searcher};
 
 use super::SearchError;
-use super::attempts::Candidate;
+use super::attempts::{Attempt, Candidate, candidates, correction, next_attempts};
 use super::bench::{Bench, BenchError, Stage};
 use super::forecast::{Forecast, Laws};
 use super::hunt::{Request, Step, Terms};
 
 /// Shares of the budget that have been spent by the end of the first round, and of the second; the rest is for looking
 /// again once long fine-tunes have said more.
-const ROUNDS: [f64; 2] = [0.5, 0.8];
+const ROUNDS: [f64; 2] = [0.5, 0.7];
 /// Share of the budget for each further look.
 const LOOK: f64 = 0.1;
 /// How far re-ranking may correct the forecast after the first round, as a factor.
 const RERANKING: [f64; 2] = [0.5, 2.0];
+/// Deviation of a prediction from a smooth function of the plan, on the scale of the logarithm of the loss (docs/adr/0006).
+const NOISE: f64 = 0.05;
 /// Plans that are fine-tuned longer after a round.
 const RERANKED: usize = 3;
 
@@ -30,7 +32,7 @@ pub(super) struct Searched {
     pub(super) entries: Vec<Entry>,
     /// Plans that were fine-tuned longer, best first.
     pub(super) ranked: Vec<Candidate>,
-    law: Option<Forecast>,
+    laws: Option<Laws>,
 }
 
 impl Searched {
@@ -54,28 +56,48 @@ impl Searched {
         Ok(first.unwrap_or((best.plan.clone(), objective.float() - best.seen.accuracy)))
     }
 
-    /// Another round, as far as the budget goes, for plans that are allowed even if they lose `correction` times what is
-    /// predicted.
+    /// Another round for plans that are allowed even if they lose as much more than predicted as those `done` did; says
+    /// whether there was any budget left for it.
     pub(super) fn look_again(
         &mut self,
         bench: &mut Bench<'_>,
         searcher: &mut dyn Searcher,
         terms: &Terms<'_>,
-        correction: f64,
+        done: &[&Attempt],
         log: &mut Log,
         watch: &mut dyn FnMut(Step<'_>),
-    ) -> Result<(), SearchError> {
+    ) -> Result<bool, SearchError> {
         let Terms { request, objective, .. } = terms;
         let known: Vec<BitPlan> = self.entries.iter().map(|entry| entry.plan.clone()).collect();
         let budget = (known.len() + share(request.budget, LOOK)).min(request.budget);
-        if budget == known.len() {
-            return Ok(());
-        }
-        let corrected = objective.with_goal(Goal::Floor(request.max_loss / correction));
-        let round = Round { law: self.law, known: &known, budget, objective: &corrected };
+        let Some(laws) = self.laws.filter(|_| budget > known.len()) else { return Ok(false) };
+        let corrected = objective.with_goal(Goal::Floor(request.max_loss / correction(done)));
+        let round = Round { law: Some(laws.short), known: &known, budget, objective: &corrected };
         self.entries = round.run(bench, searcher, request, log, watch)?;
         self.entries.iter_mut().for_each(|Entry { plan, seen }| seen.value = objective.value(plan, seen.accuracy));
-        Ok(())
+        Ok(self.entries.len() > known.len())
+    }
+
+    /// What to fine-tune at length after `done`, if anything is worth it. Of many plans that were fine-tuned briefly, the
+    /// cheapest that looks allowed is likely one that had luck, so what would be chosen is re-ranked first.
+    pub(super) fn next(
+        &mut self,
+        bench: &mut Bench<'_>,
+        terms: &Terms<'_>,
+        done: &[&Attempt],
+    ) -> Result<Option<Candidate>, SearchError> {
+        let Terms { request, objective, .. } = terms;
+        let Some(laws) = self.laws else { return Ok(None) };
+        loop {
+            let all = candidates(objective, &self.entries, &self.ranked);
+            let next = next_attempts(objective, &all, done, request.max_loss);
+            let known = |plan: &BitPlan| self.ranked.iter().any(|(ranked, _)| ranked == plan);
+            if next.first().is_none_or(|(plan, _)| known(plan)) {
+                return Ok(next.into_iter().next());
+            }
+            let new = next.into_iter().map(|(plan, _)| plan).filter(|plan| !known(plan)).take(RERANKED).collect();
+            self.ranked.extend(fine_tuned_longer(bench, terms, new, laws.long)?);
+        }
     }
 }
 
@@ -98,7 +120,7 @@ pub(super) fn search(
     let Some(laws) = laws else {
         let round = Round { law: None, known: &[], budget: request.budget, objective };
         let entries = round.run(bench, searcher, request, log, watch)?;
-        return Ok(Searched { entries, ranked: Vec::new(), law: None });
+        return Ok(Searched { entries, ranked: Vec::new(), laws: None });
     };
     let [first, second] = ROUNDS.map(|part| share(request.budget, part));
     let round = Round { law: Some(laws.short), known: &[], budget: first, objective };
@@ -115,7 +137,7 @@ pub(super) fn search(
         ranked.into_iter().filter(|(plan, _)| again.iter().all(|(other, _)| other != plan)).collect::<Vec<_>>(),
     );
     by_value(objective, &mut again);
-    Ok(Searched { entries, ranked: again, law: Some(law) })
+    Ok(Searched { entries, ranked: again, laws: Some(Laws { short: law, ..laws }) })
 }
 
 /// What longer fine-tunes say of the loss over what short ones said, the geometric mean over `ranked`.
@@ -171,13 +193,23 @@ pub(super) fn failed(failure: Failure) -> SearchError {
 /// The best few by value, fine-tuned longer, the cheapest allowed one first; each with its predicted loss, 0 to 1.
 fn rerank(
     bench: &mut Bench<'_>,
-    Terms { request, objective, .. }: &Terms<'_>,
+    terms: &Terms<'_>,
     entries: &[Entry],
     law: Forecast,
 ) -> Result<Vec<Candidate>, SearchError> {
     let mut best: Vec<&Entry> = entries.iter().collect();
     best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
-    let plans: Vec<BitPlan> = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
+    let plans = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
+    fine_tuned_longer(bench, terms, plans, law)
+}
+
+/// `plans` fine-tuned longer, the cheapest allowed one first; each with its predicted loss, 0 to 1.
+fn fine_tuned_longer(
+    bench: &mut Bench<'_>,
+    Terms { request, objective, .. }: &Terms<'_>,
+    plans: Vec<BitPlan>,
+    law: Forecast,
+) -> Result<Vec<Candidate>, SearchError> {
     let measurements = bench.measure_all(Stage::Rerank, &plans, request.long)?;
     let mut ranked: Vec<Candidate> =
         measurements.into_iter().map(|measurement| (measurement.plan, law.loss(measurement.divergence))).collect();
@@ -232,5 +264,9 @@ impl Evaluator for Measuring<'_, '_> {
 
     fn side_by_side(&self) -> usize {
         self.bench.actors()
+    }
+
+    fn noise(&self) -> Option<f64> {
+        self.law.map(|_| NOISE)
     }
 }

@@ -150,7 +150,7 @@ impl Searcher for Imagining {
         }
         let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
         ledger.tells();
-        let mut model = Surrogate::new(self.settings.beliefs, problem.objective.float());
+        let mut model = Surrogate::new(self.settings.beliefs.knowing(ledger.noise()), problem.objective.float());
         let end = self.explore(&mut agent, &mut model, &rules, ledger, seed);
         if !matches!(end, Err(Stop::Failed(_))) {
             let judge = Imagined { model: &model, ledger, aim: Aim::Value };
