@@ -342,10 +342,10 @@ impl Lowering<'_> {
         let order = Order::of(&node.op, shape);
         let integers = quant.integers(&weight.data);
         let (rescaled, unit) = self.constants(block, quant, &from, output, &integers, &biases)?;
-        let layout = layout(quant.bits, &order);
         let Rescaled { shift, channels } = rescaled;
         let channels = builder.channels(&channels);
-        let mut weights = Weights { bits: quant.bits, levels: quant.levels, layout, shift, codes: 0, channels };
+        let lanes = Layout::Lanes;
+        let mut weights = Weights { bits: quant.bits, levels: quant.levels, layout: lanes, shift, codes: 0, channels };
         let op = |weights| -> Result<Op, LowerError> {
             Ok(match &node.op {
                 network::Op::Conv { window, groups: 1, .. } => {
@@ -356,9 +356,7 @@ impl Lowering<'_> {
             })
         };
         let mismatch = || LowerError::Shape(format!("`{}` has weights of another shape", node.name));
-        if layout == Layout::Lanes {
-            weights.layout = kernels::layout(&op(weights)?, input, output);
-        }
+        weights.layout = layout(&op(weights)?, input, output);
         let matrix = op(weights)?.matrix(input, output).ok_or_else(mismatch)?;
         let section = matrix.pack(&order.arrange(&integers)).map_err(|_| mismatch())?;
         weights.codes = builder.section(&section);
@@ -431,11 +429,19 @@ impl Order {
     }
 }
 
-fn layout(bits: BitWidth, order: &Order) -> Layout {
-    match (bits, order) {
-        (_, Order::ChannelLast { .. }) => Layout::Lanes,
-        (BitWidth::EIGHT, Order::TapMajor { .. }) => Layout::Bytes,
-        (_, Order::TapMajor { .. }) => Layout::Rows,
+/// How the weights of `op` had better lie, whatever layout it names.
+pub(crate) fn layout(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Layout {
+    let layout = Layout::Lanes;
+    match *op {
+        Op::Depthwise { weights, .. } if weights.bits == BitWidth::EIGHT => Layout::Bytes,
+        Op::Depthwise { .. } => Layout::Rows,
+        Op::Conv2d { window, weights } => {
+            kernels::layout(&Op::Conv2d { window, weights: Weights { layout, ..weights } }, input, output)
+        }
+        Op::Dense { weights } => {
+            kernels::layout(&Op::Dense { weights: Weights { layout, ..weights } }, input, output)
+        }
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } => layout,
     }
 }
 

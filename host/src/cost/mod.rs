@@ -1,0 +1,44 @@
+//! What networks cost on boards, layer by layer, before they run there: counted work at calibrated prices.
+//!
+//! * [`layer`]: a layer as an image records it, and the work that its kernel does;
+//! * [`nominal`]: an image of a network that nobody has quantized yet, which costs what the real one will;
+//! * [`widths`]: every weighted layer at every weight width;
+//! * [`sample`]: random networks to calibrate on; [`measure`]: the counts of an image's layers on a board;
+//! * [`table`]: such counts as CSV; [`errors`]: how far predictions are from them.
+//!
+//! The prices themselves are `releq_search::cost`'s, which knows neither boards nor kernels.
+
+pub mod errors;
+pub mod layer;
+pub mod measure;
+pub mod nominal;
+pub mod sample;
+pub mod table;
+pub mod widths;
+
+use releq_search::cost::PackedSimd;
+
+/// Calibrations that come with releq, as `releq calibrate` wrote them.
+const CALIBRATIONS: [(&str, &str); 1] = [("virt-m4", include_str!("../../calibration/virt-m4.json"))];
+
+/// Why there are no prices for a board.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there are no prices for {board}; releq comes with those of {known}; \
+     make them with `releq calibrate --board {board} -o DIR` and name the file with --prices"
+)]
+pub struct NoPrices {
+    board: String,
+    known: String,
+}
+
+/// The prices that come with releq for a board.
+///
+/// # Errors
+/// [`NoPrices`], with the boards that have some.
+pub fn prices(board: &str) -> Result<PackedSimd, NoPrices> {
+    let known = || CALIBRATIONS.map(|(name, _)| name).join(", ");
+    let found = CALIBRATIONS.iter().find(|(name, _)| *name == board);
+    let model = found.and_then(|(_, text)| serde_json::from_str(text).ok());
+    model.ok_or_else(|| NoPrices { board: board.to_owned(), known: known() })
+}
