@@ -48,14 +48,14 @@ impl Layer {
 
     /// The same layer with weights of `bits` bits, laid out as lowering would; itself where it has none.
     ///
-    /// Levels become those that exist there: {−1, +1} at one bit, mid-tread from where mid-rise ends.
+    /// At another width than its own its levels are {−1, +1} at one bit, and else mid-tread.
     #[must_use]
     pub fn with_weights(&self, bits: BitWidth) -> Self {
         let Some(&weights) = self.op.weights() else { return self.clone() };
         let levels = match bits.get() {
+            _ if bits == weights.bits => weights.levels,
             1 => Levels::MidRise,
-            _ if weights.bits.get() == 1 || !weights.levels.allows(bits) => Levels::MidTread,
-            _ => weights.levels,
+            _ => Levels::MidTread,
         };
         let of = |weights| match self.op {
             Op::Conv2d { window, .. } => Op::Conv2d { window, weights },

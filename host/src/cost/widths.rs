@@ -48,3 +48,17 @@ pub fn price(layer: &Layer, family: KernelHint, model: &dyn CostModel) -> Result
     let weights = layer.op.weights().map_or(8, |weights| weights.bits.get());
     model.cost(&Case { layer: &features, weights, activations: layer.inputs[0].bits.get(), work: &work })
 }
+
+/// For each layer the width at which its weights are stored for speed: its own, or a wider one that costs less.
+///
+/// # Errors
+/// [`Unpriced`].
+pub fn fastest(layers: &[Layer], family: KernelHint, model: &dyn CostModel) -> Result<Vec<BitWidth>, Unpriced> {
+    let costs = costs(layers, family, model)?;
+    let weighted = layers.iter().filter_map(|layer| layer.op.weights()).enumerate();
+    let stored = |(index, weights): (usize, &releq_format::graph::Weights)| {
+        let better = costs.better(index)[usize::from(weights.bits.get()) - 1];
+        better.and_then(BitWidth::new).unwrap_or(weights.bits)
+    };
+    Ok(weighted.map(stored).collect())
+}

@@ -10,7 +10,7 @@ pub mod rescale;
 use std::collections::BTreeMap;
 
 use releq_device::{OpenError, kernels};
-use releq_format::bits::BitWidth;
+use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
 use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, ImageError, SelfTest};
 use releq_format::pack::Layout;
@@ -102,13 +102,26 @@ pub struct Lowered {
 /// # Errors
 /// [`LowerError`], naming the layer.
 pub fn lower(quantized: &QuantizedNetwork) -> Result<Lowered, LowerError> {
+    lower_stored(quantized, &BTreeMap::new())
+}
+
+/// As [`lower`], with the weights of some nodes stored in more bits than they have: it takes flash, and may be faster.
+///
+/// The weights stay the integers they are; a width that is no wider is not taken.
+///
+/// # Errors
+/// [`LowerError`], naming the layer.
+pub fn lower_stored(
+    quantized: &QuantizedNetwork,
+    stored: &BTreeMap<usize, BitWidth>,
+) -> Result<Lowered, LowerError> {
     let mut quantized = quantized.clone();
     let shapes = quantized.network.graph.shapes().map_err(LowerError::Shape)?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
     for block in &blocks {
-        raise(&mut quantized, block, &shapes)?;
+        raise(&mut quantized, block, &shapes, stored)?;
     }
-    let lowering = Lowering { quantized: &quantized, shapes: &shapes, blocks: &blocks };
+    let lowering = Lowering { quantized: &quantized, shapes: &shapes, blocks: &blocks, stored };
     let untested = lowering.image(SelfTest { seed: 0, digest: 0 })?;
     let image = lowering.image(self_test(&untested)?)?;
     Ok(Lowered { image, quantized })
@@ -128,14 +141,21 @@ fn self_test(bytes: &[u8]) -> Result<SelfTest, LowerError> {
 }
 
 /// Raises the scales of near-dead channels of one block.
-fn raise(quantized: &mut QuantizedNetwork, block: &Block, shapes: &[[usize; 3]]) -> Result<(), LowerError> {
-    let Some(mut quant) = quantized.weights.get(&block.node).cloned() else { return Ok(()) };
-    let lowering = Lowering { quantized, shapes, blocks: &[] };
+fn raise(
+    quantized: &mut QuantizedNetwork,
+    block: &Block,
+    shapes: &[[usize; 3]],
+    stored: &BTreeMap<usize, BitWidth>,
+) -> Result<(), LowerError> {
+    let Some(quant) = quantized.weights.get(&block.node).cloned() else { return Ok(()) };
+    let lowering = Lowering { quantized, shapes, blocks: &[], stored };
+    // Accumulators have to hold what the stored codes could be.
+    let mut wide = lowering.stored(block.node, &quant);
     let input = lowering.activation(block.inputs[0], block)?;
     let (weight, bias) = lowering.parameters(block)?;
     let terms = weight.data.len() / quant.scales.len().max(1);
-    rescale::raise_scales(&mut quant, &input, terms as u32, &bias);
-    quantized.weights.insert(block.node, quant);
+    rescale::raise_scales(&mut wide, &input, terms as u32, &bias);
+    quantized.weights.insert(block.node, WeightQuant { scales: wide.scales, ..quant });
     Ok(())
 }
 
@@ -144,9 +164,21 @@ struct Lowering<'a> {
     quantized: &'a QuantizedNetwork,
     shapes: &'a [[usize; 3]],
     blocks: &'a [Block],
+    /// Bits that weights are stored in, by node, where these are more than they have.
+    stored: &'a BTreeMap<usize, BitWidth>,
 }
 
 impl Lowering<'_> {
+    /// The quantizer of a node's weights as they are stored.
+    ///
+    /// One bit more and mid-tread levels hold every level of any set.
+    fn stored(&self, node: usize, quant: &WeightQuant) -> WeightQuant {
+        match self.stored.get(&node) {
+            Some(&bits) if bits > quant.bits => WeightQuant { bits, levels: Levels::MidTread, ..quant.clone() },
+            _ => quant.clone(),
+        }
+    }
+
     fn name(&self, block: &Block) -> &str {
         &self.quantized.network.graph.nodes[block.node].name
     }
@@ -341,7 +373,8 @@ impl Lowering<'_> {
         let shape = [input.channels, input.height, input.width].map(usize::from);
         let order = Order::of(&node.op, shape);
         let integers = quant.integers(&weight.data);
-        let (rescaled, unit) = self.constants(block, quant, &from, output, &integers, &biases)?;
+        let quant = self.stored(block.node, quant);
+        let (rescaled, unit) = self.constants(block, &quant, &from, output, &integers, &biases)?;
         let Rescaled { shift, channels } = rescaled;
         let channels = builder.channels(&channels);
         let lanes = Layout::Lanes;
