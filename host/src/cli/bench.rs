@@ -143,6 +143,7 @@ fn text(report: &Report) -> String {
             row.kernel.clone(),
             grouped(row.instructions.into()),
             format!("{:.3}", row.ratio),
+            row.cycles_per_mac_estimate.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             match row.per {
                 Per::Mac => "MAC",
                 Per::InputElement => "input",
@@ -162,6 +163,7 @@ fn text(report: &Report) -> String {
         "kernel",
         "instructions",
         "ratio",
+        "cycles est.",
         "per",
         "scratch B",
         "weight B",

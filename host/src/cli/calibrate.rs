@@ -123,8 +123,8 @@ impl Files {
 }
 
 fn read_table(path: &Path) -> Result<Vec<table::Row>, CalibrateError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| CalibrateError::Unreadable { path: path.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| CalibrateError::Unreadable { path: path.to_owned(), error })?;
     table::read(&text).map_err(|error| CalibrateError::Table { path: path.to_owned(), error })
 }
 

@@ -107,8 +107,9 @@ fn model(arguments: &Arguments, board: &Board) -> Result<Box<dyn CostModel>, Fai
         (Model::PackedSimd, Some(path)) => {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| FileError::Unreadable { path: path.clone(), error })?;
-            let prices: PackedSimd = serde_json::from_str(&text)
-                .map_err(|error| anyhow::anyhow!("cannot use {} as prices: {error}; make them with `releq calibrate`", path.display()))?;
+            let prices: PackedSimd = serde_json::from_str(&text).map_err(|error| {
+                anyhow::anyhow!("cannot use {} as prices: {error}; make them with `releq calibrate`", path.display())
+            })?;
             Box::new(prices)
         }
     })

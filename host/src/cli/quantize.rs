@@ -9,10 +9,10 @@ use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole};
-use crate::data::{Dataset, Which};
+use crate::cost;
 use crate::cost::layer::layers;
 use crate::cost::widths::fastest;
-use crate::cost;
+use crate::data::{Dataset, Which};
 use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;

@@ -81,7 +81,8 @@ fn activations(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Sour
         let bits = bits.get(&block.output).copied().unwrap_or(BitWidth::EIGHT);
         // An average of codes that start at 0 has none below.
         let averaged = matches!(op, Op::AvgPool { .. } | Op::GlobalAvgPool);
-        let from_zero = block.relu || averaged && activations.get(&block.inputs[0]).is_none_or(|quant| quant.zero_point == 0);
+        let from_zero =
+            block.relu || averaged && activations.get(&block.inputs[0]).is_none_or(|quant| quant.zero_point == 0);
         let zero_point = if from_zero { 0 } else { bits.max_code().div_ceil(2) };
         activations.insert(block.output, ActivationQuant { bits, scale: 1.0, zero_point });
     }

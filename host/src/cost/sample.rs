@@ -17,8 +17,9 @@ use crate::network::{Graph, InputSpec, Node, Op, Source, Window};
 const MOST_MACS: usize = 6_000_000;
 /// Weights of a layer: an image of several must fit the boards.
 const MOST_WEIGHTS: usize = 400_000;
-/// Channels and outputs that layers have.
+/// Channels that layers have: any, and those that networks for boards mostly have.
 const CHANNELS: [usize; 17] = [2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128];
+const USUAL_CHANNELS: [usize; 8] = [8, 16, 16, 32, 32, 64, 128, 256];
 
 /// The `index`-th sample network, lowered; the same at every call.
 ///
@@ -27,7 +28,13 @@ const CHANNELS: [usize; 17] = [2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64
 pub fn lowered(index: u64) -> Result<Lowered, LowerError> {
     let mut rng = seed::stream(index, "calibration sample");
     let graph = graph(index, &mut rng);
-    let layers = graph.weighted().into_iter().map(|_| LayerBits { weights: rng.random_range(1..=8), activations: codes(&mut rng) });
+    // Most networks have one width of codes; some have another in each layer.
+    let common =
+        [Some(8), Some(8), Some(8), Some(4), Some(4), Some(2), None, None, None].choose(&mut rng).copied().flatten();
+    let layers = graph.weighted().into_iter().map(|_| LayerBits {
+        weights: rng.random_range(1..=8),
+        activations: common.unwrap_or_else(|| codes(&mut rng)),
+    });
     let plan = BitPlan::new(layers.collect()).map_err(|error| LowerError::Shape(error.to_string()))?;
     let mut quantized = nominal::quantized(&graph, &plan)?;
     for quant in quantized.weights.values_mut().filter(|quant| (2..8).contains(&quant.bits.get())) {
@@ -42,7 +49,7 @@ pub fn lowered(index: u64) -> Result<Lowered, LowerError> {
 
 /// Mostly the widths that storages have.
 fn codes(rng: &mut ChaCha8Rng) -> u8 {
-    *[8, 8, 8, 8, 4, 4, 4, 2, 2, 1, 3, 5, 6, 7].choose(rng).unwrap_or(&8)
+    *[8, 8, 4, 4, 2, 2, 1, 3, 5, 6, 7].choose(rng).unwrap_or(&8)
 }
 
 /// A chain of layers, one in a while with a residual add, that ends in a dense layer.
@@ -63,7 +70,7 @@ fn graph(index: u64, rng: &mut ChaCha8Rng) -> Graph {
 }
 
 fn channels(rng: &mut ChaCha8Rng) -> usize {
-    *CHANNELS.choose(rng).unwrap_or(&8)
+    *if rng.random_bool(0.6) { USUAL_CHANNELS.choose(rng) } else { CHANNELS.choose(rng) }.unwrap_or(&8)
 }
 
 /// A network that grows at its end.
@@ -85,10 +92,10 @@ impl Chain {
     /// Adds a layer if it fits, and mostly a ReLU where one may stand.
     fn grow(&mut self, rng: &mut ChaCha8Rng) {
         let [channels, height, width] = self.shape;
-        match rng.random_range(0..10) {
-            0..=4 => self.convolve(rng, 1),
-            5 | 6 => self.convolve(rng, channels),
-            7 => {
+        match rng.random_range(0..12) {
+            0..=6 => self.convolve(rng, 1),
+            7 | 8 => self.convolve(rng, channels),
+            9 => {
                 let window = window(rng, &[2, 3], [2, 2]);
                 if let Some([height, width]) = window.output(height, width) {
                     let inputs = vec![self.end()];
@@ -96,7 +103,7 @@ impl Chain {
                     self.shape = [channels, height, width];
                 }
             }
-            8 => {
+            10 => {
                 let window = window(rng, &[2, 3], [2, 2]);
                 if let Some([height, width]) = window.output(height, width).filter(|_| channels >= 4) {
                     let inputs = vec![self.end()];
@@ -119,7 +126,7 @@ impl Chain {
     fn convolve(&mut self, rng: &mut ChaCha8Rng, groups: usize) {
         let [channels, height, width] = self.shape;
         let depthwise = groups > 1;
-        let kernels: &[usize] = if depthwise { &[3] } else { &[1, 1, 3, 3, 3, 5, 7, 2] };
+        let kernels: &[usize] = if depthwise { &[3] } else { &[1, 1, 1, 3, 3, 3, 3, 5, 7, 2] };
         let strides = if rng.random_bool(0.25) { [2, 2] } else { [1, 1] };
         let window = window(rng, kernels, strides);
         let out = if depthwise { channels } else { self::channels(rng) };
@@ -151,7 +158,7 @@ impl Chain {
             self.shape = [self.shape[0], 1, 1];
         }
         let inner = *[10, 16, 33, 50, 84, 120, 128, 200, 256, 500].choose(rng).unwrap_or(&16);
-        if elements(self.shape) * inner <= MOST_WEIGHTS {
+        if elements(self.shape) * inner <= MOST_WEIGHTS && rng.random_bool(0.5) {
             let inputs = vec![self.end()];
             self.push("dense", Op::Dense { out: inner, bias: false }, inputs);
             self.shape = [inner, 1, 1];

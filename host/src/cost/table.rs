@@ -200,6 +200,9 @@ mod tests {
     fn what_is_no_table_is_named_with_its_line() {
         assert_eq!(read("a,b\n").unwrap_err().line, 1);
         let text = format!("{HEADER}\nn,l,dense,1x1x8,8,0,8,,4,8,0,9,MidTread,Lanes,k,7\n");
-        assert_eq!(read(&text).unwrap_err().to_string().split(';').next().unwrap(), "line 2 of the table is no row of counts: `9` is no width");
+        assert_eq!(
+            read(&text).unwrap_err().to_string().split(';').next().unwrap(),
+            "line 2 of the table is no row of counts: `9` is no width"
+        );
     }
 }

@@ -36,14 +36,8 @@ pub fn costs(layers: &[Layer], family: KernelHint, model: &dyn CostModel) -> Res
 /// [`Unpriced`].
 pub fn price(layer: &Layer, family: KernelHint, model: &dyn CostModel) -> Result<f64, Unpriced> {
     let work = layer.work(family);
-    let none = releq_search::network::LayerFeatures {
-        weights: 0,
-        macs: 0,
-        inputs: 0,
-        outputs: 0,
-        kernel: 0,
-        deviation: 0.0,
-    };
+    let none =
+        releq_search::network::LayerFeatures { weights: 0, macs: 0, inputs: 0, outputs: 0, kernel: 0, deviation: 0.0 };
     let features = layer.features().unwrap_or(none);
     let weights = layer.op.weights().map_or(8, |weights| weights.bits.get());
     model.cost(&Case { layer: &features, weights, activations: layer.inputs[0].bits.get(), work: &work })

@@ -111,10 +111,7 @@ pub fn lower(quantized: &QuantizedNetwork) -> Result<Lowered, LowerError> {
 ///
 /// # Errors
 /// [`LowerError`], naming the layer.
-pub fn lower_stored(
-    quantized: &QuantizedNetwork,
-    stored: &BTreeMap<usize, BitWidth>,
-) -> Result<Lowered, LowerError> {
+pub fn lower_stored(quantized: &QuantizedNetwork, stored: &BTreeMap<usize, BitWidth>) -> Result<Lowered, LowerError> {
     let mut quantized = quantized.clone();
     let shapes = quantized.network.graph.shapes().map_err(LowerError::Shape)?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
@@ -471,9 +468,7 @@ pub(crate) fn layout(op: &Op, input: &TensorRecord, output: &TensorRecord) -> La
         Op::Conv2d { window, weights } => {
             kernels::layout(&Op::Conv2d { window, weights: Weights { layout, ..weights } }, input, output)
         }
-        Op::Dense { weights } => {
-            kernels::layout(&Op::Dense { weights: Weights { layout, ..weights } }, input, output)
-        }
+        Op::Dense { weights } => kernels::layout(&Op::Dense { weights: Weights { layout, ..weights } }, input, output),
         Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } => layout,
     }
 }

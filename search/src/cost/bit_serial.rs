@@ -93,7 +93,9 @@ mod tests {
         let network = lenet();
         let row = |layer| {
             core::array::from_fn(|index| {
-                BitSerialAccelerator.cost(&Case { layer, weights: index as u8 + 1, activations: 8, work: &work }).unwrap()
+                BitSerialAccelerator
+                    .cost(&Case { layer, weights: index as u8 + 1, activations: 8, work: &work })
+                    .unwrap()
             })
         };
         let costs = Costs::new(network.layers().iter().map(row).collect(), 0.0);

@@ -95,7 +95,8 @@ impl Normal {
                 let ridge = if row == column { RIDGE } else { 0.0 };
                 let known: f64 = (0..column).map(|k| factor[row][k] * factor[column][k]).sum();
                 let left = self.products[free[row]][free[column]] + ridge - known;
-                factor[row][column] = if row == column { left.max(RIDGE * RIDGE).sqrt() } else { left / factor[column][column] };
+                factor[row][column] =
+                    if row == column { left.max(RIDGE * RIDGE).sqrt() } else { left / factor[column][column] };
             }
         }
         let mut solution: Vec<f64> = free.iter().map(|&index| self.right[index]).collect();

@@ -97,7 +97,10 @@ mod tests {
         let layers: Vec<(Work, f64)> = (1..20)
             .map(|size| {
                 let (turns, pixels) = (f64::from(size * size), f64::from(size % 7));
-                (work("k", &[("layers", 1.0), ("turns", turns), ("pixels", pixels)]), 300.0 + 12.0 * turns + 5.0 * pixels)
+                (
+                    work("k", &[("layers", 1.0), ("turns", turns), ("pixels", pixels)]),
+                    300.0 + 12.0 * turns + 5.0 * pixels,
+                )
             })
             .collect();
         let model = PackedSimd::fitted("b", layers.iter().map(|(work, count)| (work, *count)));

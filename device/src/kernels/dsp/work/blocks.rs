@@ -6,7 +6,7 @@ use releq_format::graph::{Op, Storage, Window};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::end_terms;
 
-use super::{Layer, are_bytes, pack, stored, unpack};
+use super::{Layer, are_bytes, expand, pack, stored, unpack};
 use crate::kernels::dsp::column_plan::ColumnPlan;
 use crate::kernels::dsp::plan::{BLOCK, ConvPlan, EXPANDED_PAIRS, QUAD};
 use crate::kernels::work::Work;
@@ -110,8 +110,14 @@ fn multiply(
     let odd = pairs - matrix.rows as usize / 2;
     if matrix.layout == Layout::Ends {
         let terms = end_terms(matrix.bits, layer.input.bits) / 16;
-        // The last pair's groups may lack words, and are copied.
-        work.add("block calls", turns.visits * 2);
+        // Groups of the last pairs may lack words; these pairs are copied, and called for one by one.
+        let one_pair = Matrix { rows: 2, ..*matrix };
+        let (stride, bytes) = (one_pair.bytes().unwrap_or(0) as usize, quads * usize::from(bits));
+        let section = matrix.bytes().unwrap_or(0) as usize;
+        let ready = section.checked_sub(bytes).map_or(0, |last| last / stride.max(1) + 1).min(pairs - odd);
+        work.add("block calls", turns.visits * (1 + pairs - ready));
+        work.add("copied pairs", turns.rounds * (pairs - ready));
+        work.add("bytes of copied pairs", turns.rounds * (pairs - ready) * bytes);
         work.add_for("block pairs", [bits, 0], turns.blocks * pairs);
         let groups = quads / 4;
         let name = if terms == 1 { "turns emptied each" } else { "turns" };
@@ -125,10 +131,10 @@ fn multiply(
     work.add("block turns", turns.blocks * pairs * quads);
     if expands {
         work.add("block calls", turns.visits * (pairs.div_ceil(EXPANDED_PAIRS) + odd));
-        // Steps of two are doubled on the way, by loops of their own.
-        let step = matrix.levels.affine(matrix.bits).0 as u8;
-        work.add_for("expanded pairs", [bits, step], turns.rounds * pairs);
-        work.add_for("expanded quads", [bits, step], turns.rounds * pairs * quads);
+        // Steps of two are doubled on the way.
+        let doubled = matrix.levels.affine(matrix.bits).0 == 2;
+        work.add("expanded pairs", turns.rounds * pairs);
+        expand(work, matrix, quads, doubled, turns.rounds * pairs);
     } else {
         work.add("block calls", turns.visits * (1 + odd));
     }

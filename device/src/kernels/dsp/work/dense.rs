@@ -1,7 +1,7 @@
 //! Fully connected layers: what is widened once, and the turns of every pair of rows.
 
 use releq_format::graph::Storage;
-use releq_format::pack::Layout;
+use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::end_terms;
 
 use super::{Layer, are_bytes, pack, unpack};
@@ -31,14 +31,33 @@ pub(super) fn of(layer: &Layer<'_>) -> Option<Work> {
             16..64 => "turns emptied each",
             _ => "turns",
         };
-        work.add("pairs of rows", pairs);
+        work.add_for("pairs of rows", [bits, 0], pairs);
         work.add_for(name, [bits, 0], pairs * turns);
+        // Four copies of a turn are a round.
+        work.add("rounds", pairs * turns.div_ceil(4));
+        // Groups of the last pairs may lack words; these pairs are copied, and called for one by one.
+        let one_pair = Matrix { rows: 2, ..matrix };
+        let (stride, bytes) = (one_pair.bytes().unwrap_or(0) as usize, 4 * turns * usize::from(bits));
+        let section = matrix.bytes().unwrap_or(0) as usize;
+        let ready = section.checked_sub(bytes).map_or(0, |last| last / stride.max(1) + 1).min(pairs);
+        work.add("copied pairs", pairs - ready);
+        work.add("bytes of copied pairs", (pairs - ready) * bytes);
     } else {
         work.add("cleared sums", pairs);
         for plane in matrix.planes() {
             let columns_of_turn = if plane.width == 1 { 16 } else { 8 };
+            let turns = columns.div_ceil(columns_of_turn);
             work.add("pairs of rows", pairs);
-            work.add_for("turns", [plane.width, 0], pairs * columns.div_ceil(columns_of_turn));
+            work.add_for("turns", [plane.width, 0], pairs * turns);
+            work.add("rounds", pairs * turns.div_ceil(4));
+            // The last pair's words are copied where its last turn reads beyond them.
+            let words = matrix.plane_words(plane) as usize;
+            if turns * columns_of_turn * usize::from(plane.width) / 4 > 4 * words {
+                let rest = (2 * columns.next_multiple_of(16)).max(2 * pairs);
+                work.add("planes of copied pairs", 1);
+                work.add("cleared bytes", rest.next_multiple_of(4));
+                work.add("bytes of copied pairs", 4 * words);
+            }
         }
     }
     if layer.output.storage == Storage::Logits {

@@ -2,7 +2,7 @@
 
 use releq_format::graph::{Op, Storage};
 
-use super::{Layer, stored};
+use super::{Layer, expand, stored};
 use crate::kernels::dsp::line_plan::LinePlan;
 use crate::kernels::dsp::plan::QUAD;
 use crate::kernels::dsp::weaving::Weaving;
@@ -34,7 +34,8 @@ pub(super) fn of(layer: &Layer<'_>, plan: &LinePlan) -> Option<Work> {
     let bits = weights.bits.get();
     match plan.weaving {
         Weaving::Lanes => {
-            work.add_for("expanded quads", [bits, 0], rounds * pairs * (3 * steps).div_ceil(QUAD));
+            let matrix = layer.op.matrix(layer.input, layer.output)?;
+            expand(&mut work, &matrix, (3 * steps).div_ceil(QUAD), false, rounds * pairs);
             work.add("woven quads", rounds * pairs * steps / QUAD);
             work.add("woven rows", rounds * pairs * kernel_rows);
         }
@@ -43,9 +44,8 @@ pub(super) fn of(layer: &Layer<'_>, plan: &LinePlan) -> Option<Work> {
 
     let of_pairs = height * pairs;
     let of_blocks = of_pairs * plan.blocks;
-    let count = |(all, ends): (usize, usize), run: crate::kernels::dsp::line_plan::Run| {
-        (all + 1, ends + usize::from(run.ends))
-    };
+    let count =
+        |(all, ends): (usize, usize), run: crate::kernels::dsp::line_plan::Run| (all + 1, ends + usize::from(run.ends));
     let (runs, emptyings) = plan.runs().fold((0, 0), count);
     work.add("lines of pairs", of_pairs);
     work.add_for("blocks", fields, of_blocks);

@@ -7,6 +7,7 @@ mod outer;
 mod pointwise;
 
 use releq_format::graph::{Op, Storage, TensorRecord};
+use releq_format::pack::Matrix;
 
 use super::column_plan::ColumnPlan;
 use super::line_plan::LinePlan;
@@ -71,6 +72,26 @@ fn unpack(work: &mut Work, record: &TensorRecord, pixels: usize) {
     work.add_for("unpacked runs", [0, bits], runs);
     work.add_for("unpacked fours", [0, bits], runs * (codes / 4));
     work.add_for("unpacked rests", [0, bits], runs * (codes % 4));
+}
+
+/// Byte lanes of `quads` groups of four columns from the planes of a pair of rows, `times` times; codes may be doubled.
+fn expand(work: &mut Work, matrix: &Matrix, quads: usize, doubled: bool, times: usize) {
+    let bits = matrix.bits.get();
+    // All planes of odd and other mixed widths at once, where columns come in sixteens.
+    if !doubled && matches!(bits, 3 | 5 | 6 | 7) && quads.is_multiple_of(4) {
+        work.add_for("merged pairs", [bits, 0], times);
+        work.add_for("merged turns", [bits, 0], times * (quads / 4));
+        return;
+    }
+    for plane in matrix.planes() {
+        // A word of lanes for each field; the first plane is written, plain or doubled, the others are added.
+        let way = if plane.shift > 0 { 3 } else { 1 + u8::from(doubled) };
+        let (fields, words) = (8 / usize::from(plane.width), matrix.plane_words(plane) as usize);
+        let whole = (2 * quads / fields).min(words);
+        work.add_for("planes", [plane.width, way], times);
+        work.add_for("words of planes", [plane.width, way], times * whole);
+        work.add_for("last fields", [plane.width, 0], times * (words - whole) * (2 * quads - whole * fields));
+    }
 }
 
 /// `pixels` pixels of staged codes, `staged_channels` apart, to how the output stores them.

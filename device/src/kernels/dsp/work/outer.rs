@@ -2,7 +2,7 @@
 
 use releq_format::graph::Op;
 
-use super::{Layer, stored};
+use super::{Layer, expand, stored};
 use crate::kernels::dsp::plan::OuterPlan;
 use crate::kernels::work::Work;
 
@@ -12,6 +12,7 @@ const ROWS: usize = 4;
 /// The work of a convolution that has a plan.
 pub(super) fn of(layer: &Layer<'_>, plan: &OuterPlan) -> Option<Work> {
     let Op::Conv2d { weights, .. } = layer.op else { return None };
+    let matrix = layer.op.matrix(layer.input, layer.output)?;
     let mut work = Work::new("dsp::CONV2D", "outer products");
     let (channels, pixels) = (usize::from(layer.input.channels), layer.output.pixels() as usize);
     let rows = usize::from(layer.output.channels).div_ceil(ROWS);
@@ -21,7 +22,7 @@ pub(super) fn of(layer: &Layer<'_>, plan: &OuterPlan) -> Option<Work> {
     let words = channels * usize::from(from) / 32;
     // What Σ a takes off lies within sums, or beside them where steps are two.
     let step = weights.levels.affine(weights.bits).0 as u8;
-    let coupled = [weights.bits.get(), group];
+    let coupled = [if plan.expands { 8 } else { weights.bits.get() }, group];
     let mut done = 0;
     while done < pixels {
         let count = (plan.blocks * block).min(pixels - done);
@@ -29,6 +30,9 @@ pub(super) fn of(layer: &Layer<'_>, plan: &OuterPlan) -> Option<Work> {
         let groups = count.div_ceil(plan.group);
         work.add_for("spaced groups", [step, group], groups);
         work.add_for("spaced words", [from, group], groups * words);
+        if plan.expands {
+            expand(&mut work, &matrix, channels / 4, false, 2 * rows);
+        }
         work.add_for("coupled fours", coupled, rows);
         work.add_for("coupled columns", coupled, rows * channels);
         work.add("calls", rows * (1 + tail));

@@ -90,6 +90,8 @@ pub(super) fn avgpool(layer: &Layer<'_>) -> Option<Work> {
             work.add("words of fours", windows * channels.div_ceil(4));
         } else {
             work.add("windows", windows);
+            // A last word that is not whole is another call.
+            work.add("calls", windows * (1 + usize::from(!channels.is_multiple_of(4))));
             work.add("words", windows * channels.div_ceil(4));
             work.add("rows of words", windows * channels.div_ceil(4) * inside[0]);
             work.add("summed words", windows * channels.div_ceil(4) * inside[0] * inside[1]);
