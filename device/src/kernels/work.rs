@@ -8,7 +8,7 @@ use releq_format::graph::{KernelHint, Op, TensorRecord};
 use super::dsp;
 
 /// Most kinds of work in one layer.
-const MOST_PARTS: usize = 24;
+const MOST_PARTS: usize = 40;
 
 /// One kind of work: how often a piece of a kernel runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,8 @@ enum Model {
     PackedSimd,
     /// Cycles of an accelerator that takes weights bit by bit
     BitserialAccelerator,
+    /// Time of bit-plane kernels on a workstation, in 8-bit multiply-accumulates
+    BitserialCpu,
     /// Energy of fetching weights and multiplying, in 8-bit multiply-accumulates
     EnergyWeighted,
 }
@@ -102,6 +104,7 @@ fn nominal(arguments: &Arguments) -> Result<Vec<Layer>, Failure> {
 fn model(arguments: &Arguments, board: &Board) -> Result<Box<dyn CostModel>, Failure> {
     Ok(match (arguments.model, &arguments.prices) {
         (Model::BitserialAccelerator, _) => Box::new(BitSerialAccelerator),
+        (Model::BitserialCpu, _) => Box::new(cost::workstation()),
         (Model::EnergyWeighted, _) => Box::new(StateOfQuantization::Energy),
         (Model::PackedSimd, None) => Box::new(cost::prices(board.name)?),
         (Model::PackedSimd, Some(path)) => {

@@ -16,7 +16,7 @@ pub mod sample;
 pub mod table;
 pub mod widths;
 
-use releq_search::cost::PackedSimd;
+use releq_search::cost::{BitSerialCpu, PackedSimd};
 
 /// Calibrations that come with releq, as `releq calibrate` wrote them.
 const CALIBRATIONS: [(&str, &str); 1] = [("virt-m4", include_str!("../../calibration/virt-m4.json"))];
@@ -41,4 +41,39 @@ pub fn prices(board: &str) -> Result<PackedSimd, NoPrices> {
     let found = CALIBRATIONS.iter().find(|(name, _)| *name == board);
     let model = found.and_then(|(_, text)| serde_json::from_str(text).ok());
     model.ok_or_else(|| NoPrices { board: board.to_owned(), known: known() })
+}
+
+/// Bit-plane kernels of a workstation beside its 8-bit ones, as `cargo bench --bench kernels` timed them.
+const WORKSTATION: &str = include_str!("../../calibration/workstation.jsonl");
+
+/// One of those lines.
+#[derive(serde::Deserialize)]
+struct Timed {
+    kernel: String,
+    w: u8,
+    a: u8,
+    time_ratio_to_int8: f64,
+}
+
+/// The prices of bit-plane kernels on the workstation that releq was timed on (x86-64 with AVX2).
+pub fn workstation() -> BitSerialCpu {
+    let timed = WORKSTATION.lines().filter_map(|line| serde_json::from_str::<Timed>(line).ok());
+    let serial = timed.filter(|timed| timed.kernel == "bitserial::CONV2D");
+    BitSerialCpu::fitted(&serial.map(|timed| (timed.w, timed.a, timed.time_ratio_to_int8)).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_of_the_workstation_are_near_what_was_timed() {
+        let model = workstation();
+        for timed in WORKSTATION.lines().map(|line| serde_json::from_str::<Timed>(line).unwrap()) {
+            if timed.kernel == "bitserial::CONV2D" {
+                let error = model.per_mac(timed.w, timed.a) / timed.time_ratio_to_int8 - 1.0;
+                assert!(error.abs() < 0.2, "w{} a{}: {error:+.3}", timed.w, timed.a);
+            }
+        }
+    }
 }

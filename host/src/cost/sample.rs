@@ -30,7 +30,7 @@ pub fn lowered(index: u64) -> Result<Lowered, LowerError> {
     let graph = graph(index, &mut rng);
     // Most networks have one width of codes; some have another in each layer.
     let common =
-        [Some(8), Some(8), Some(8), Some(4), Some(4), Some(2), None, None, None].choose(&mut rng).copied().flatten();
+        [Some(8), Some(8), Some(8), Some(8), Some(4), Some(4), Some(2), None, None].choose(&mut rng).copied().flatten();
     let layers = graph.weighted().into_iter().map(|_| LayerBits {
         weights: rng.random_range(1..=8),
         activations: common.unwrap_or_else(|| codes(&mut rng)),
@@ -54,9 +54,10 @@ fn codes(rng: &mut ChaCha8Rng) -> u8 {
 
 /// A chain of layers, one in a while with a residual add, that ends in a dense layer.
 fn graph(index: u64, rng: &mut ChaCha8Rng) -> Graph {
-    let side = *[5, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32].choose(rng).unwrap_or(&8);
+    let side = *[5, 7, 8, 8, 10, 12, 14, 16, 16, 20, 24, 28, 32].choose(rng).unwrap_or(&8);
     let channels = if rng.random_bool(0.3) { *[1, 3].choose(rng).unwrap_or(&1) } else { channels(rng) };
-    let mut input = InputSpec::unit([channels, side, rng.random_range(side / 2 + 1..=side + 1)]);
+    let width = if rng.random_bool(0.6) { side } else { rng.random_range(side / 2 + 1..=side + 1) };
+    let mut input = InputSpec::unit([channels, side, width]);
     if rng.random_bool(0.5) {
         // Centred codes.
         input.mean.iter_mut().for_each(|mean| *mean = 0.5);
@@ -172,7 +173,7 @@ impl Chain {
 /// A square window of one of `kernels`, sometimes padded to keep the size.
 fn window(rng: &mut ChaCha8Rng, kernels: &[usize], [stride, _]: [usize; 2]) -> Window {
     let kernel = *kernels.choose(rng).unwrap_or(&3);
-    let padding = if rng.random_bool(0.6) { kernel / 2 } else { 0 };
+    let padding = if rng.random_bool(0.7) { kernel / 2 } else { 0 };
     let padding = if kernel == 2 { 0 } else { padding };
     Window::square(kernel, stride, padding)
 }

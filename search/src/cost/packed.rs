@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::fit::non_negative;
 use super::{Case, CostModel, Unpriced, Work};
 
+/// Instructions of a layer that counts half as much as one of many: what is fixed in it, down to how its registers were
+/// allocated, is no property of its shape, and no network spends its time there.
+const SMALL: f64 = 30_000.0;
+
 /// Prices fitted from a board: for each kernel, what one run of each of its pieces costs; never negative.
 ///
 /// The pieces are those of [`Work`], so a price is near the number of instructions of one turn of a loop.
@@ -19,7 +23,7 @@ pub struct PackedSimd {
 }
 
 impl PackedSimd {
-    /// The prices with the least squared *relative* error over layers whose instructions are known.
+    /// The prices with the least squared relative error over layers whose instructions are known; see [`SMALL`].
     pub fn fitted<'a>(board: &str, layers: impl IntoIterator<Item = (&'a Work, f64)>) -> Self {
         let mut kernels: BTreeMap<&str, Vec<(&Work, f64)>> = BTreeMap::new();
         for (work, instructions) in layers {
@@ -61,22 +65,24 @@ impl CostModel for PackedSimd {
     }
 }
 
-/// One kernel's prices: each layer is an equation, divided by its instructions so that all count alike.
+/// One kernel's prices: each layer is an equation, divided by its instructions so that all but small ones count alike.
 fn prices(layers: &[(&Work, f64)]) -> BTreeMap<String, f64> {
     let mut names: Vec<&str> = layers.iter().flat_map(|(work, _)| &work.parts).map(|part| &*part.name).collect();
     names.sort_unstable();
     names.dedup();
+    let weight = |instructions: f64| (instructions / (instructions + SMALL)).sqrt();
     let equation = |(work, instructions): &(&Work, f64)| {
         let mut row = vec![0.0; names.len()];
         for part in &work.parts {
             if let Ok(column) = names.binary_search(&&*part.name) {
-                row[column] = part.count / instructions;
+                row[column] = part.count / instructions * weight(*instructions);
             }
         }
         row
     };
     let rows: Vec<Vec<f64>> = layers.iter().map(equation).collect();
-    let found = non_negative(&rows, &vec![1.0; rows.len()]);
+    let targets: Vec<f64> = layers.iter().map(|(_, instructions)| weight(*instructions)).collect();
+    let found = non_negative(&rows, &targets);
     // Four digits are more than a fit is worth, and make a file that can be read.
     let rounded = found.into_iter().map(|price| format!("{price:.3e}").parse().unwrap_or(price));
     names.into_iter().map(str::to_owned).zip(rounded).collect()

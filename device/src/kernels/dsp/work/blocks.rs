@@ -135,6 +135,9 @@ fn multiply(
         let doubled = matrix.levels.affine(matrix.bits).0 == 2;
         work.add("expanded pairs", turns.rounds * pairs);
         expand(work, matrix, quads, doubled, turns.rounds * pairs);
+        // Doubled codes of seven bits fill a lane, whose sign is then flipped.
+        let flipped = if doubled && bits == 7 { 2 * quads } else { 0 };
+        work.add("flipped words", turns.rounds * pairs * flipped);
     } else {
         work.add("block calls", turns.visits * (1 + odd));
     }
