@@ -141,7 +141,7 @@ fn areas(layer: &Layer<'_>, window: &Window, mut each: impl FnMut([usize; 2], [u
     }
 }
 
-/// The work of a residual add; `None` without a plan, or where a packed right operand meets bytes.
+/// The work of a residual add; `None` without a plan.
 pub(super) fn add(inputs: [&TensorRecord; 2], output: &TensorRecord) -> Option<Work> {
     let plan = AddPlan::new(inputs[0], output)?;
     let storages = [inputs[0].storage, inputs[1].storage, output.storage];
@@ -159,7 +159,11 @@ pub(super) fn add(inputs: [&TensorRecord; 2], output: &TensorRecord) -> Option<W
         return Some(work);
     }
     if plan.pixels == 0 {
-        return None;
+        // Only the right operand is packed: the reference's loop.
+        let mut work = Work::new("dsp::ADD", "code by code");
+        work.add("pixels", output.pixels() as usize);
+        work.add_for("outputs", [stored(inputs[1]), stored(output)], codes);
+        return Some(work);
     }
     let mut work = Work::new("dsp::ADD", "unpacked");
     let width = usize::from(output.width);
