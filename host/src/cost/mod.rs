@@ -18,8 +18,11 @@ pub mod widths;
 
 use releq_search::cost::{BitSerialCpu, PackedSimd};
 
-/// Calibrations that come with releq, as `releq calibrate` wrote them.
-const CALIBRATIONS: [(&str, &str); 1] = [("virt-m4", include_str!("../../calibration/virt-m4.json"))];
+/// Prices that come with releq, as `releq calibrate` wrote them.
+const VIRT_M4: &str = include_str!("../../calibration/virt-m4.json");
+
+/// Boards and their prices: those of the cores with DSP instructions run the same loops, and count alike.
+const CALIBRATIONS: [(&str, &str); 3] = [("virt-m4", VIRT_M4), ("virt-m7", VIRT_M4), ("virt-m33", VIRT_M4)];
 
 /// Why there are no prices for a board.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
