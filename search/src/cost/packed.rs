@@ -23,7 +23,7 @@ pub struct PackedSimd {
 }
 
 impl PackedSimd {
-    /// The prices with the least squared relative error over layers whose instructions are known; see [`SMALL`].
+    /// The prices with the least squared relative error over layers whose instructions are known; small ones count less.
     pub fn fitted<'a>(board: &str, layers: impl IntoIterator<Item = (&'a Work, f64)>) -> Self {
         let mut kernels: BTreeMap<&str, Vec<(&Work, f64)>> = BTreeMap::new();
         for (work, instructions) in layers {
