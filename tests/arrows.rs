@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every arrow there may be, outside of tests.
-const ALLOWED: [(&str, &str); 8] = [
+const ALLOWED: [(&str, &str); 9] = [
     ("releq-device", "releq-format"),
     ("releq-search", "releq-format"),
     ("releq", "releq-format"),
     ("releq", "releq-device"),
     ("releq", "releq-search"),
+    ("releq-plugin", "releq-cycles"),
     ("releq-firmware", "releq-format"),
     ("releq-firmware", "releq-device"),
     // The board table renders the firmware's linker scripts.

@@ -373,3 +373,24 @@ fn a_bench_row_is_exact_and_repeats() {
     assert_eq!((first.terms, first.weight_bytes), (256 * 128, 256 * 128 / 4));
     assert!(first.ratio > 0.25 && first.ratio < 20.0, "{first:?}");
 }
+
+/// QEMU's plugin counts every layer's instructions as the board's own clock does, and each takes a cycle at least.
+#[test]
+fn the_plugin_counts_what_the_clock_counts() {
+    let (net, _) = wide();
+    let bytes = net.image(KernelHint::DSP);
+    let image = Image::open(&bytes).unwrap();
+    let Some(qemu) = emulator(&board::VIRT_M4, &image) else { return };
+    let marks = match qemu.marks() {
+        Ok(marks) => marks,
+        Err(none) => return writeln!(std::io::stderr(), "skipped: {none}").unwrap(),
+    };
+    let mut session = Session::open(&board::VIRT_M4, qemu, &image, Patience::default()).unwrap();
+    let input = vec![0; session.input_bytes()];
+    let first = session.infer(&input).unwrap();
+    let (model, cycles) = marks.cycles(&first.counts).unwrap();
+    assert_eq!((model.name.as_str(), cycles.len()), ("m4-v1", first.counts.len()));
+    assert!(cycles.iter().zip(&first.counts).all(|(&cycles, &count)| cycles >= count.into()), "{cycles:?}");
+    let again = session.infer(&input).unwrap();
+    assert_eq!(marks.cycles(&again.counts).unwrap().1, cycles);
+}

@@ -3,6 +3,8 @@
 //! The virtual boards are machines of QEMU's `mps2` family (Arm application notes AN385, AN386, AN500, AN505), whose
 //! memories are larger than those of most products: they are for measuring, and a product's budget is checked apart.
 
+use releq_format::graph::KernelHint;
+
 /// A stretch of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -23,6 +25,8 @@ pub struct Board {
     pub about: &'static str,
     /// Rust target that the firmware is built for.
     pub target: &'static str,
+    /// The fastest family of kernels that its core runs.
+    pub family: KernelHint,
     /// Where the firmware's code lies.
     pub code: Memory,
     /// Where its data, arena and stack lie.
@@ -59,6 +63,7 @@ const VIRTUAL: Board = Board {
     core: "",
     about: "",
     target: "",
+    family: KernelHint::DSP,
     code: Memory { origin: 0x0000_0000, length: 4 * MIB },
     data: Memory { origin: 0x2000_0000, length: 4 * MIB },
     model: Memory { origin: 0x2100_0000, length: 4 * MIB },
@@ -77,6 +82,7 @@ pub const VIRT_M3: Board = Board {
     core: "Cortex-M3",
     about: "emulated MPS2 AN385: no DSP instructions, no FPU",
     target: "thumbv7m-none-eabi",
+    family: KernelHint::PACKED,
     qemu_machine: "mps2-an385",
     ..VIRTUAL
 };

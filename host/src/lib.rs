@@ -7,6 +7,7 @@
 //! * [`lower`]: from there to one checked image;
 //! * [`search`]: which bits each layer gets, with training in the loop;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
+//! * [`cost`]: what networks cost on boards, predicted from the boards' own counts;
 //! * [`mod@bench`]: kernels on a board, one layer at a time;
 //! * [`whole`]: files that appear whole or not at all; [`cli`]: the `releq` command over all of these.
 
@@ -15,6 +16,7 @@
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
+pub mod cost;
 pub mod data;
 pub mod encode;
 pub mod import;

@@ -7,12 +7,15 @@
 //! compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
 //! sees [`state`]s, and a [`record`] keeps what happened. Everything random comes from one [`seed`].
 //!
+//! Beside accuracy a plan has a [`cost`] on some hardware.
+//!
 //! It is not the place where networks are trained or run.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod cost;
 pub mod evaluate;
 #[cfg(feature = "agent")]
 pub mod learners;

@@ -5,6 +5,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Costs;
 use crate::network::{Network, StateOfQuantization};
 use crate::plan::BitPlan;
 use crate::reward::Reward;
@@ -37,6 +38,8 @@ pub enum Contest {
 pub struct Objective {
     goal: Goal,
     quantization: StateOfQuantization,
+    /// What stands for bits, if anything does.
+    costs: Option<Costs>,
     network: Network,
     float: f64,
 }
@@ -50,7 +53,13 @@ const ROUNDING: f64 = 1e-9;
 impl Objective {
     /// The objective `goal` on `network`, whose float accuracy is `float`, 0 to 1.
     pub fn new(goal: Goal, quantization: StateOfQuantization, network: Network, float: f64) -> Self {
-        Self { goal, quantization, network, float }
+        Self { goal, quantization, costs: None, network, float }
+    }
+
+    /// The same, with plans weighed by what they cost on some hardware instead of by a State of Quantization.
+    #[must_use]
+    pub fn with_costs(self, costs: Costs) -> Self {
+        Self { costs: Some(costs), ..self }
     }
 
     /// The same network, asked for something else.
@@ -79,14 +88,21 @@ impl Objective {
         accuracy / self.float
     }
 
-    /// State of Quantization of `plan`.
+    /// State of Quantization of `plan`, or what it costs over what 8 bits everywhere do.
     pub fn quantization(&self, plan: &BitPlan) -> f64 {
-        self.quantization.of(&self.network, plan)
+        match &self.costs {
+            Some(costs) => costs.relative(plan),
+            None => self.quantization.of(&self.network, plan),
+        }
     }
 
-    /// How much of State of Quantization each layer holds; they add up to 1.
+    /// How much of that each layer holds at 8 bits; they add up to 1.
     pub fn shares(&self) -> Vec<f64> {
-        let weights: Vec<f64> = self.network.layers().iter().map(|layer| self.quantization.weight(layer)).collect();
+        let weight = |(index, layer)| match &self.costs {
+            Some(costs) => costs.layer(index).map_or(0.0, |costs| costs[7]),
+            None => self.quantization.weight(layer),
+        };
+        let weights: Vec<f64> = self.network.layers().iter().enumerate().map(weight).collect();
         let total: f64 = weights.iter().sum();
         weights.iter().map(|weight| weight / total).collect()
     }
@@ -191,6 +207,19 @@ mod tests {
         assert!(objective.value(&plan("2,3,3,4"), 0.993) > objective.value(&plan("2,3,4,4"), 1.0));
         assert!(objective.value(&plan("2,3,3,4"), 0.994) > objective.value(&plan("3,2,3,4"), 0.993));
         assert_eq!(objective.cliff(), Some(0.993));
+    }
+
+    #[test]
+    fn costs_stand_for_bits_where_they_are_given() {
+        // On this board the third layer is no faster at 2 bits than at 8.
+        let alike = [2.0; 8];
+        let falling = core::array::from_fn(|index| index as f64 + 1.0);
+        let costs = Costs::new(vec![falling, falling, alike, falling], 6.0);
+        let objective = floor().with_costs(costs);
+        assert_eq!(objective.quantization(&plan("8,8,8,8")), 1.0);
+        assert_eq!(objective.value(&plan("2,2,2,2"), 0.995), objective.value(&plan("2,2,8,2"), 0.995));
+        assert!(objective.value(&plan("2,2,8,2"), 0.995) > objective.value(&plan("2,3,2,2"), 0.995));
+        assert_eq!(objective.shares(), [8.0 / 26.0, 8.0 / 26.0, 2.0 / 26.0, 8.0 / 26.0]);
     }
 
     #[test]

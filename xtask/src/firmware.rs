@@ -1,6 +1,7 @@
-//! Builds the runner firmware of every board, the no-panic proof, and the no_std checks, each for its own target.
+//! Builds the runner firmware of every board and QEMU's plugin, the no-panic proof, and the no_std checks, each for its own target.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::process::{Failed, cargo, command, root, run, target};
@@ -40,8 +41,21 @@ pub(crate) fn build(found: &Found) -> Result<(), Failed> {
             fs::copy(&from, &to).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))?;
         }
     }
+    build_plugin(&runners)?;
     eprintln!("runners are in {}", runners.display());
     Ok(())
+}
+
+/// Builds the plugin that estimates cycles in QEMU and puts it beside the runners; QEMU loads such plugins on Linux.
+fn build_plugin(runners: &Path) -> Result<(), Failed> {
+    if !cfg!(target_os = "linux") {
+        eprintln!("no plugin for QEMU here: it loads them on Linux; without it there is no estimate of cycles");
+        return Ok(());
+    }
+    run(cargo().args(["build", "--locked", "--package", "releq-plugin"]))?;
+    let from = target().join("debug/libreleq_plugin.so");
+    let copied = fs::copy(&from, runners.join("releq_plugin.so"));
+    copied.map(drop).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))
 }
 
 /// Links the engine with a panic handler that cannot be linked, for the smallest and the usual core.

@@ -18,7 +18,7 @@ cargo xtask <verb>
   demo               set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
   test [STAGE...]    set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
   setup              find or install what firmware and emulator need, and say what was done
-  firmware           build the runner firmware of every board into target/runners
+  firmware           build the runner firmware of every board, and QEMU's plugin, into target/runners
 ";
 
 fn main() -> ExitCode {

@@ -5,6 +5,8 @@
 //! * `bitserial`: AND and popcount on a workstation's vectors, and the 8-bit kernel beside it; not in firmware.
 //! * [`dsp`]: assembly for Cortex-M cores with the DSP extension; elsewhere only its need of scratch is known.
 //!
+//! [`work()`] counts what a kernel does for a layer, without running it.
+//!
 //! Every family runs every layout it claims with equal results, bit for bit; the suite in `tests/kernels.rs` holds
 //! them to it.
 
@@ -14,6 +16,9 @@ pub mod dsp;
 mod gather;
 pub mod packed;
 pub mod reference;
+mod work;
+
+pub use work::{Part, Work, work};
 
 use releq_format::graph::{KernelHint, Op, TensorRecord};
 use releq_format::pack::Layout;

@@ -59,7 +59,9 @@ pub struct Row {
     /// `instructions` ÷ `terms`.
     #[serde(rename = "instructions_per_mac")]
     pub ratio: f64,
-    /// What the ratio is per.
+    /// Cycles ÷ `terms`, estimated by the report's model; `None` without QEMU's plugin.
+    pub cycles_per_mac_estimate: Option<f64>,
+    /// What the ratios are per.
     pub per: Per,
     /// Bytes of working memory that the image reserves for the layer.
     pub scratch_bytes: u64,
@@ -81,7 +83,7 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
         trials.push(Trial::run(board, launch, &Subject::new(case, fill)?)?);
     }
     let shape = &case.shape;
-    let Trial { instructions, ref kernel, ref summary, .. } = trials[0];
+    let Trial { instructions, cycles, ref kernel, ref summary, .. } = trials[0];
     let terms = if summary.macs > 0 { summary.macs } else { shape.elements() };
     Ok(Row {
         op: shape.name,
@@ -93,6 +95,7 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
         instructions,
         terms,
         ratio: f64::from(instructions) / terms as f64,
+        cycles_per_mac_estimate: cycles.map(|cycles| cycles as f64 / terms as f64),
         per: shape.per(),
         scratch_bytes: summary.scratch_bytes,
         weight_bytes: summary.weight_bytes,
@@ -114,6 +117,7 @@ pub fn overhead(board: &'static Board, launch: &Launch) -> Result<u32, MeasureEr
 /// One subject's run.
 struct Trial {
     instructions: u32,
+    cycles: Option<u64>,
     kernel: String,
     summary: LayerSummary,
     exact: bool,
@@ -124,11 +128,16 @@ impl Trial {
         let image = Image::open(&subject.image)?;
         check_fit(board, &image)?;
         let qemu = Qemu::start(board, &image, launch)?;
+        let marks = qemu.marks().ok();
         let mut session = Session::open(board, qemu, &image, Patience::default())?;
         let input = subject.input(image.header());
         let Measured { inference, counts, .. } = session.infer(&input)?;
         let mut layers = ImageSummary::of(&image).layers;
         Ok(Self {
+            cycles: match marks {
+                Some(marks) => marks.cycles(&counts)?.1.get(subject.layer).copied(),
+                None => None,
+            },
             instructions: counts[subject.layer],
             kernel: session.kernel(subject.layer)?,
             summary: layers.swap_remove(subject.layer),

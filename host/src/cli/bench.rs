@@ -56,6 +56,9 @@ enum BenchError {
     NoCounts { board: String },
 }
 
+const ESTIMATED: &str = "estimated by a model of the Cortex-M4, within 10 % at best: no wait states, no caches, \
+                         compared with no board";
+
 #[derive(Serialize)]
 struct Report {
     schema: u32,
@@ -63,6 +66,8 @@ struct Report {
     board: &'static str,
     core: &'static str,
     unit: &'static str,
+    /// What cycles are worth, where rows have any.
+    cycles: Option<&'static str>,
     /// What a residual add of one code counts, its kernel included.
     layer_overhead: u32,
     /// Bytes of code in the runner, by kernel family.
@@ -127,6 +132,7 @@ fn measured(board: &'static Board, launch: &Launch, cases: &[Case]) -> Result<Re
         board: board.name,
         core: board.core,
         unit: "instructions",
+        cycles: rows.iter().any(|row| row.cycles_per_mac_estimate.is_some()).then_some(ESTIMATED),
         layer_overhead,
         code_bytes: launch.runner(board).ok().as_deref().and_then(code::by_family),
         rows,
@@ -143,6 +149,7 @@ fn text(report: &Report) -> String {
             row.kernel.clone(),
             grouped(row.instructions.into()),
             format!("{:.3}", row.ratio),
+            row.cycles_per_mac_estimate.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             match row.per {
                 Per::Mac => "MAC",
                 Per::InputElement => "input",
@@ -162,6 +169,7 @@ fn text(report: &Report) -> String {
         "kernel",
         "instructions",
         "ratio",
+        "cycles est.",
         "per",
         "scratch B",
         "weight B",
@@ -170,9 +178,10 @@ fn text(report: &Report) -> String {
     ];
     let rows: Vec<Vec<String>> = report.rows.iter().map(row).collect();
     let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
+    let cycles = report.cycles.unwrap_or("none are estimated here; `releq run` says why");
     format!(
         "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         a residual add of one code counts {} instructions: the engine's own for a layer, and the least a kernel can do\n\
+         cycles: {cycles}\na residual add of one code counts {} instructions: the engine's own for a layer, and the least a kernel can do\n\
          code in the runner, bytes by kernel family: {}\n",
         report.board,
         report.core,

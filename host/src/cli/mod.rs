@@ -4,6 +4,8 @@
 //! misbehaved; 130 interrupted.
 
 mod bench;
+mod calibrate;
+mod cost;
 mod import;
 mod inspect;
 mod quantize;
@@ -22,7 +24,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, bench, replay, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, bench, cost, calibrate, replay, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -44,6 +46,10 @@ enum Verb {
     Run(run::Arguments),
     /// Measure what kernels cost on a board, and whether they are exact.
     Bench(bench::Arguments),
+    /// Predict what each layer costs on a board at each width.
+    Cost(cost::Arguments),
+    /// Fit the prices that predictions are made of from a board's own counts.
+    Calibrate(calibrate::Arguments),
     /// Race searchers on a recorded table of accuracies.
     Replay(replay::Arguments),
     /// Print what an image or a model holds.
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
         Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Cost(arguments) => cost::run(&arguments),
+        Verb::Calibrate(arguments) => calibrate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };

@@ -4,13 +4,18 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use releq_format::image::Image;
 use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole};
+use crate::cost;
+use crate::cost::layer::layers;
+use crate::cost::widths::fastest;
 use crate::data::{Dataset, Which};
 use crate::lower;
 use crate::network::Network;
+use crate::quantized::QuantizedNetwork;
 use crate::target::native;
 use crate::terminal::{self, Progress, grouped};
 use crate::train::calibrate::Calibration;
@@ -48,6 +53,9 @@ pub(super) struct Arguments {
     /// Take layers below 3 bits there step by step, an equal share of the passes at each width on the way
     #[arg(long)]
     progressive: bool,
+    /// Store weights in more bits wherever this board is faster then: takes flash, and leaves every weight what it is
+    #[arg(long, value_name = "BOARD")]
+    fast: Option<String>,
     /// The one seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -107,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     check_images(&network, &test, source.name())?;
     let started = Instant::now();
     let quantized = fine_tuned(arguments, &network, &plan, &train)?;
-    let lowered = lower::lower(&quantized)?;
+    let lowered = lowered(&quantized, arguments.fast.as_deref())?;
     write_whole(&arguments.output, &lowered.image)?;
 
     let image = open_image(&arguments.output, &lowered.image)?;
@@ -138,6 +146,16 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         terminal::answer(&text(&report, arguments))?
     }
     Ok(true)
+}
+
+/// Lowers for size, or for the speed of a board.
+fn lowered(quantized: &QuantizedNetwork, fast: Option<&str>) -> Result<lower::Lowered, Failure> {
+    let smallest = lower::lower(quantized)?;
+    let Some(board) = fast.map(super::run::board).transpose()? else { return Ok(smallest) };
+    let layers = layers(&Image::open(&smallest.image)?);
+    let widths = fastest(&layers, board.family, &cost::prices(board.name)?)?;
+    let stored = quantized.network.graph.weighted().into_iter().zip(widths).collect();
+    Ok(lower::lower_stored(quantized, &stored)?)
 }
 
 /// One width stands for all layers.
@@ -172,7 +190,7 @@ fn fine_tuned(
     network: &Network,
     plan: &BitPlan,
     train: &Dataset,
-) -> Result<crate::quantized::QuantizedNetwork, Failure> {
+) -> Result<QuantizedNetwork, Failure> {
     let recipe = Recipe {
         method: match arguments.quantizer {
             Quantizer::Learned => Method::Learned,

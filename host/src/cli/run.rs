@@ -11,6 +11,7 @@ use super::{DataOption, Failure, Outcome, open_image, print_json, read_image};
 use crate::data::{Dataset, Which};
 use crate::encode::Encoder;
 use crate::summary::{ImageSummary, LayerSummary};
+use crate::target::marks::Model;
 use crate::target::qemu::{Launch, Qemu};
 use crate::target::session::{Measured, Patience, Session};
 use crate::target::{self, TargetError, fit, native};
@@ -156,8 +157,21 @@ struct BoardReport {
     identical_to_native: bool,
     first_divergence: Option<Divergence>,
     instructions_per_inference: u64,
+    /// Estimated, on no board.
+    cycles: Option<Cycles>,
+    /// Why there is no estimate.
+    no_cycles: Option<String>,
     layers: Vec<LayerReport>,
     seconds: f64,
+}
+
+/// An estimate of cycles, and what it is by.
+#[derive(Serialize)]
+struct Cycles {
+    #[serde(flatten)]
+    model: Model,
+    /// Mean over the images, rounded.
+    per_inference_estimate: u64,
 }
 
 /// Where a board first answered otherwise than the workstation.
@@ -181,6 +195,8 @@ struct LayerReport {
     instructions_min: u64,
     instructions_max: u64,
     instructions_per_mac: Option<f64>,
+    /// Mean over the images, rounded.
+    cycles_estimate: Option<u64>,
     /// Whether the digest of every image's output was the workstation's.
     identical: bool,
 }
@@ -188,6 +204,7 @@ struct LayerReport {
 fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     let started = Instant::now();
     let qemu = Qemu::start(board, image, &Launch::from_env()).map_err(failure)?;
+    let marks = qemu.marks();
     let mut session = Session::open(board, qemu, image, Patience::default()).map_err(failure)?;
     let mut summary = ImageSummary::of(image);
     for (index, layer) in summary.layers.iter_mut().enumerate() {
@@ -197,14 +214,18 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
     let encoder = Encoder::new(image.header());
     let mut progress = Progress::new(board.name);
     let mut runs = Vec::with_capacity(test.len());
+    let mut estimate = Estimate { no_cycles: marks.as_ref().err().map(ToString::to_string), ..Estimate::default() };
     for index in 0..test.len() {
         let input = encoder.encode(test.image(index));
         let measured = session.infer(&input).map_err(failure)?;
+        if let Ok(marks) = &marks {
+            estimate.add(marks.cycles(&measured.counts).map_err(failure)?);
+        }
         runs.push((measured, native::infer(image, &input)?));
         progress.update(index + 1, test.len(), "");
     }
     progress.finish();
-    let report = report(board, &summary, test, context, &runs, started.elapsed().as_secs_f64());
+    let report = report(board, &summary, test, context, &runs, estimate, started.elapsed().as_secs_f64());
     if context.json {
         print_json(&report)?
     } else {
@@ -215,12 +236,41 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
 
 type Runs = [(Measured, native::Inference)];
 
+/// What the plugin said of all images.
+#[derive(Default)]
+struct Estimate {
+    model: Option<Model>,
+    /// Sums over images, one a layer.
+    cycles: Vec<u64>,
+    images: usize,
+    no_cycles: Option<String>,
+}
+
+impl Estimate {
+    fn add(&mut self, (model, cycles): (Model, Vec<u64>)) {
+        self.model = Some(model);
+        self.images += 1;
+        self.cycles.resize(cycles.len(), 0);
+        self.cycles.iter_mut().zip(cycles).for_each(|(sum, cycles)| *sum += cycles);
+    }
+
+    fn layer(&self, index: usize) -> Option<u64> {
+        self.cycles.get(index).map(|&sum| mean(sum, self.images))
+    }
+
+    fn whole(&self) -> Option<Cycles> {
+        let per_inference_estimate = mean(self.cycles.iter().sum(), self.images);
+        self.model.clone().map(|model| Cycles { model, per_inference_estimate })
+    }
+}
+
 fn report(
     board: &'static Board,
     summary: &ImageSummary,
     test: &Dataset,
     context: &Context,
     runs: &Runs,
+    estimate: Estimate,
     seconds: f64,
 ) -> BoardReport {
     let first_divergence = divergence(runs, summary);
@@ -241,7 +291,17 @@ fn report(
         identical_to_native: first_divergence.is_none(),
         first_divergence,
         instructions_per_inference: mean(totals, runs.len()),
-        layers: summary.layers.iter().enumerate().map(|(index, layer)| layer_report(index, layer, runs)).collect(),
+        cycles: estimate.whole(),
+        layers: summary
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| LayerReport {
+                cycles_estimate: estimate.layer(index),
+                ..layer_report(index, layer, runs)
+            })
+            .collect(),
+        no_cycles: estimate.no_cycles,
         seconds,
     }
 }
@@ -282,12 +342,14 @@ fn layer_report(index: usize, layer: &LayerSummary, runs: &Runs) -> LayerReport 
         instructions_min: counts().min().unwrap_or(0),
         instructions_max: counts().max().unwrap_or(0),
         instructions_per_mac: (layer.macs > 0).then(|| instructions as f64 / layer.macs as f64),
+        cycles_estimate: None,
         identical: runs.iter().all(same),
     }
 }
 
 fn text(report: &BoardReport) -> String {
     let bits = |bits: Option<u8>| bits.map_or("-".to_owned(), |bits| bits.to_string());
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), grouped);
     let row = |layer: &LayerReport| {
         vec![
             layer.name.clone(),
@@ -297,13 +359,15 @@ fn text(report: &BoardReport) -> String {
             grouped(layer.macs),
             grouped(layer.instructions),
             layer.instructions_per_mac.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+            number(layer.cycles_estimate),
             if layer.identical { "yes" } else { "NO" }.to_owned(),
         ]
     };
     let mut rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
     let total = grouped(report.instructions_per_inference);
-    rows.push(["total", "", "", "", "", &total, "", ""].map(str::to_owned).to_vec());
-    let header = ["layer", "op", "w", "a", "MACs", "instructions", "per MAC", "identical"];
+    let cycles = number(report.cycles.as_ref().map(|cycles| cycles.per_inference_estimate));
+    rows.push(["total", "", "", "", "", &total, "", &cycles, ""].map(str::to_owned).to_vec());
+    let header = ["layer", "op", "w", "a", "MACs", "instructions", "per MAC", "cycles est.", "identical"];
     let synthetic = if report.synthetic { " (synthetic)" } else { "" };
     let verdict = match &report.first_divergence {
         None => "every output of every image is identical to this machine's".to_owned(),
@@ -311,12 +375,25 @@ fn text(report: &BoardReport) -> String {
     };
     format!(
         "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         top-1 {:.2} % on {} {}{synthetic} test images; {verdict}\n",
+         {}\ntop-1 {:.2} % on {} {}{synthetic} test images; {verdict}\n",
         report.board,
         report.core,
         table(&header, &rows),
+        basis(report),
         report.top1,
         report.images,
         report.data,
     )
+}
+
+/// What the column of cycles is worth.
+fn basis(report: &BoardReport) -> String {
+    match (&report.cycles, &report.no_cycles) {
+        (Some(Cycles { model: Model { name, band_percent }, .. }), _) => format!(
+            "cycles are estimated by model {name}, within {band_percent} % at best: \
+             no wait states, no caches, compared with no board"
+        ),
+        (None, Some(why)) => format!("no cycles are estimated: {why}"),
+        (None, None) => "no cycles are estimated".to_owned(),
+    }
 }

@@ -10,7 +10,7 @@ pub mod rescale;
 use std::collections::BTreeMap;
 
 use releq_device::{OpenError, kernels};
-use releq_format::bits::BitWidth;
+use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
 use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, ImageError, SelfTest};
 use releq_format::pack::Layout;
@@ -102,13 +102,23 @@ pub struct Lowered {
 /// # Errors
 /// [`LowerError`], naming the layer.
 pub fn lower(quantized: &QuantizedNetwork) -> Result<Lowered, LowerError> {
+    lower_stored(quantized, &BTreeMap::new())
+}
+
+/// As [`lower`], with the weights of some nodes stored in more bits than they have: it takes flash, and may be faster.
+///
+/// The weights stay the integers they are; a width that is no wider is not taken.
+///
+/// # Errors
+/// [`LowerError`], naming the layer.
+pub fn lower_stored(quantized: &QuantizedNetwork, stored: &BTreeMap<usize, BitWidth>) -> Result<Lowered, LowerError> {
     let mut quantized = quantized.clone();
     let shapes = quantized.network.graph.shapes().map_err(LowerError::Shape)?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
     for block in &blocks {
-        raise(&mut quantized, block, &shapes)?;
+        raise(&mut quantized, block, &shapes, stored)?;
     }
-    let lowering = Lowering { quantized: &quantized, shapes: &shapes, blocks: &blocks };
+    let lowering = Lowering { quantized: &quantized, shapes: &shapes, blocks: &blocks, stored };
     let untested = lowering.image(SelfTest { seed: 0, digest: 0 })?;
     let image = lowering.image(self_test(&untested)?)?;
     Ok(Lowered { image, quantized })
@@ -128,14 +138,21 @@ fn self_test(bytes: &[u8]) -> Result<SelfTest, LowerError> {
 }
 
 /// Raises the scales of near-dead channels of one block.
-fn raise(quantized: &mut QuantizedNetwork, block: &Block, shapes: &[[usize; 3]]) -> Result<(), LowerError> {
-    let Some(mut quant) = quantized.weights.get(&block.node).cloned() else { return Ok(()) };
-    let lowering = Lowering { quantized, shapes, blocks: &[] };
+fn raise(
+    quantized: &mut QuantizedNetwork,
+    block: &Block,
+    shapes: &[[usize; 3]],
+    stored: &BTreeMap<usize, BitWidth>,
+) -> Result<(), LowerError> {
+    let Some(quant) = quantized.weights.get(&block.node).cloned() else { return Ok(()) };
+    let lowering = Lowering { quantized, shapes, blocks: &[], stored };
+    // Accumulators have to hold what the stored codes could be.
+    let mut wide = lowering.stored(block.node, &quant);
     let input = lowering.activation(block.inputs[0], block)?;
     let (weight, bias) = lowering.parameters(block)?;
     let terms = weight.data.len() / quant.scales.len().max(1);
-    rescale::raise_scales(&mut quant, &input, terms as u32, &bias);
-    quantized.weights.insert(block.node, quant);
+    rescale::raise_scales(&mut wide, &input, terms as u32, &bias);
+    quantized.weights.insert(block.node, WeightQuant { scales: wide.scales, ..quant });
     Ok(())
 }
 
@@ -144,9 +161,21 @@ struct Lowering<'a> {
     quantized: &'a QuantizedNetwork,
     shapes: &'a [[usize; 3]],
     blocks: &'a [Block],
+    /// Bits that weights are stored in, by node, where these are more than they have.
+    stored: &'a BTreeMap<usize, BitWidth>,
 }
 
 impl Lowering<'_> {
+    /// The quantizer of a node's weights as they are stored.
+    ///
+    /// One bit more and mid-tread levels hold every level of any set.
+    fn stored(&self, node: usize, quant: &WeightQuant) -> WeightQuant {
+        match self.stored.get(&node) {
+            Some(&bits) if bits > quant.bits => WeightQuant { bits, levels: Levels::MidTread, ..quant.clone() },
+            _ => quant.clone(),
+        }
+    }
+
     fn name(&self, block: &Block) -> &str {
         &self.quantized.network.graph.nodes[block.node].name
     }
@@ -341,11 +370,12 @@ impl Lowering<'_> {
         let shape = [input.channels, input.height, input.width].map(usize::from);
         let order = Order::of(&node.op, shape);
         let integers = quant.integers(&weight.data);
-        let (rescaled, unit) = self.constants(block, quant, &from, output, &integers, &biases)?;
-        let layout = layout(quant.bits, &order);
+        let quant = self.stored(block.node, quant);
+        let (rescaled, unit) = self.constants(block, &quant, &from, output, &integers, &biases)?;
         let Rescaled { shift, channels } = rescaled;
         let channels = builder.channels(&channels);
-        let mut weights = Weights { bits: quant.bits, levels: quant.levels, layout, shift, codes: 0, channels };
+        let lanes = Layout::Lanes;
+        let mut weights = Weights { bits: quant.bits, levels: quant.levels, layout: lanes, shift, codes: 0, channels };
         let op = |weights| -> Result<Op, LowerError> {
             Ok(match &node.op {
                 network::Op::Conv { window, groups: 1, .. } => {
@@ -356,9 +386,7 @@ impl Lowering<'_> {
             })
         };
         let mismatch = || LowerError::Shape(format!("`{}` has weights of another shape", node.name));
-        if layout == Layout::Lanes {
-            weights.layout = kernels::layout(&op(weights)?, input, output);
-        }
+        weights.layout = layout(&op(weights)?, input, output);
         let matrix = op(weights)?.matrix(input, output).ok_or_else(mismatch)?;
         let section = matrix.pack(&order.arrange(&integers)).map_err(|_| mismatch())?;
         weights.codes = builder.section(&section);
@@ -431,11 +459,17 @@ impl Order {
     }
 }
 
-fn layout(bits: BitWidth, order: &Order) -> Layout {
-    match (bits, order) {
-        (_, Order::ChannelLast { .. }) => Layout::Lanes,
-        (BitWidth::EIGHT, Order::TapMajor { .. }) => Layout::Bytes,
-        (_, Order::TapMajor { .. }) => Layout::Rows,
+/// How the weights of `op` had better lie, whatever layout it names.
+pub(crate) fn layout(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Layout {
+    let layout = Layout::Lanes;
+    match *op {
+        Op::Depthwise { weights, .. } if weights.bits == BitWidth::EIGHT => Layout::Bytes,
+        Op::Depthwise { .. } => Layout::Rows,
+        Op::Conv2d { window, weights } => {
+            kernels::layout(&Op::Conv2d { window, weights: Weights { layout, ..weights } }, input, output)
+        }
+        Op::Dense { weights } => kernels::layout(&Op::Dense { weights: Weights { layout, ..weights } }, input, output),
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } => layout,
     }
 }
 

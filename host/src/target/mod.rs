@@ -1,9 +1,10 @@
 //! Where images run: this machine ([`native`]) and boards, over one conversation ([`session`]) on any byte pipe.
 //!
-//! [`qemu`] is the pipe to an emulated board; [`fit`] says beforehand whether an image has room there. Nothing here
+//! [`qemu`] is the pipe to an emulated board, and [`marks`] what its plugin says of cycles; [`fit`] says beforehand whether an image has room there. Nothing here
 //! knows how inference is done: the engine of `releq-device` runs on both sides.
 
 pub mod fit;
+pub mod marks;
 pub mod native;
 pub mod qemu;
 pub mod session;
@@ -140,6 +141,21 @@ pub enum TargetError {
     SelfTest {
         /// The board.
         board: &'static str,
+    },
+    /// The plugin counts other instructions than the board.
+    #[error(
+        "QEMU's plugin counts {plugin} instructions of layer {layer} of {board}, whose own clock counts {counted}, \
+         so its cycles mean nothing; build both again with `cargo xtask firmware`, and report it if it repeats"
+    )]
+    Miscounted {
+        /// The board.
+        board: &'static str,
+        /// The layer, from 0.
+        layer: usize,
+        /// The board's count.
+        counted: u32,
+        /// The plugin's; `None` where it has no mark.
+        plugin: String,
     },
     /// The clock does not count what it says.
     #[error(

@@ -15,6 +15,7 @@ use releq_device::board::{Board, ICOUNT_SHIFT};
 use releq_format::image::Image;
 use tempfile::NamedTempFile;
 
+use super::marks::Marks;
 use super::{TargetError, Transport};
 
 /// Where the emulator and the runner firmware are.
@@ -24,7 +25,28 @@ pub struct Launch {
     pub qemu: PathBuf,
     /// Directories that may hold `<board>.elf`, the first that does wins.
     pub runners: Vec<PathBuf>,
+    /// The plugin that estimates cycles, or why there is none.
+    pub plugin: Result<PathBuf, NoPlugin>,
 }
+
+/// Why cycles are not estimated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlugin {
+    /// It lies beside no runner.
+    #[error("QEMU's plugin, {PLUGIN}, lies beside no runner; `cargo xtask firmware` puts it there")]
+    Missing,
+    /// QEMU speaks another version of the plugins' interface.
+    #[error("the plugin is for QEMU 6 to 8, and this is {0}")]
+    Version(String),
+    /// The model is of another core.
+    #[error("the model of cycles is the Cortex-M4's, and this core is none")]
+    Core,
+}
+
+/// The plugin's file, beside the runners.
+const PLUGIN: &str = "releq_plugin.so";
+/// Major versions of QEMU whose plugins' interface it speaks.
+const PLUGIN_VERSIONS: std::ops::RangeInclusive<u32> = 6..=8;
 
 impl Launch {
     /// `RELEQ_QEMU` or `qemu-system-arm`; `RELEQ_RUNNERS`, or `runners/` beside the program or up to two levels above.
@@ -34,7 +56,16 @@ impl Launch {
             Some(directory) => vec![directory.into()],
             None => env::current_exe().map_or_else(|_| Vec::new(), |program| beside(&program)),
         };
-        Self { qemu, runners }
+        let plugin = plugin(&qemu, &runners);
+        Self { qemu, runners, plugin }
+    }
+
+    /// The plugin for `board`.
+    fn plugin_for(&self, board: &Board) -> Result<&Path, NoPlugin> {
+        if !board.core.starts_with("Cortex-M4") {
+            return Err(NoPlugin::Core);
+        }
+        self.plugin.as_deref().map_err(NoPlugin::clone)
     }
 
     /// The runner of `board`.
@@ -48,6 +79,21 @@ impl Launch {
             let looked = self.runners.iter().map(|directory| directory.display().to_string());
             TargetError::NoRunner { board: board.name, file, looked: looked.collect::<Vec<_>>().join(", ") }
         })
+    }
+}
+
+/// The plugin beside a runner, if `qemu` loads it.
+fn plugin(qemu: &Path, runners: &[PathBuf]) -> Result<PathBuf, NoPlugin> {
+    let found = runners.iter().map(|directory| directory.join(PLUGIN)).find(|path| path.is_file());
+    let found = found.and_then(|path| path.canonicalize().ok()).ok_or(NoPlugin::Missing)?;
+    let said = Command::new(qemu).arg("--version").output().map_or_else(|_| Vec::new(), |output| output.stdout);
+    let said = String::from_utf8_lossy(&said);
+    let version = said.split_whitespace().find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
+    let version = version.unwrap_or("of no known version");
+    let major = version.split('.').next().and_then(|major| major.parse().ok());
+    match major.is_some_and(|major| PLUGIN_VERSIONS.contains(&major)) {
+        true => Ok(found),
+        false => Err(NoPlugin::Version(version.to_owned())),
     }
 }
 
@@ -65,6 +111,7 @@ pub struct Qemu {
     complaint: Option<JoinHandle<String>>,
     /// Read by QEMU when it starts; removed with the emulator.
     _model: NamedTempFile,
+    marks: Result<Marks, NoPlugin>,
 }
 
 impl Qemu {
@@ -79,10 +126,23 @@ impl Qemu {
             _ => TargetError::Start { program: launch.qemu.clone(), error },
         };
         let model = model_file(image).map_err(|error| TargetError::Start { program: launch.qemu.clone(), error })?;
-        let mut child = command(board, &launch.qemu, &runner, model.path()).spawn().map_err(failed)?;
+        let mut command = command(board, &launch.qemu, &runner, model.path());
+        let marks = match launch.plugin_for(board) {
+            Ok(plugin) => Ok(watched(&mut command, board, plugin).map_err(failed)?),
+            Err(none) => Err(none),
+        };
+        let mut child = command.spawn().map_err(failed)?;
         let output = forward(child.stdout.take());
         let complaint = child.stderr.take().map(|stderr| thread::spawn(|| listen(stderr)));
-        Ok(Self { board, child, output, complaint, _model: model })
+        Ok(Self { board, child, output, complaint, _model: model, marks })
+    }
+
+    /// What the plugin writes down, or why there is none. Good for as long as it is held.
+    ///
+    /// # Errors
+    /// [`NoPlugin`].
+    pub fn marks(&self) -> Result<Marks, NoPlugin> {
+        self.marks.clone()
     }
 
     /// How it ended, with what it said.
@@ -141,6 +201,16 @@ fn command(board: &Board, qemu: &Path, runner: &Path, model: &Path) -> Command {
     command.args(["-device", &format!("loader,file={path},addr={:#x},force-raw=on", board.model.origin)]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Has `plugin` watch the board's timer.
+fn watched(command: &mut Command, board: &Board, plugin: &Path) -> io::Result<Marks> {
+    let marks = Marks::new(board.name)?;
+    let path = |path: &Path| path.display().to_string().replace(',', ",,");
+    let (plugin, out) = (path(plugin), path(marks.path()));
+    // The register that the runner's clock reads (Arm DDI 0479, table 4-7).
+    command.args(["-plugin", &format!("{plugin},timer={:#x},out={out}", board.timer + 4)]);
+    Ok(marks)
 }
 
 /// Reads a stream in a thread of its own, so that waiting for it can end.

@@ -14,7 +14,7 @@ use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use crate::data::Dataset;
 use crate::lower::LowerError;
 use crate::lower::fuse::{self, Block};
-use crate::network::{Network, Op, Source};
+use crate::network::{Graph, Network, Op, Source};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
@@ -271,7 +271,7 @@ fn activation_states(
     recipe: &Recipe,
 ) -> Result<BTreeMap<Source, ActivationState>, QuantizeError> {
     let seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
-    let bits = activation_bits(network, blocks, plan);
+    let bits = activation_bits(&network.graph, blocks, plan);
     let mut states = BTreeMap::new();
     states.insert(Source::Input, ActivationState::fixed(calibrate::input_quantizer(&network.graph.input))?);
     for (source, values) in seen {
@@ -287,11 +287,11 @@ fn activation_states(
 }
 
 /// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have.
-fn activation_bits(network: &Network, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
+pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
     let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
     let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
     for block in blocks {
-        let weighted = matches!(network.graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
+        let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
         let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
         let own = if weighted { planned.next() } else { inherited };
         bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));

@@ -47,6 +47,7 @@ mod taps;
 mod weaving;
 #[cfg(releq_dsp)]
 mod windows;
+mod work;
 
 #[cfg(releq_dsp)]
 pub use add::ADD;
@@ -78,4 +79,9 @@ pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Op
         Op::AvgPool { .. } => plan::AveragePlan::new(op, input, output)?.scratch_bytes(),
         Op::Add { .. } => plan::AddPlan::new(input, output)?.scratch_bytes(),
     }
+}
+
+/// What this family's kernel does for a layer; `None` where another family runs it.
+pub(super) fn work(op: &Op, inputs: [&TensorRecord; 2], output: &TensorRecord) -> Option<super::Work> {
+    work::of(op, inputs, output)
 }

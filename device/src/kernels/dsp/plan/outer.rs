@@ -21,7 +21,8 @@ pub(in crate::kernels::dsp) struct OuterPlan {
     pub(in crate::kernels::dsp) blocks: usize,
     channels: usize,
     pixel_bytes: usize,
-    expands: bool,
+    /// Whether pairs of rows become byte lanes before they are coupled.
+    pub(in crate::kernels::dsp) expands: bool,
 }
 
 impl OuterPlan {

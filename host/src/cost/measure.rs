@@ -1,0 +1,65 @@
+//! What each layer of an image counts on a board.
+
+use releq_device::OpenError;
+use releq_device::board::Board;
+use releq_format::image::{Image, SelfTest};
+
+use super::layer::layers;
+use super::table::Row;
+use crate::lower::LowerError;
+use crate::target::TargetError;
+use crate::target::fit::{FitError, check_fit};
+use crate::target::native;
+use crate::target::qemu::{Launch, Qemu};
+use crate::target::session::{Patience, Session};
+
+/// Why an image's counts are not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A sample cannot be lowered.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// It does not fit the board.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// It does not run here.
+    #[error("the image does not run here: {0}; split the network")]
+    Unrunnable(#[from] OpenError),
+    /// The board is missing or misbehaved.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// It answered otherwise than this machine.
+    #[error(
+        "{board} computes {network} otherwise than this machine, so its counts mean nothing; \
+         build the runner of this version with `cargo xtask firmware`"
+    )]
+    Inexact {
+        /// The board.
+        board: &'static str,
+        /// The network.
+        network: String,
+    },
+}
+
+/// Runs `image` once on the inputs of its self-test, whose values make no difference, and returns a row a layer.
+///
+/// # Errors
+/// [`MeasureError`]; among them outputs that are not this machine's.
+pub fn measure(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Result<Vec<Row>, MeasureError> {
+    check_fit(board, image)?;
+    let qemu = Qemu::start(board, image, launch)?;
+    let mut session = Session::open(board, qemu, image, Patience::default())?;
+    let header = image.header();
+    let mut input = vec![0; image.input_bytes()];
+    SelfTest::fill(header.self_test.seed, &header.input, &mut input);
+    let measured = session.infer(&input)?;
+    if measured.inference != native::infer(image, &input)? {
+        return Err(MeasureError::Inexact { board: board.name, network: header.name.to_owned() });
+    }
+    let mut rows = Vec::new();
+    for (index, (layer, instructions)) in layers(image).into_iter().zip(measured.counts).enumerate() {
+        let kernel = session.kernel(index)?;
+        rows.push(Row { network: header.name.to_owned(), layer, kernel, instructions });
+    }
+    Ok(rows)
+}
