@@ -211,6 +211,10 @@ fn sizes_are_usual(op: &Op) -> bool {
         Op::Dense { out, .. } => *out <= LARGEST_CHANNELS,
         Op::MaxPool { window } | Op::AvgPool { window } => window_is_usual(window),
         Op::BatchNorm { eps } => eps.is_finite() && *eps >= 0.0,
+        Op::ClippedRelu { ceiling } => ceiling.is_finite() && *ceiling > 0.0,
+        Op::Shortcut { stride, before, after } => {
+            stride.iter().all(|&step| (1..=LARGEST_SIDE).contains(&step)) && before.max(after) <= &LARGEST_CHANNELS
+        }
         Op::Relu | Op::GlobalAvgPool | Op::Add | Op::Flatten => true,
     }
 }
@@ -241,7 +245,14 @@ fn parts(op: &Op, input: [usize; 3]) -> Vec<(&'static str, Vec<usize>)> {
         Op::BatchNorm { .. } => {
             ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![input[0]])).to_vec()
         }
-        Op::Relu | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Add | Op::Flatten => Vec::new(),
+        Op::Relu
+        | Op::ClippedRelu { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Add
+        | Op::Shortcut { .. }
+        | Op::Flatten => Vec::new(),
     }
 }
 

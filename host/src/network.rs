@@ -94,6 +94,11 @@ pub enum Op {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), ceiling)`; ReLU6 has its ceiling at 6.
+    ClippedRelu {
+        /// The largest output; positive.
+        ceiling: f32,
+    },
     /// Maximum over each window; padding never wins.
     MaxPool {
         /// Kernel, stride and padding.
@@ -108,6 +113,16 @@ pub enum Op {
     GlobalAvgPool,
     /// Element-wise sum of two inputs of one shape.
     Add,
+    /// Every `stride`-th pixel, the first included, with channels of zeros around: the shortcut without parameters of
+    /// CIFAR ResNets (option A of He et al., arXiv 1512.03385).
+    Shortcut {
+        /// Steps down and right.
+        stride: [usize; 2],
+        /// Channels of zeros before the input's.
+        before: usize,
+        /// Channels of zeros after them.
+        after: usize,
+    },
     /// `[c, h, w]` to `[c·h·w]`, in that order.
     Flatten,
 }
@@ -199,6 +214,16 @@ impl Graph {
 }
 
 impl Op {
+    /// Whether a quantized node hands its input's codes on, so that input and output share one quantizer.
+    pub fn keeps_codes(&self) -> bool {
+        matches!(self, Op::MaxPool { .. } | Op::Shortcut { .. } | Op::Flatten)
+    }
+
+    /// Whether it is a ReLU, with a ceiling or without.
+    pub fn rectifies(&self) -> bool {
+        matches!(self, Op::Relu | Op::ClippedRelu { .. })
+    }
+
     fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
         let arity = if matches!(self, Op::Add) { 2 } else { 1 };
         if inputs.len() != arity {
@@ -222,7 +247,7 @@ impl Op {
                 Ok([*out, h, w])
             }
             Op::Dense { out, .. } => Ok([*out, 1, 1]),
-            Op::BatchNorm { .. } | Op::Relu => Ok(inputs[0]),
+            Op::BatchNorm { .. } | Op::Relu | Op::ClippedRelu { .. } => Ok(inputs[0]),
             Op::MaxPool { window } | Op::AvgPool { window } => {
                 let [h, w] = slide(window)?;
                 Ok([channels, h, w])
@@ -230,6 +255,12 @@ impl Op {
             Op::GlobalAvgPool => Ok([channels, 1, 1]),
             Op::Add if inputs[0] == inputs[1] => Ok(inputs[0]),
             Op::Add => Err(format!("adds {:?} to {:?}", inputs[0], inputs[1])),
+            Op::Shortcut { stride: [down, right], before, after } => {
+                if *down == 0 || *right == 0 {
+                    return Err("has a stride of zero".to_owned());
+                }
+                Ok([before + channels + after, height.div_ceil(*down), width.div_ceil(*right)])
+            }
             Op::Flatten => Ok([channels * height * width, 1, 1]),
         }
     }

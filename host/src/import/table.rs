@@ -7,8 +7,8 @@ use crate::network::{Network, Op};
 pub struct LayerRow {
     /// Its name.
     pub name: String,
-    /// What it computes, in one word: `conv`, `depthwise`, `dense`, `batchnorm`, `relu`, `maxpool`, `avgpool`,
-    /// `globalavgpool`, `add`, `flatten`.
+    /// What it computes, in one word: `conv`, `depthwise`, `dense`, `batchnorm`, `relu`, `clippedrelu`,
+    /// `maxpool`, `avgpool`, `globalavgpool`, `add`, `shortcut`, `flatten`.
     pub op: &'static str,
     /// Channels, height and width of its output; `[out, 1, 1]` for flat ones.
     pub output: [usize; 3],
@@ -42,10 +42,12 @@ fn op_name(op: &Op) -> &'static str {
         Op::Dense { .. } => "dense",
         Op::BatchNorm { .. } => "batchnorm",
         Op::Relu => "relu",
+        Op::ClippedRelu { .. } => "clippedrelu",
         Op::MaxPool { .. } => "maxpool",
         Op::AvgPool { .. } => "avgpool",
         Op::GlobalAvgPool => "globalavgpool",
         Op::Add => "add",
+        Op::Shortcut { .. } => "shortcut",
         Op::Flatten => "flatten",
     }
 }
