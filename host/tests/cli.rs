@@ -143,7 +143,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["train", "--model", "lenet", "--data", "cut", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "nowhere", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "glyphs", "-o", "no/new.safetensors"],
-        &["train", "--model", "alexnet", "-o", "new.safetensors"],
+        &["train", "--network", "resnet50", "-o", "new.safetensors"],
         &["quantize", "missing.onnx", "--bits", "2", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "2,9", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "two", "-o", "new.rlq"],
