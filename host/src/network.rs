@@ -94,6 +94,11 @@ pub enum Op {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), ceiling)`; ReLU6 has its ceiling at 6.
+    ClippedRelu {
+        /// The largest output; positive.
+        ceiling: f32,
+    },
     /// Maximum over each window; padding never wins.
     MaxPool {
         /// Kernel, stride and padding.
@@ -108,6 +113,16 @@ pub enum Op {
     GlobalAvgPool,
     /// Element-wise sum of two inputs of one shape.
     Add,
+    /// Every `stride`-th pixel, the first included, with channels of zeros around: the shortcut without parameters of
+    /// CIFAR ResNets (option A of He et al., arXiv 1512.03385).
+    Shortcut {
+        /// Steps down and right.
+        stride: [usize; 2],
+        /// Channels of zeros before the input's.
+        before: usize,
+        /// Channels of zeros after them.
+        after: usize,
+    },
     /// `[c, h, w]` to `[c·h·w]`, in that order.
     Flatten,
 }
@@ -198,8 +213,31 @@ impl Graph {
     }
 }
 
+/// More elements than a layer's output ever has; below it products of sizes cannot overflow.
+const MOST_ELEMENTS: usize = 1 << 40;
+
 impl Op {
-    fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
+    /// Whether a quantized node hands its input's codes on, so that input and output share one quantizer.
+    pub fn keeps_codes(&self) -> bool {
+        matches!(self, Op::MaxPool { .. } | Op::Shortcut { .. } | Op::Flatten)
+    }
+
+    /// Whether it is a ReLU, with a ceiling or without.
+    pub fn rectifies(&self) -> bool {
+        matches!(self, Op::Relu | Op::ClippedRelu { .. })
+    }
+
+    /// Output shape for inputs of these shapes, or why there is none.
+    pub(crate) fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
+        let shape = self.any_output_shape(inputs)?;
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        match count {
+            Some(count) if count <= MOST_ELEMENTS => Ok(shape),
+            _ => Err(format!("its output of {shape:?} has more elements than any machine holds")),
+        }
+    }
+
+    fn any_output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
         let arity = if matches!(self, Op::Add) { 2 } else { 1 };
         if inputs.len() != arity {
             return Err(format!("takes {arity} input(s), has {}", inputs.len()));
@@ -222,7 +260,7 @@ impl Op {
                 Ok([*out, h, w])
             }
             Op::Dense { out, .. } => Ok([*out, 1, 1]),
-            Op::BatchNorm { .. } | Op::Relu => Ok(inputs[0]),
+            Op::BatchNorm { .. } | Op::Relu | Op::ClippedRelu { .. } => Ok(inputs[0]),
             Op::MaxPool { window } | Op::AvgPool { window } => {
                 let [h, w] = slide(window)?;
                 Ok([channels, h, w])
@@ -230,7 +268,38 @@ impl Op {
             Op::GlobalAvgPool => Ok([channels, 1, 1]),
             Op::Add if inputs[0] == inputs[1] => Ok(inputs[0]),
             Op::Add => Err(format!("adds {:?} to {:?}", inputs[0], inputs[1])),
+            Op::Shortcut { stride: [down, right], before, after } => {
+                if *down == 0 || *right == 0 {
+                    return Err("has a stride of zero".to_owned());
+                }
+                Ok([before + channels + after, height.div_ceil(*down), width.div_ceil(*right)])
+            }
             Op::Flatten => Ok([channels * height * width, 1, 1]),
+        }
+    }
+
+    /// Its parameters for an input of shape `input`: the part after the layer's name and a dot, and its sizes.
+    pub fn parts(&self, input: [usize; 3]) -> Vec<(&'static str, Vec<usize>)> {
+        let weighted = |weight: Vec<usize>, bias: bool| {
+            let out = weight[0];
+            std::iter::once(("weight", weight)).chain(bias.then(|| ("bias", vec![out]))).collect()
+        };
+        match self {
+            Op::Conv { out, window, groups, bias } => {
+                weighted(vec![*out, input[0] / groups, window.kernel[0], window.kernel[1]], *bias)
+            }
+            Op::Dense { out, bias } => weighted(vec![*out, input.iter().product()], *bias),
+            Op::BatchNorm { .. } => {
+                ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![input[0]])).to_vec()
+            }
+            Op::Relu
+            | Op::ClippedRelu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Add
+            | Op::Shortcut { .. }
+            | Op::Flatten => Vec::new(),
         }
     }
 }

@@ -64,6 +64,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "--test",
         "accuracy",
         "--test",
+        "import",
+        "--test",
         "search",
         "--",
         "--ignored",

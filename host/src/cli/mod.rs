@@ -36,7 +36,7 @@ struct Command {
 enum Verb {
     /// Train a network of the zoo from nothing.
     Train(train::Arguments),
-    /// Read a trained network from ONNX and print its layers.
+    /// Read a trained network or its weights from another tool's file and print its layers.
     Import(import::Arguments),
     /// Give each layer its bits, fine-tune, and write the image.
     Quantize(quantize::Arguments),

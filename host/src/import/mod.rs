@@ -11,17 +11,33 @@ mod onnx;
 mod pooling;
 mod proto;
 mod shaping;
+mod slicing;
 mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod weights;
+mod whole;
 
 pub use error::ImportError;
 pub use onnx::onnx;
 pub use table::{LayerRow, layer_table};
+pub use weights::weights;
 
+use crate::lower::fuse;
 use crate::network::Network;
+use crate::train::fold::fold;
+
+/// Whether an image has a layer for everything in `network`, batch norms folded.
+///
+/// # Errors
+/// The first layer that has none, in a sentence with its cause and remedy.
+pub fn check_lowering(network: &Network) -> Result<(), String> {
+    let mut folded = fold(network).map_err(|error| error.to_string())?;
+    fuse::hoist_relu(&mut folded.graph);
+    fuse::blocks(&folded.graph).map(drop).map_err(|error| error.to_string())
+}
 
 /// A network from another tool's file.
 #[derive(Clone, Debug, PartialEq)]

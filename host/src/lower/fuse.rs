@@ -31,10 +31,10 @@ pub fn blocks(graph: &Graph) -> Result<Vec<Block>, LowerError> {
         let held = match &node.op {
             Op::BatchNorm { .. } => return Err(LowerError::Unfolded { layer: node.name.clone() }),
             Op::Flatten => inputs[0],
-            Op::Relu => {
+            Op::Relu | Op::ClippedRelu { .. } => {
                 let lone = || LowerError::LoneRelu { layer: node.name.clone() };
                 let block = blocks.iter_mut().find(|block| block.output == inputs[0]).ok_or_else(lone)?;
-                let takes_relu = !matches!(graph.nodes[block.node].op, Op::MaxPool { .. });
+                let takes_relu = !graph.nodes[block.node].op.keeps_codes();
                 if !takes_relu || readers(graph, inputs[0]) != 1 {
                     return Err(lone());
                 }
@@ -70,7 +70,9 @@ fn readers(graph: &Graph, source: Source) -> usize {
 /// Parameters are untouched, since neither node has any.
 pub fn hoist_relu(graph: &mut Graph) {
     for index in 0..graph.nodes.len() {
-        let Op::Relu = graph.nodes[index].op else { continue };
+        if !graph.nodes[index].op.rectifies() {
+            continue;
+        }
         let [Source::Node(pool)] = graph.nodes[index].inputs[..] else { continue };
         let pooled = matches!(graph.nodes[pool].op, Op::MaxPool { .. });
         if pooled && pool + 1 == index && readers(graph, Source::Node(pool)) == 1 {

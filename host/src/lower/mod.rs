@@ -1,11 +1,13 @@
 //! Lowering: a quantized network becomes one checked image.
 //!
-//! Fuse ([`fuse`]) → integers and fixed-point constants ([`rescale`]) → places in the arena ([`memory`]) → bytes
-//! (`releq_format::image`). Everything clever happens here; the device only walks the result.
+//! Shortcuts to convolutions (`shortcut`) → fuse ([`fuse`]) → integers and fixed-point constants ([`rescale`]) →
+//! places in the arena ([`memory`]) → bytes (`releq_format::image`). Everything clever happens here; the device only
+//! walks the result.
 
 pub mod fuse;
 pub mod memory;
 pub mod rescale;
+mod shortcut;
 
 use std::collections::BTreeMap;
 
@@ -113,6 +115,7 @@ pub fn lower(quantized: &QuantizedNetwork) -> Result<Lowered, LowerError> {
 /// [`LowerError`], naming the layer.
 pub fn lower_stored(quantized: &QuantizedNetwork, stored: &BTreeMap<usize, BitWidth>) -> Result<Lowered, LowerError> {
     let mut quantized = quantized.clone();
+    shortcut::to_convolutions(&mut quantized)?;
     let shapes = quantized.network.graph.shapes().map_err(LowerError::Shape)?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
     for block in &blocks {
@@ -184,20 +187,9 @@ impl Lowering<'_> {
         LowerError::Missing { layer: self.name(block).to_owned(), what }
     }
 
-    /// The quantizer of what `source` holds; max pools hand on their input's.
+    /// The quantizer of what `source` holds; nodes that keep codes hand on their input's.
     fn activation(&self, source: Source, block: &Block) -> Result<ActivationQuant, LowerError> {
-        let nodes = &self.quantized.network.graph.nodes;
-        let mut source = source;
-        loop {
-            if let Some(quant) = self.quantized.activations.get(&source) {
-                return Ok(*quant);
-            }
-            let Source::Node(index) = source else { return Err(self.missing(block, "input quantizer")) };
-            match nodes[index].op {
-                network::Op::MaxPool { .. } | network::Op::Flatten => source = nodes[index].inputs[0],
-                _ => return Err(self.missing(block, "activation quantizer")),
-            }
-        }
+        shortcut::quantizer(self.quantized, source).ok_or_else(|| self.missing(block, "activation quantizer"))
     }
 
     /// Weight tensor and biases (zeros where the node has none) of a weighted block.
@@ -341,7 +333,11 @@ impl Lowering<'_> {
                 let scale = rescale::add([&quant(0)?, &quant(1)?], &output).map_err(range)?;
                 Ok((Op::Add { scale }, None))
             }
-            network::Op::Relu | network::Op::Flatten | network::Op::BatchNorm { .. } => Err(no_logits()),
+            network::Op::Relu
+            | network::Op::ClippedRelu { .. }
+            | network::Op::Shortcut { .. }
+            | network::Op::Flatten
+            | network::Op::BatchNorm { .. } => Err(no_logits()),
         }
     }
 

@@ -7,7 +7,7 @@ use releq_format::bits::BitWidth;
 use super::model::Model;
 use crate::data::Dataset;
 use crate::lower::fuse::Block;
-use crate::network::{InputSpec, Op, Source};
+use crate::network::{InputSpec, Source};
 use crate::quantized::ActivationQuant;
 
 /// How a range is chosen from the values seen.
@@ -55,11 +55,11 @@ pub fn observe(
     Ok(seen)
 }
 
-/// The sources that are rounded to codes: every block's output but max pools' (which hand codes on) and the logits.
+/// The sources that are rounded to codes: every block's output but the logits and those that hand codes on.
 pub fn rounded<'a>(model: &'a Model, blocks: &'a [Block]) -> impl Iterator<Item = Source> + 'a {
-    let pool = |block: &&Block| matches!(model.graph().nodes[block.node].op, Op::MaxPool { .. });
+    let keeps = |block: &&Block| model.graph().nodes[block.node].op.keeps_codes();
     let last = blocks.len().saturating_sub(1);
-    blocks[..last].iter().filter(move |block| !pool(block)).map(|block| block.output)
+    blocks[..last].iter().filter(move |block| !keeps(block)).map(|block| block.output)
 }
 
 /// The quantizer for sorted values.

@@ -1,8 +1,8 @@
 //! Training on the workstation: Candle's autograd and our own ops, in floats and fake-quantized.
 //!
 //! Candle 0.11 computes convolutions and pools on the CPU slowly, and one gradient wrongly; the hot ops are therefore
-//! ours ([`conv`], [`dense`], [`pool`], [`relu`], [`batch_norm`], [`fake_quant`]), each checked against finite
-//! differences. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door.
+//! ours ([`conv`], [`dense`], [`pool`], [`relu`], [`shortcut`], [`batch_norm`], [`fake_quant`]), each checked against
+//! finite differences. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door.
 
 pub mod adam;
 pub mod batch_norm;
@@ -19,6 +19,7 @@ pub mod pool;
 mod product;
 pub mod quantize;
 pub mod relu;
+pub mod shortcut;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::dense::Dense;
 use super::fake_quant::{FakeQuantActivation, FakeQuantWeight};
 use super::pool::{Pool, Reduce};
 use super::relu::Relu;
+use super::shortcut::Shortcut;
 use crate::data::Dataset;
 use crate::network::{self, Graph, Network, Op, Source};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
@@ -250,9 +251,11 @@ impl Model {
                 let part = |part: &str| self.parameter(&format!("{}.{part}", node.name));
                 norm.forward(input, part("weight")?, part("bias")?, training)?
             }
-            // Rounding with zero point 0 clamps at zero, which is the ReLU.
-            Op::Relu if rounding.is_some_and(|state| state.zero_point == 0) => input.clone(),
-            Op::Relu => input.contiguous()?.apply_op1(Relu)?,
+            // Rounding with zero point 0 clamps at zero and at the largest code, which is the ReLU: calibration saw no
+            // value above a ceiling, and a scale that learns may move it.
+            Op::Relu | Op::ClippedRelu { .. } if rounding.is_some_and(|state| state.zero_point == 0) => input.clone(),
+            Op::Relu => Relu::PLAIN.forward(input)?,
+            Op::ClippedRelu { ceiling } => Relu { ceiling: *ceiling }.forward(input)?,
             Op::MaxPool { window } => Pool { reduce: Reduce::Max, window: *window }.forward(input)?,
             Op::AvgPool { window } => Pool { reduce: Reduce::Mean, window: *window }.forward(input)?,
             Op::GlobalAvgPool => {
@@ -260,6 +263,9 @@ impl Model {
                 Pool::global(height, width).forward(input)?
             }
             Op::Add => input.add(read(node.inputs[1]))?,
+            Op::Shortcut { stride, before, after } => {
+                Shortcut { stride: *stride, before: *before, after: *after }.forward(input)?
+            }
             Op::Flatten => input.flatten_from(1)?,
         };
         match rounding {

@@ -1,12 +1,28 @@
-//! ReLU as one Candle op: one pass forward, one back.
+//! ReLU, with a ceiling or without, as one Candle op: one pass forward, one back.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::storage::{floats, tensor_floats};
 
-/// `max(x, 0)`, with gradient 0 at 0.
+/// `min(max(x, 0), ceiling)`, with gradient 0 at both ends.
 #[derive(Clone, Debug)]
-pub struct Relu;
+pub struct Relu {
+    /// The largest output; infinite for a plain ReLU.
+    pub ceiling: f32,
+}
+
+impl Relu {
+    /// `max(x, 0)`.
+    pub const PLAIN: Self = Self { ceiling: f32::INFINITY };
+
+    /// The rectified tensor, of the same shape.
+    ///
+    /// # Errors
+    /// A device other than the CPU.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        x.contiguous()?.apply_op1(self)
+    }
+}
 
 impl CustomOp1 for Relu {
     fn name(&self) -> &'static str {
@@ -14,14 +30,14 @@ impl CustomOp1 for Relu {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = floats(x, layout)?.iter().map(|x| x.max(0.0)).collect();
+        let y = floats(x, layout)?.iter().map(|x| x.max(0.0).min(self.ceiling)).collect();
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (inputs, mut dx) = (tensor_floats(x)?, tensor_floats(gradient)?);
         for (dx, x) in dx.iter_mut().zip(inputs) {
-            if x <= 0.0 {
+            if x <= 0.0 || x >= self.ceiling {
                 *dx = 0.0;
             }
         }

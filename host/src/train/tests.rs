@@ -13,6 +13,7 @@ use super::dense::Dense;
 use super::fake_quant::{FakeQuantActivation, FakeQuantWeight};
 use super::pool::{Pool, Reduce};
 use super::relu::Relu;
+use super::shortcut::Shortcut;
 use crate::network::Window;
 
 fn random(shape: &[usize], seed: u64, name: &str) -> Vec<f32> {
@@ -180,7 +181,21 @@ proptest! {
 #[test]
 fn relu_gradient_is_a_step() {
     let x = Var::from_slice(&[-2.0f32, -0.5, 0.5, 3.0], 4, &Device::Cpu).unwrap();
-    check_gradients(&|| x.apply_op1(Relu), &[&x], 0.1, 1e-4, 1);
+    check_gradients(&|| Relu::PLAIN.forward(&x), &[&x], 0.1, 1e-4, 1);
+    check_gradients(&|| Relu { ceiling: 2.0 }.forward(&x), &[&x], 0.1, 1e-4, 1);
+    let clipped = Relu { ceiling: 2.0 }.forward(&x).unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(clipped, [0.0, 0.0, 0.5, 2.0]);
+}
+
+#[test]
+fn shortcut_picks_pixels_and_hands_their_gradients_back() {
+    let x = var(&[2, 2, 3, 4], 1, "x");
+    let shortcut = Shortcut { stride: [2, 3], before: 1, after: 2 };
+    let y: Vec<f32> = shortcut.clone().forward(&x).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let x_data: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+    let picked = |channel: usize| [0, 3, 8, 11].map(|at| x_data[channel * 12 + at]);
+    assert_eq!(y[..20], [[0.0; 4], picked(0), picked(1), [0.0; 4], [0.0; 4]].concat());
+    check_gradients(&|| shortcut.clone().forward(&x), &[&x], 0.5, 1e-4, 1);
 }
 
 #[test]
