@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if let Some(board) = board {
         fit::check_fit(board, &image).map_err(|error| Failure::with_code(1, error))?;
     }
-    let source = arguments.data.locate()?;
+    let source = arguments.data.locate_for(Encoder::new(image.header()).shape())?;
     let test = source.load(Which::Test)?;
     check_images(&image, &test, source.name())?;
     let most = if board.is_some() { BOARD_IMAGES } else { test.len() };
@@ -73,7 +73,7 @@ fn failure(error: TargetError) -> Failure {
     Failure::with_code(error.exit_code(), error)
 }
 
-fn check_images(image: &Image<'_>, data: &Dataset, name: &str) -> Result<(), Failure> {
+pub(super) fn check_images(image: &Image<'_>, data: &Dataset, name: &str) -> Result<(), Failure> {
     let shape = Encoder::new(image.header()).shape();
     if shape == data.shape {
         return Ok(());

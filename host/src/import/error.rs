@@ -25,6 +25,17 @@ pub enum ImportError {
         /// Where decoding stopped.
         reason: String,
     },
+    /// The bytes are no TFLite model.
+    #[error(
+        "cannot read {} as TFLite: {reason}; the file was cut short or is something else; convert it again or fetch it again",
+        file.display()
+    )]
+    NotTflite {
+        /// Which file.
+        file: PathBuf,
+        /// Where decoding stopped.
+        reason: String,
+    },
     /// A model whose outline (inputs, outputs, versions, wiring) releq cannot take.
     #[error("cannot import {}: {cause}; {remedy}", file.display())]
     Model {
@@ -57,7 +68,26 @@ pub enum ImportError {
         /// What makes it work.
         remedy: String,
     },
+    /// Everything in a file that releq cannot take, two things or more.
+    #[error("cannot import this network for {} reasons:{}", .0.len(), lines(.0))]
+    Several(Vec<ImportError>),
     /// A normalisation that does not fit the network's input.
     #[error("cannot set the input's normalisation: {0}; pass one mean and one std a channel, every std above 0")]
     Normalisation(String),
+}
+
+impl ImportError {
+    /// Several refusals as one, or `None` where there is none.
+    pub(super) fn joined(mut refusals: Vec<ImportError>) -> Option<Self> {
+        if refusals.len() > 1 { Some(Self::Several(refusals)) } else { refusals.pop() }
+    }
+}
+
+/// Refusals that are told in full; a network with more needs another converter, not a longer list.
+const TOLD: usize = 16;
+
+fn lines(refusals: &[ImportError]) -> String {
+    let told = refusals.iter().take(TOLD).map(|refusal| format!("\n  {refusal}"));
+    let rest = refusals.len().saturating_sub(TOLD);
+    told.chain((rest > 0).then(|| format!("\n  and {rest} more"))).collect()
 }

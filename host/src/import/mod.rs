@@ -15,11 +15,17 @@ mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod tflite;
 mod walk;
 
 pub use error::ImportError;
 pub use onnx::onnx;
 pub use table::{LayerRow, layer_table};
+pub use tflite::tflite;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use crate::network::Network;
 
@@ -50,7 +56,33 @@ impl Imported {
         }
         input.mean = mean.to_vec();
         input.std = std.to_vec();
-        self.notes.retain(|note| note != onnx::ASSUMED_UNIT);
+        self.notes.retain(|note| note != onnx::ASSUMED_UNIT && note != tflite::ASSUMED_UNIT);
         Ok(self)
     }
+
+    /// Sets how int8 features become floats: `x = scale · (q − zero point)`, as a quantized TFLite model states for its
+    /// input. A byte of data is `q + 128`; pixels that enter as they are have scale 1 and zero point −128.
+    ///
+    /// # Errors
+    /// [`ImportError::Normalisation`] if the scale is not above zero.
+    pub fn scaled(self, scale: f32, zero_point: i8) -> Result<Self, ImportError> {
+        let channels = self.network.graph.input.shape[0];
+        let mean = (f32::from(zero_point) + 128.0) / 255.0;
+        self.normalised(&vec![mean; channels], &vec![1.0 / (255.0 * scale); channels])
+    }
+}
+
+/// Whether `path` is a TFLite model, by its content.
+pub fn is_tflite(path: &Path) -> bool {
+    let mut head = [0; 8];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && tflite::is_tflite(&head)
+}
+
+/// Imports an ONNX or a TFLite model; the content says which.
+///
+/// # Errors
+/// Those of [`onnx`] and [`tflite`].
+pub fn model(path: &Path) -> Result<Imported, ImportError> {
+    let by_name = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tflite"));
+    if by_name || is_tflite(path) { tflite(path) } else { onnx(path) }
 }
