@@ -156,6 +156,12 @@ fn layer(layer: LayerOutcome) -> Layer {
     }
 }
 
+/// One width for all layers is said once.
+fn spelled(plan: &str) -> &str {
+    let first = plan.split(',').next().unwrap_or_default();
+    if plan.split(',').all(|width| width == first) { first } else { plan }
+}
+
 fn text(report: &Report, arguments: &Arguments) -> String {
     let bits = |bits: Option<u8>| bits.map_or("-".to_owned(), |bits| bits.to_string());
     let row = |layer: &Layer| {
@@ -188,7 +194,7 @@ fn text(report: &Report, arguments: &Arguments) -> String {
         "{} at {} bits without training, ranges from {} {}{synthetic} training inputs\n\n{}\n{accuracy}\
          flash {} bytes   RAM {} bytes   {:.1} s   → {}\n",
         report.model,
-        report.plan,
+        spelled(&report.plan),
         report.inputs,
         report.data,
         table(&header, &rows),

@@ -56,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         file: arguments.image.display().to_string(),
         data: source.name().to_owned(),
         synthetic: source.synthetic(),
+        labelled: source.labelled(),
         json: arguments.json,
     };
     match board {
@@ -91,7 +92,15 @@ struct Context {
     file: String,
     data: String,
     synthetic: bool,
+    labelled: bool,
     json: bool,
+}
+
+impl Context {
+    /// The share of right answers, where there is a right one.
+    fn top1(&self, correct: usize, images: usize) -> String {
+        if self.labelled { format!("top-1 {:.2} %", percent(correct, images)) } else { "no labels".to_owned() }
+    }
 }
 
 #[derive(Serialize)]
@@ -126,9 +135,9 @@ fn here(image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     } else {
         let synthetic = if report.synthetic { " (synthetic)" } else { "" };
         terminal::answer(&format!(
-            "{}  top-1 {:.2} % on {} {}{synthetic} test images  {:.1} s on this machine\n",
+            "{}  {} on {} {}{synthetic} test images  {:.1} s on this machine\n",
             image.header().name,
-            report.top1,
+            context.top1(report.correct, report.images),
             report.images,
             report.data,
             report.seconds
@@ -208,7 +217,7 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
     if context.json {
         print_json(&report)?
     } else {
-        terminal::answer(&text(&report))?
+        terminal::answer(&text(&report, context))?
     }
     Ok(report.identical_to_native)
 }
@@ -286,7 +295,7 @@ fn layer_report(index: usize, layer: &LayerSummary, runs: &Runs) -> LayerReport 
     }
 }
 
-fn text(report: &BoardReport) -> String {
+fn text(report: &BoardReport, context: &Context) -> String {
     let bits = |bits: Option<u8>| bits.map_or("-".to_owned(), |bits| bits.to_string());
     let row = |layer: &LayerReport| {
         vec![
@@ -311,11 +320,11 @@ fn text(report: &BoardReport) -> String {
     };
     format!(
         "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         top-1 {:.2} % on {} {}{synthetic} test images; {verdict}\n",
+         {} on {} {}{synthetic} test images; {verdict}\n",
         report.board,
         report.core,
         table(&header, &rows),
-        report.top1,
+        context.top1(report.correct, report.images),
         report.images,
         report.data,
     )

@@ -200,3 +200,48 @@ fn outcome(quantized: &QuantizedNetwork, block: &Block, output_ratio: f64, large
         largest_correction,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::glyphs;
+    use crate::zoo;
+
+    #[test]
+    fn corrected_biases_bring_the_means_of_the_float_network_back() {
+        let data = glyphs::generate(1, 64);
+        let network = zoo::build("lenet", data.shape, data.classes, 1).unwrap();
+        let plan = "3,3,3,3".parse().unwrap();
+        let [plain, corrected] = [false, true].map(|correct_biases| {
+            let options = Options { correct_biases, inputs: 64, ..Options::default() };
+            ptq(&network, &plan, &data, &options, &mut |_, _| {}).unwrap()
+        });
+        let inputs: Vec<usize> = (0..64).collect();
+        let nodes = plain.quantized.network.graph.weighted();
+        let last = &nodes[nodes.len() - 1..];
+        let wanted = means(&Model::new(&plain.quantized.network).unwrap(), last, &data, &inputs).unwrap();
+        let distance = |outcome: &Outcome| {
+            let found = means(&Model::from_quantized(&outcome.quantized).unwrap(), last, &data, &inputs).unwrap();
+            wanted[0].iter().zip(&found[0]).map(|(wanted, found)| (wanted - found).abs()).fold(0f32, f32::max)
+        };
+        assert!(distance(&plain) > 1e-3, "{}", distance(&plain));
+        assert!(distance(&corrected) < 1e-5, "{}", distance(&corrected));
+        assert!(plain.layers.iter().all(|layer| layer.largest_correction == 0.0));
+        assert!(corrected.layers.iter().all(|layer| layer.weight_bits.is_none() || layer.largest_correction > 0.0));
+    }
+
+    #[test]
+    fn every_layer_of_the_image_is_told_of() {
+        let data = glyphs::generate(1, 64);
+        let network = zoo::build("lenet", data.shape, data.classes, 1).unwrap();
+        let outcome = ptq(&network, &"8,4,2:4,8".parse().unwrap(), &data, &Options::default(), &mut |_, _| {}).unwrap();
+        let weighted: Vec<&LayerOutcome> = outcome.layers.iter().filter(|layer| layer.weight_bits.is_some()).collect();
+        assert_eq!(weighted.iter().filter_map(|layer| layer.weight_bits).collect::<Vec<_>>(), [8, 4, 2, 8]);
+        assert_eq!(
+            weighted.iter().map(|layer| layer.activation_bits).collect::<Vec<_>>(),
+            [Some(8), Some(8), Some(4), None]
+        );
+        let ratio = |layer: usize| weighted[layer].weight_ratio.unwrap();
+        assert!(ratio(0) > ratio(1) + 15.0 && ratio(1) > ratio(2) + 8.0, "about 6 dB a bit: {weighted:?}");
+    }
+}

@@ -124,15 +124,9 @@ fn rectified<'a>(walk: &mut Walk<'a>, call: Call<'a>, input: Activation, op: Op)
     Ok(Activation { source, ..input })
 }
 
-/// Weights of input 1, with a note where they are floats no more.
+/// Weights of input 1.
 fn weights<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Result<Tensor, ImportError> {
-    if walk.is_int8(call, 1) {
-        walk.notes.push(format!(
-            "weights of {} `{}` are int8 in the file and were taken as floats",
-            call.op(),
-            call.label()
-        ));
-    }
+    walk.int8_layers += usize::from(walk.is_int8(call, 1));
     walk.floats(call, 1)
 }
 

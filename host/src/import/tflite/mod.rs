@@ -9,6 +9,8 @@ mod operator;
 mod pooling;
 mod schema;
 mod shaping;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::path::Path;
@@ -42,11 +44,16 @@ pub(super) fn is_tflite(head: &[u8]) -> bool {
 /// A file that is no TFLite model, one that is quantized throughout, or everything in it that releq cannot take.
 pub fn tflite(path: &Path) -> Result<Imported, ImportError> {
     let bytes = std::fs::read(path).map_err(|source| ImportError::Unreadable { file: path.to_owned(), source })?;
+    imported(&bytes, path)
+}
+
+/// What the bytes of `path` hold.
+fn imported(bytes: &[u8], path: &Path) -> Result<Imported, ImportError> {
     let not_tflite = |reason: String| ImportError::NotTflite { file: path.to_owned(), reason };
-    if !is_tflite(&bytes) {
+    if !is_tflite(bytes) {
         return Err(not_tflite(format!("its {} bytes do not say TFL3 at byte 4", bytes.len())));
     }
-    let model = schema::decode(&bytes)
+    let model = schema::decode(bytes)
         .map_err(|reason| not_tflite(format!("decoding its {} bytes failed ({reason})", bytes.len())))?;
     let outline = outline(&model).map_err(|(cause, remedy)| ImportError::Model {
         file: path.to_owned(),

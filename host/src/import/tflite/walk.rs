@@ -45,6 +45,8 @@ pub(super) struct Walk<'a> {
     pub(super) network: Network,
     pub(super) notes: Vec<String>,
     pub(super) output: usize,
+    /// Layers whose weights the file stores as int8.
+    pub(super) int8_layers: usize,
     file: &'a Path,
     model: &'a Model<'a>,
     graph: &'a SubGraph<'a>,
@@ -67,6 +69,7 @@ impl<'a> Walk<'a> {
             network: Network { graph, parameters: BTreeMap::new() },
             notes: Vec::new(),
             output: outline.output,
+            int8_layers: 0,
             file,
             model,
             graph: outline.graph,
@@ -235,7 +238,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The network, if its output is the last layer's and has no height and width.
-    fn finished(self) -> Result<Imported, ImportError> {
+    fn finished(mut self) -> Result<Imported, ImportError> {
+        if self.int8_layers > 0 {
+            let count = self.int8_layers;
+            self.notes
+                .push(format!("weights of {count} layers are int8 in the file; the floats they stand for were taken"));
+        }
         let last = self.network.graph.nodes.len().checked_sub(1).map(Source::Node);
         let output = match self.values.get(&self.output) {
             Some(Some(activation)) if Some(activation.source) == last => *activation,
