@@ -41,7 +41,7 @@ pub enum CheckpointError {
     },
     /// Parameters without the network they belong to.
     #[error(
-        "cannot read {} as a checkpoint: it holds {tensors} tensors and no network; another tool wrote it, and parameters alone do not say how layers connect; export the model to ONNX and run `releq import MODEL.onnx`",
+        "cannot read {} as a checkpoint: it holds {tensors} tensors and no network; another tool wrote it, and parameters alone do not say how layers connect; name their network with `releq import WEIGHTS --network NAME`, or export the model to ONNX",
         file.display()
     )]
     NoGraph {
@@ -228,33 +228,9 @@ fn expected(graph: &Graph) -> Result<BTreeMap<String, Vec<usize>>, String> {
         .nodes
         .iter()
         .flat_map(|node| {
-            parts(&node.op, input(node)).into_iter().map(|(part, shape)| (format!("{}.{part}", node.name), shape))
+            node.op.parts(input(node)).into_iter().map(|(part, shape)| (format!("{}.{part}", node.name), shape))
         })
         .collect())
-}
-
-fn parts(op: &Op, input: [usize; 3]) -> Vec<(&'static str, Vec<usize>)> {
-    let weighted = |weight: Vec<usize>, bias: bool| {
-        let out = weight[0];
-        std::iter::once(("weight", weight)).chain(bias.then(|| ("bias", vec![out]))).collect()
-    };
-    match op {
-        Op::Conv { out, window, groups, bias } => {
-            weighted(vec![*out, input[0] / groups, window.kernel[0], window.kernel[1]], *bias)
-        }
-        Op::Dense { out, bias } => weighted(vec![*out, input.iter().product()], *bias),
-        Op::BatchNorm { .. } => {
-            ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![input[0]])).to_vec()
-        }
-        Op::Relu
-        | Op::ClippedRelu { .. }
-        | Op::MaxPool { .. }
-        | Op::AvgPool { .. }
-        | Op::GlobalAvgPool
-        | Op::Add
-        | Op::Shortcut { .. }
-        | Op::Flatten => Vec::new(),
-    }
 }
 
 #[cfg(test)]
@@ -358,7 +334,8 @@ mod tests {
         assert_eq!(
             message(&path),
             "cannot read FILE as a checkpoint: it holds 1 tensors and no network; another tool wrote it, and \
-             parameters alone do not say how layers connect; export the model to ONNX and run `releq import MODEL.onnx`"
+             parameters alone do not say how layers connect; name their network with `releq import WEIGHTS --network \
+             NAME`, or export the model to ONNX"
         );
     }
 

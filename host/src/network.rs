@@ -224,7 +224,8 @@ impl Op {
         matches!(self, Op::Relu | Op::ClippedRelu { .. })
     }
 
-    fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
+    /// Output shape for inputs of these shapes, or why there is none.
+    pub(crate) fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
         let arity = if matches!(self, Op::Add) { 2 } else { 1 };
         if inputs.len() != arity {
             return Err(format!("takes {arity} input(s), has {}", inputs.len()));
@@ -262,6 +263,31 @@ impl Op {
                 Ok([before + channels + after, height.div_ceil(*down), width.div_ceil(*right)])
             }
             Op::Flatten => Ok([channels * height * width, 1, 1]),
+        }
+    }
+
+    /// Its parameters for an input of shape `input`: the part after the layer's name and a dot, and its sizes.
+    pub fn parts(&self, input: [usize; 3]) -> Vec<(&'static str, Vec<usize>)> {
+        let weighted = |weight: Vec<usize>, bias: bool| {
+            let out = weight[0];
+            std::iter::once(("weight", weight)).chain(bias.then(|| ("bias", vec![out]))).collect()
+        };
+        match self {
+            Op::Conv { out, window, groups, bias } => {
+                weighted(vec![*out, input[0] / groups, window.kernel[0], window.kernel[1]], *bias)
+            }
+            Op::Dense { out, bias } => weighted(vec![*out, input.iter().product()], *bias),
+            Op::BatchNorm { .. } => {
+                ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![input[0]])).to_vec()
+            }
+            Op::Relu
+            | Op::ClippedRelu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Add
+            | Op::Shortcut { .. }
+            | Op::Flatten => Vec::new(),
         }
     }
 }

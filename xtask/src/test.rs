@@ -65,6 +65,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "accuracy",
         "--test",
         "search",
+        "--test",
+        "mlperf",
         "--",
         "--ignored",
     ]))

@@ -110,7 +110,10 @@ struct ModelLayer {
     op: &'static str,
     output: [usize; 3],
     parameters: usize,
+    parameter_share: f64,
     macs: u64,
+    mac_share: f64,
+    quantized: &'static str,
 }
 
 /// The layer table of a float model, as `import` prints it too.
@@ -122,25 +125,43 @@ fn model(arguments: &Arguments) -> Outcome {
 
 pub(super) fn print_model(network: &crate::network::Network, json: bool) -> Result<(), Failure> {
     let rows = layer_table(network).map_err(crate::lower::LowerError::Shape)?;
+    let (parameters, macs) =
+        (rows.iter().map(|row| row.parameters as u64).sum::<u64>(), rows.iter().map(|row| row.macs).sum::<u64>());
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     if json {
         let layers = rows.into_iter().map(|row| ModelLayer {
             name: row.name,
             op: row.op,
             output: row.output,
             parameters: row.parameters,
+            parameter_share: share(row.parameters as u64, parameters),
             macs: row.macs,
+            mac_share: share(row.macs, macs),
+            quantized: row.quantized,
         });
         return print_json(&ModelReport { schema: 1, name: network.graph.name.clone(), layers: layers.collect() });
     }
-    let (parameters, macs) =
-        (rows.iter().map(|row| row.parameters as u64).sum::<u64>(), rows.iter().map(|row| row.macs).sum::<u64>());
+    let percent = |part: u64, whole: u64| {
+        if part == 0 { String::new() } else { format!("{:.1} %", share(part, whole)) }
+    };
     let mut cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let output = row.output.map(|size| size.to_string()).join("×");
-            vec![row.name.clone(), row.op.to_owned(), output, grouped(row.parameters as u64), grouped(row.macs)]
+            let held = row.parameters as u64;
+            vec![
+                row.name.clone(),
+                row.op.to_owned(),
+                row.output.map(|size| size.to_string()).join("×"),
+                grouped(held),
+                percent(held, parameters),
+                grouped(row.macs),
+                percent(row.macs, macs),
+                row.quantized.to_owned(),
+            ]
         })
         .collect();
-    cells.push(vec!["total".into(), String::new(), String::new(), grouped(parameters), grouped(macs)]);
-    Ok(terminal::answer(&table(&["layer", "op", "output", "parameters", "MACs"], &cells))?)
+    let total = ["total", "", "", &grouped(parameters), "", &grouped(macs), "", ""];
+    cells.push(total.map(str::to_owned).to_vec());
+    let header = ["layer", "op", "output", "parameters", "share", "MACs", "share", "when quantized"];
+    Ok(terminal::answer(&table(&header, &cells))?)
 }

@@ -36,7 +36,7 @@ struct Command {
 enum Verb {
     /// Train a network of the zoo from nothing.
     Train(train::Arguments),
-    /// Read a trained network from ONNX or TFLite and print its layers.
+    /// Read a trained network or its weights from another tool's file and print its layers.
     Import(import::Arguments),
     /// Count the test images that a float model or an image gets right.
     Eval(eval::Arguments),

@@ -19,8 +19,9 @@ use crate::{checkpoint, zoo};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  releq train --model lenet --data mnist -o lenet.safetensors")]
 pub(super) struct Arguments {
-    /// Which network
-    #[arg(long, value_parser = zoo::NAMES)]
+    /// Which network: lenet, simplenet, alexnet, svhn10, vgg11, vgg16, resnet8, resnet20, mobilenetv1 (with a width as
+    /// in mobilenetv1-0.25) or dscnn
+    #[arg(long, visible_alias = "network", value_name = "NETWORK", value_parser = classifier)]
     model: String,
     #[command(flatten)]
     data: DataOption,
@@ -42,6 +43,15 @@ pub(super) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// A network of the zoo that tells classes apart.
+fn classifier(name: &str) -> Result<String, String> {
+    match name {
+        "autoencoder" => Err("it has no classes to train on; train it elsewhere and import its weights".to_owned()),
+        known if zoo::is_known(known) => Ok(known.to_owned()),
+        _ => Err(format!("the networks are {}", zoo::NAMES.join(", "))),
+    }
 }
 
 #[derive(Serialize)]

@@ -51,7 +51,7 @@ impl<'a> Call<'a> {
         match self.0.attribute.iter().find(|attribute| !known.contains(&attribute.name.as_str())) {
             Some(other) => Err(self.refuse(
                 format!("releq does not know its attribute `{}`", other.name),
-                "export it with the standard operators of opset 13 to 18",
+                "export it with the standard operators of opset 11 to 21",
             )),
             None => Ok(()),
         }
@@ -78,6 +78,13 @@ impl<'a> Call<'a> {
             Some(attribute) => std::str::from_utf8(&attribute.s).unwrap_or("(not text)"),
             None => default,
         }
+    }
+
+    /// An axis of a tensor of `rank` axes; negative ones count from the last.
+    pub(super) fn axis(self, axis: i64, rank: usize) -> Result<usize, ImportError> {
+        let from_first = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+        let axis_of = usize::try_from(from_first).ok().filter(|&axis| axis < rank);
+        axis_of.ok_or_else(|| self.broken(format!("it has an axis {axis} where there are {rank}")))
     }
 
     pub(super) fn tensor(self, name: &str) -> Option<&'a TensorProto> {

@@ -49,7 +49,7 @@ pub enum ImportError {
     /// A node that no layer of releq computes.
     #[error("cannot import {op} `{node}`: {cause}; {remedy}")]
     Unsupported {
-        /// Its ONNX operator.
+        /// Its ONNX or TFLite operator.
         op: String,
         /// Its name in the file, or that of its output where it has none.
         node: String,
@@ -81,10 +81,18 @@ impl ImportError {
     pub(super) fn joined(mut refusals: Vec<ImportError>) -> Option<Self> {
         if refusals.len() > 1 { Some(Self::Several(refusals)) } else { refusals.pop() }
     }
+
+    /// The single reasons it is made of.
+    pub fn each(&self) -> &[ImportError] {
+        match self {
+            Self::Several(refusals) => refusals,
+            one => std::slice::from_ref(one),
+        }
+    }
 }
 
 /// Refusals that are told in full; a network with more needs another converter, not a longer list.
-const TOLD: usize = 16;
+const TOLD: usize = 100;
 
 fn lines(refusals: &[ImportError]) -> String {
     let told = refusals.iter().take(TOLD).map(|refusal| format!("\n  {refusal}"));

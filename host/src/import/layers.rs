@@ -2,15 +2,16 @@
 
 use super::ImportError;
 use super::call::Call;
-use super::pooling::window;
-use super::walk::{Activation, Value, Walk};
+use super::pooling::{grown, widened, window};
+use super::walk::{Activation, Form, Value, Walk};
+use super::whole;
 use crate::network::{Op, Source, Tensor};
 
 type Translated<'a> = Result<Value<'a>, ImportError>;
 
 pub(super) fn conv<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
-    let (input, shape) = walk.map(call, 0)?;
+    let (input, shape) = walk.padded_map(call, 0)?;
     let weight = walk.floats(call, 1)?;
     let &[out, per_group, high, wide] = weight.shape.as_slice() else {
         return Err(call.refuse(
@@ -34,10 +35,11 @@ pub(super) fn conv<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     if call.sizes("kernel_shape", [high, wide])? != [high, wide] {
         return Err(call.broken("its kernel_shape is not that of its weights"));
     }
-    let window = window(call, [shape[1], shape[2]], [high, wide])?;
+    let [_, height, width] = grown(shape, input.padding);
+    let window = widened(window(call, [height, width], [high, wide])?, input.padding);
     let bias = optional_vector(walk, call, 2, out)?;
     let op = Op::Conv { out, window, groups, bias: bias.is_some() };
-    walk.push(call, "conv", op, vec![input.source], with_bias(weight, bias), false)
+    walk.push(call, "conv", op, vec![input.source], with_bias(weight, bias), Form::Image)
 }
 
 pub(super) fn gemm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
@@ -62,10 +64,9 @@ pub(super) fn mat_mul<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a>
 
 fn features<'a>(walk: &Walk<'a>, call: Call<'a>) -> Result<Activation, ImportError> {
     let input = walk.activation(call, 0)?;
-    if input.flat {
-        Ok(input)
-    } else {
-        Err(call.refuse("its input is not [n, features]", "flatten the image before it"))
+    match input.form {
+        Form::Flat | Form::FlatChannelsLast(_) => Ok(input),
+        _ => Err(call.refuse("its input is not [n, features]", "flatten the image before it")),
     }
 }
 
@@ -73,16 +74,21 @@ fn dense<'a>(
     walk: &mut Walk<'a>,
     call: Call<'a>,
     input: Activation,
-    weight: Tensor,
+    mut weight: Tensor,
     bias: Option<Tensor>,
 ) -> Translated<'a> {
     let [out, given] = [weight.shape[0], weight.shape[1]];
-    let wanted = walk.shape(input)[0];
+    let wanted: usize = walk.shape(input).iter().product();
     if given != wanted {
         return Err(call.broken(format!("its weights take {given} features and its input has {wanted}")));
     }
+    if let Form::FlatChannelsLast([channels, height, width]) = input.form {
+        // Its columns go through the image pixel by pixel, the network's channel by channel.
+        let (data, _) = whole::transposed(&weight.data, &[out, height * width, channels], &[0, 2, 1]);
+        weight.data = data;
+    }
     let op = Op::Dense { out, bias: bias.is_some() };
-    walk.push(call, "fc", op, vec![input.source], with_bias(weight, bias), true)
+    walk.push(call, "fc", op, vec![input.source], with_bias(weight, bias), Form::Flat)
 }
 
 /// Weights as `[out, in]`: ONNX multiplies from the right, by `[in, out]` unless it says `transposed`.
@@ -135,51 +141,100 @@ fn spread(tensor: Tensor, len: usize, fits: bool) -> Result<Tensor, Vec<usize>> 
     }
 }
 
-pub(super) fn add<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
+/// `Add`, `Sub`, `Mul`, `Div`: of two images, of an image and a constant, or of sizes.
+pub(super) fn arithmetic<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&[])?;
-    match (walk.value(call, 0)?, walk.value(call, 1)?) {
-        (Value::Activation(left), Value::Activation(right)) => {
-            let (left, right) = (*left, *right);
-            if left.flat != right.flat {
-                return Err(call.refuse("it adds [n, features] to an image", "add tensors of one shape"));
-            }
-            walk.push(call, "add", Op::Add, vec![left.source, right.source], Vec::new(), left.flat)
+    if walk.is_whole(call, 0) && walk.is_whole(call, 1) {
+        return whole::arithmetic(walk, call);
+    }
+    let activations = [0, 1].map(|index| matches!(walk.value(call, index), Ok(Value::Activation(_))));
+    match (call.op(), activations) {
+        ("Add", [true, true]) => add(walk, call),
+        (_, [true, true]) => Err(call.refuse("it combines two activations", "releq has residual adds only; use Add")),
+        ("Sub" | "Div", [false, true]) => {
+            Err(call.refuse("its left side is a constant", "write it as a multiplication and an addition"))
         }
-        (Value::Activation(left), _) => add_constant(walk, call, *left, 1),
-        (_, Value::Activation(right)) => add_constant(walk, call, *right, 0),
-        _ => Err(call.refuse("it adds constants", "simplify the model (onnxsim) so that constants are folded")),
+        (_, [true, false]) => with_constant(walk, call, 0),
+        (_, [false, true]) => with_constant(walk, call, 1),
+        _ => Err(call.refuse("it combines constants", "simplify the model (onnxsim) so that constants are folded")),
     }
 }
 
-/// `x + constant` is a bias of the layer that makes `x`.
-fn add_constant<'a>(walk: &mut Walk<'a>, call: Call<'a>, input: Activation, constant: usize) -> Translated<'a> {
-    let len = walk.shape(input)[0];
-    let given = walk.floats(call, constant)?;
-    let fits = match given.shape.as_slice() {
-        [] | [1] => true,
-        [_] | [1, _] => input.flat,
-        [_, 1, 1] | [1, _, 1, 1] => !input.flat,
-        _ => false,
-    };
-    let bias = spread(given, len, fits)
-        .map_err(|shape| call.refuse(format!("it adds a constant of sizes {shape:?}"), "add one value a channel"))?;
-    let remedy = "add constants right after the convolution or fully connected layer whose bias they are";
+fn add<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
+    let (left, right) = (walk.activation(call, 0)?, walk.activation(call, 1)?);
+    if left.form != right.form {
+        return Err(call.refuse("it adds tensors whose axes differ", "add tensors of one shape"));
+    }
+    walk.push(call, "add", Op::Add, vec![left.source, right.source], Vec::new(), left.form)
+}
+
+/// `x + c`, `x − c`, `x · c` and `x / c` change the bias and the weights of the layer that makes `x`.
+fn with_constant<'a>(walk: &mut Walk<'a>, call: Call<'a>, image: usize) -> Translated<'a> {
+    let input = walk.activation(call, image)?;
+    let values = channel_values(walk, call, input, 1 - image)?;
     let Source::Node(index) = input.source else {
-        return Err(call.refuse("it adds a constant to the image", "normalise the image outside of the model"));
+        return Err(call.refuse(
+            "it computes with the image before any layer",
+            "normalise the image outside of the model, and give mean and std",
+        ));
     };
+    let remedy = "move it right after the convolution or fully connected layer whose weights and bias it changes";
     if input.shared {
-        return Err(call.refuse("it adds a constant to what another node reads, too", remedy));
+        return Err(call.refuse("it combines a constant with what another node reads, too", remedy));
     }
     let node = &mut walk.network.graph.nodes[index];
+    let adds = matches!(call.op(), "Add" | "Sub");
     match &mut node.op {
-        Op::Conv { bias, .. } | Op::Dense { bias, .. } => *bias = true,
+        Op::Conv { bias, .. } | Op::Dense { bias, .. } => *bias |= adds,
         Op::BatchNorm { .. } => {}
-        _ => return Err(call.refuse("it adds a constant to what no weighted layer made", remedy)),
+        _ => return Err(call.refuse("it combines a constant with what no weighted layer made", remedy)),
     }
-    let name = format!("{}.bias", node.name);
-    let sum = walk.network.parameters.entry(name).or_insert_with(|| Tensor { shape: vec![len], data: vec![0.0; len] });
-    sum.data.iter_mut().zip(bias.data).for_each(|(sum, value)| *sum += value);
-    walk.renamed(call, input, input.flat)
+    let (weight, bias) = (format!("{}.weight", node.name), format!("{}.bias", node.name));
+    let parameters = &mut walk.network.parameters;
+    if adds {
+        let zeros = || Tensor { shape: vec![values.len()], data: vec![0.0; values.len()] };
+        let bias = parameters.entry(bias).or_insert_with(zeros);
+        let sign = if call.op() == "Sub" { -1.0 } else { 1.0 };
+        bias.data.iter_mut().zip(&values).for_each(|(sum, value)| *sum += sign * value);
+    } else {
+        let factors: Vec<f32> =
+            values.iter().map(|value| if call.op() == "Div" { 1.0 / value } else { *value }).collect();
+        if factors.iter().any(|factor| !factor.is_finite()) {
+            return Err(call.broken("it divides by zero"));
+        }
+        for name in [weight, bias] {
+            scale_rows(parameters.get_mut(&name), &factors);
+        }
+    }
+    walk.renamed(call, input, input.form)
+}
+
+/// Multiplies row `i` of a tensor by factor `i`.
+fn scale_rows(tensor: Option<&mut Tensor>, factors: &[f32]) {
+    let Some(tensor) = tensor else { return };
+    let row = (tensor.data.len() / factors.len().max(1)).max(1);
+    for (row, factor) in tensor.data.chunks_mut(row).zip(factors) {
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
+}
+
+/// A constant input as one value a channel of `input`.
+fn channel_values<'a>(
+    walk: &Walk<'a>,
+    call: Call<'a>,
+    input: Activation,
+    constant: usize,
+) -> Result<Vec<f32>, ImportError> {
+    let given = walk.floats(call, constant)?;
+    let fits = match (given.shape.as_slice(), input.form) {
+        ([] | [1], _) => true,
+        ([_] | [1, _], Form::Flat) | ([_, 1, 1] | [1, _, 1, 1], Form::Image) => true,
+        ([_] | [1, 1, 1, _], Form::ChannelsLast) => true,
+        _ => given.data.len() == 1,
+    };
+    spread(given, walk.shape(input)[0], fits).map(|values| values.data).map_err(|shape| {
+        call.refuse(format!("it combines an activation with a constant of sizes {shape:?}"), "use one value a channel")
+    })
 }
 
 pub(super) fn batch_norm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
@@ -199,13 +254,35 @@ pub(super) fn batch_norm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<
         parameters.push((part, tensor));
     }
     let op = Op::BatchNorm { eps: call.float("epsilon", 1e-5) };
-    walk.push(call, "bn", op, vec![input.source], parameters, input.flat)
+    walk.push(call, "bn", op, vec![input.source], parameters, input.form)
 }
 
 pub(super) fn relu<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&[])?;
     let input = walk.activation(call, 0)?;
-    walk.push(call, "relu", Op::Relu, vec![input.source], Vec::new(), input.flat)
+    walk.push(call, "relu", Op::Relu, vec![input.source], Vec::new(), input.form)
+}
+
+/// A range from 0 up is a ReLU, with a ceiling where there is one; bounds are inputs from opset 11 on.
+pub(super) fn clip<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
+    call.only(&["max", "min"])?;
+    let input = walk.activation(call, 0)?;
+    let bound = |index: usize, name: &str, open: f32| match call.input(index) {
+        Some(_) => walk.scalar(call, index),
+        None => Ok(call.float(name, open)),
+    };
+    let (low, high) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
+    let op = match (low, high) {
+        (0.0, f32::MAX..) => Op::Relu,
+        (0.0, ceiling) if ceiling > 0.0 => Op::ClippedRelu { ceiling },
+        _ => {
+            return Err(call.refuse(
+                format!("it clips to {low} … {high}"),
+                "clip from 0 up, as ReLU and ReLU6 do; fine-tune with one of them and export again",
+            ));
+        }
+    };
+    walk.push(call, "relu", op, vec![input.source], Vec::new(), input.form)
 }
 
 /// Does nothing at inference.
@@ -224,7 +301,7 @@ pub(super) fn softmax<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a>
     call.only(&["axis"])?;
     let input = walk.activation(call, 0)?;
     let default = if walk.opset < 13 { 1 } else { -1 };
-    let over_classes = input.flat && [1, -1].contains(&call.int("axis", default));
+    let over_classes = input.is_flat() && [1, -1].contains(&call.int("axis", default));
     if call.output()? != walk.output || !over_classes {
         return Err(
             call.refuse("it is not the last node, over the classes", "keep it for the very end, over [n, classes]")

@@ -11,23 +11,39 @@ mod onnx;
 mod pooling;
 mod proto;
 mod shaping;
+mod slicing;
 mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod tflite;
 mod walk;
+mod weights;
+mod whole;
 
 pub use error::ImportError;
 pub use onnx::onnx;
 pub use table::{LayerRow, layer_table};
 pub use tflite::tflite;
+pub use weights::weights;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::lower::fuse;
 use crate::network::Network;
+use crate::train::fold::fold;
+
+/// Whether an image has a layer for everything in `network`, batch norms folded.
+///
+/// # Errors
+/// The first layer that has none, in a sentence with its cause and remedy.
+pub fn check_lowering(network: &Network) -> Result<(), String> {
+    let mut folded = fold(network).map_err(|error| error.to_string())?;
+    fuse::hoist_relu(&mut folded.graph);
+    fuse::blocks(&folded.graph).map(drop).map_err(|error| error.to_string())
+}
 
 /// A network from another tool's file.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +91,9 @@ impl Imported {
 /// Whether `path` is a TFLite model, by its content.
 pub fn is_tflite(path: &Path) -> bool {
     let mut head = [0; 8];
-    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && tflite::is_tflite(&head)
+    // A pipe might never give a byte.
+    let opened = if path.is_file() { File::open(path).ok() } else { None };
+    opened.is_some_and(|mut file| file.read_exact(&mut head).is_ok()) && tflite::is_tflite(&head)
 }
 
 /// Imports an ONNX or a TFLite model; the content says which.

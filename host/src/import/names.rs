@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Names {
     reserved: HashSet<String>,
     used: HashSet<String>,
-    counters: HashMap<&'static str, usize>,
+    counters: HashMap<String, usize>,
 }
 
 impl Names {
@@ -20,27 +20,23 @@ impl Names {
     pub(super) fn pick(&mut self, weight: Option<&str>, kind: &'static str) -> String {
         let name = match weight.and_then(stem) {
             Some(stem) if !self.used.contains(stem) => stem.to_owned(),
-            Some(stem) => self.first_free((2..).map(|number| format!("{stem}_{number}"))),
-            None => self.numbered(kind),
+            Some(stem) => self.numbered(&format!("{stem}_"), 2),
+            None => self.numbered(kind, 1),
         };
         self.used.insert(name.clone());
         name
     }
 
-    fn numbered(&mut self, kind: &'static str) -> String {
+    /// The next free `<prefix><number>`, counting from `first`.
+    fn numbered(&mut self, prefix: &str, first: usize) -> String {
+        let counter = self.counters.entry(prefix.to_owned()).or_insert(first);
         loop {
-            let counter = self.counters.entry(kind).or_default();
+            let name = format!("{prefix}{counter}");
             *counter += 1;
-            let name = format!("{kind}{counter}");
             if !self.used.contains(&name) && !self.reserved.contains(&name) {
                 return name;
             }
         }
-    }
-
-    fn first_free(&self, mut names: impl Iterator<Item = String>) -> String {
-        let free = |name: &String| !self.used.contains(name) && !self.reserved.contains(name);
-        names.find(free).unwrap_or_default()
     }
 }
 

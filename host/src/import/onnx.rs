@@ -4,8 +4,8 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::proto::{GraphProto, ModelProto, ValueInfoProto, element};
-use super::walk::Walk;
+use super::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, element};
+use super::walk::{Form, Walk};
 use super::{ImportError, Imported};
 use crate::network::InputSpec;
 
@@ -25,6 +25,8 @@ pub(super) struct Outline<'a> {
     pub(super) shape: [usize; 3],
     /// The batch size, where the file fixes one.
     pub(super) batch: Option<i64>,
+    /// How the file orders the input's axes.
+    pub(super) form: Form,
     pub(super) output: &'a str,
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Outline<'a> {
 /// # Errors
 /// A file that is no ONNX model, or the first thing in it that releq cannot take, with what would make it work.
 pub fn onnx(path: &Path) -> Result<Imported, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Unreadable { file: path.to_owned(), source })?;
+    let bytes = read(path).map_err(|source| ImportError::Unreadable { file: path.to_owned(), source })?;
     let not_onnx = |reason: String| ImportError::NotOnnx { file: path.to_owned(), reason };
     let model = ModelProto::decode(bytes.as_slice())
         .map_err(|error| not_onnx(format!("decoding its {} bytes failed ({error})", bytes.len())))?;
@@ -52,6 +54,21 @@ pub fn onnx(path: &Path) -> Result<Imported, ImportError> {
     let mut imported = Walk::new(path, &outline, name, InputSpec::unit(outline.shape)).run(&outline)?;
     imported.notes.push(ASSUMED_UNIT.to_owned());
     Ok(imported)
+}
+
+/// Protobuf's own limit on a message, and more than any model for a microcontroller takes.
+const MOST_BYTES: u64 = 1 << 31;
+
+/// The bytes of an ordinary file; a device or a pipe may never end.
+pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(std::io::Error::other("it is no ordinary file"));
+    }
+    if about.len() > MOST_BYTES {
+        return Err(std::io::Error::other("it is larger than 2 GiB, which no model for a microcontroller is"));
+    }
+    std::fs::read(path)
 }
 
 type Fault = (String, &'static str);
@@ -70,8 +87,8 @@ fn outline(model: &ModelProto) -> Result<Outline<'_>, Fault> {
             "export the network with its logits as only output",
         ));
     };
-    let (batch, shape) = input_shape(input)?;
-    Ok(Outline { graph, opset, input: &input.name, shape, batch, output: &output.name })
+    let (batch, shape, form) = input_shape(input, graph)?;
+    Ok(Outline { graph, opset, input: &input.name, shape, batch, form, output: &output.name })
 }
 
 fn opset(model: &ModelProto) -> Result<i64, Fault> {
@@ -86,29 +103,48 @@ fn opset(model: &ModelProto) -> Result<i64, Fault> {
     }
 }
 
-fn input_shape(input: &ValueInfoProto) -> Result<(Option<i64>, [usize; 3]), Fault> {
-    let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-    let element = tensor.map_or(0, |tensor| tensor.elem_type);
-    if element != element::FLOAT {
+/// Batch, channels, height and width, and the order they have in the file.
+fn input_shape(input: &ValueInfoProto, graph: &GraphProto) -> Result<(Option<i64>, [usize; 3], Form), Fault> {
+    if input.element() != element::FLOAT {
         return Err((
-            format!("its input `{}` has element type {element}, not float32", input.name),
+            format!("its input `{}` has element type {}, not float32", input.name, input.element()),
             "export it for float32 input",
         ));
     }
-    let dims: Vec<Option<i64>> = tensor
-        .and_then(|tensor| tensor.shape.as_ref())
-        .map(|shape| shape.dim.iter().map(|dim| dim.dim_value.filter(|&size| size > 0)).collect())
-        .unwrap_or_default();
-    match dims[..] {
-        [batch, Some(c), Some(h), Some(w)] if [c, h, w].iter().all(|&size| size <= LARGEST) => {
-            Ok((batch, [c as usize, h as usize, w as usize]))
-        }
-        _ => Err((
+    let usual = |size: i64| (size <= LARGEST).then_some(size as usize);
+    let fixed = |sizes: [Option<i64>; 3]| {
+        let [a, b, c] = sizes.map(|size| size.and_then(usual));
+        Some([a?, b?, c?])
+    };
+    let shape = match input.sizes()[..] {
+        [batch, a, b, c] => fixed([a, b, c]).map(|[a, b, c]| {
+            if becomes_channels_first(&input.name, graph) {
+                (batch, [c, a, b], Form::ChannelsLast)
+            } else {
+                (batch, [a, b, c], Form::Image)
+            }
+        }),
+        // Features without channels are one row of pixels.
+        [batch, Some(features)] => usual(features).map(|features| (batch, [1, 1, features], Form::Flat)),
+        _ => None,
+    };
+    shape.ok_or_else(|| {
+        (
             format!(
                 "its input `{}` is not [batch, channels, height, width] with the last three sizes fixed",
                 input.name
             ),
             "export it with a four-dimensional input of fixed image size; only the batch may be dynamic",
-        )),
-    }
+        )
+    })
+}
+
+/// Whether every reader of `input` first puts its channels before height and width, as converters from Keras write it.
+fn becomes_channels_first(input: &str, graph: &GraphProto) -> bool {
+    let mut readers = graph.node.iter().filter(|node| node.input.iter().any(|name| name == input)).peekable();
+    let turns = |node: &NodeProto| {
+        node.op_type == "Transpose"
+            && node.attribute.iter().any(|perm| perm.name == "perm" && perm.ints == [0, 3, 1, 2])
+    };
+    readers.peek().is_some() && readers.all(turns)
 }

@@ -2,12 +2,12 @@
 
 use super::ImportError;
 use super::call::Call;
-use super::walk::{Value, Walk};
+use super::walk::{Form, Value, Walk};
 use crate::network::{Op, Window};
 
 type Translated<'a> = Result<Value<'a>, ImportError>;
 
-/// The window of a convolution or pooling over an image of `size` (height, width).
+/// The window of a convolution or pooling over an image of `size` (height, width), its padding before it included.
 pub(super) fn window(call: Call<'_>, size: [usize; 2], kernel: [usize; 2]) -> Result<Window, ImportError> {
     if call.sizes("dilations", [1, 1])? != [1, 1] {
         return Err(call.refuse(
@@ -27,6 +27,17 @@ pub(super) fn window(call: Call<'_>, size: [usize; 2], kernel: [usize; 2]) -> Re
         other => return Err(call.broken(format!("its auto_pad is `{other}`"))),
     };
     Ok(Window { kernel, stride, padding })
+}
+
+/// An image's shape with `padding` (top, left, bottom, right) around it.
+pub(super) fn grown([channels, height, width]: [usize; 3], padding: [usize; 4]) -> [usize; 3] {
+    [channels, height + padding[0] + padding[2], width + padding[1] + padding[3]]
+}
+
+/// `window` with the padding of a node before it added to its own.
+pub(super) fn widened(mut window: Window, padding: [usize; 4]) -> Window {
+    window.padding.iter_mut().zip(padding).for_each(|(own, more)| *own += more);
+    window
 }
 
 /// Padding that makes the output `ceil(size / stride)`; an odd rest goes after the image, or before it for `lower`.
@@ -61,44 +72,55 @@ fn pool_window(call: Call<'_>, shape: [usize; 3]) -> Result<Window, ImportError>
 pub(super) fn max<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     // `storage_order` only orders the indices, a second output that is refused.
     call.only(&["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"])?;
-    let (input, shape) = walk.map(call, 0)?;
-    let window = pool_window(call, shape)?;
-    walk.push(call, "maxpool", Op::MaxPool { window }, vec![input.source], Vec::new(), false)
+    let (input, shape) = walk.padded_map(call, 0)?;
+    let window = pool_window(call, grown(shape, input.padding))?;
+    if input.padding != [0; 4] && !walk.is_rectified(input) {
+        return Err(call.refuse("zeros pad an image that may be negative", "pad inside the pooling, or after a ReLU"));
+    }
+    let window = widened(window, input.padding);
+    walk.push(call, "maxpool", Op::MaxPool { window }, vec![input.source], Vec::new(), Form::Image)
 }
 
 pub(super) fn average<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"])?;
-    let (input, shape) = walk.map(call, 0)?;
-    let window = pool_window(call, shape)?;
+    let (input, shape) = walk.padded_map(call, 0)?;
+    let window = pool_window(call, grown(shape, input.padding))?;
     if call.int("count_include_pad", 0) == 0 && window.padding != [0; 4] {
         return Err(
             call.refuse("it pads and leaves the padding out of the mean", "use count_include_pad=True, or no padding")
         );
     }
-    walk.push(call, "avgpool", Op::AvgPool { window }, vec![input.source], Vec::new(), false)
+    // Zeros of a Pad before it are pixels like others: they count.
+    let window = widened(window, input.padding);
+    walk.push(call, "avgpool", Op::AvgPool { window }, vec![input.source], Vec::new(), Form::Image)
 }
 
 pub(super) fn global<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&[])?;
-    let (input, _) = walk.map(call, 0)?;
-    walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), false)
+    let (input, [_, height, width]) = walk.map(call, 0)?;
+    if call.op() == "GlobalMaxPool" {
+        let window = Window { kernel: [height, width], stride: [1; 2], padding: [0; 4] };
+        return walk.push(call, "maxpool", Op::MaxPool { window }, vec![input.source], Vec::new(), Form::Image);
+    }
+    walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), Form::Image)
 }
 
 /// The mean over height and width; axes are an attribute before opset 18 and an input from then on.
 pub(super) fn reduce_mean<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["axes", "keepdims", "noop_with_empty_axes"])?;
-    let (input, _) = walk.map(call, 0)?;
+    let input = walk.activation(call, 0)?;
+    let rank = walk.sizes(input).len();
     let axes = match call.input(1) {
         Some(_) => walk.ints(call, 1)?,
         None => call.ints("axes").unwrap_or_default().to_vec(),
     };
-    let mut sorted: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + 4 } else { axis }).collect();
+    let mut sorted = axes.iter().map(|&axis| call.axis(axis, rank)).collect::<Result<Vec<_>, _>>()?;
     sorted.sort_unstable();
-    if sorted != [2, 3] {
+    if !matches!((input.form, &sorted[..]), (Form::Image, [2, 3]) | (Form::ChannelsLast, [1, 2])) {
         return Err(
             call.refuse(format!("it averages over axes {axes:?}"), "average over height and width, axes 2 and 3")
         );
     }
-    let flat = call.int("keepdims", 1) == 0;
-    walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), flat)
+    let form = if call.int("keepdims", 1) == 0 { Form::Flat } else { input.form };
+    walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), form)
 }

@@ -38,6 +38,24 @@ pub(super) struct GraphProto {
     pub(super) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfoProto>,
+    /// Shapes of values between nodes, where the exporter wrote them down.
+    #[prost(message, repeated, tag = "13")]
+    pub(super) value_info: Vec<ValueInfoProto>,
+}
+
+impl ValueInfoProto {
+    /// Its sizes, `None` for those that are not fixed.
+    pub(super) fn sizes(&self) -> Vec<Option<i64>> {
+        let tensor = self.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+        let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+        let fixed = |dim: &DimensionProto| dim.dim_value.filter(|&size| size > 0);
+        shape.map(|shape| shape.dim.iter().map(fixed).collect()).unwrap_or_default()
+    }
+
+    /// The number of its element type, 0 where it has none.
+    pub(super) fn element(&self) -> i32 {
+        self.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()).map_or(0, |tensor| tensor.elem_type)
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

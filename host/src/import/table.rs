@@ -16,6 +16,8 @@ pub struct LayerRow {
     pub parameters: usize,
     /// Multiply-accumulates for one image; 0 for layers without weights.
     pub macs: u64,
+    /// What quantization makes of it.
+    pub quantized: &'static str,
 }
 
 /// The rows of `network`, in order.
@@ -25,12 +27,18 @@ pub struct LayerRow {
 pub fn layer_table(network: &Network) -> Result<Vec<LayerRow>, String> {
     let graph = &network.graph;
     let shapes = graph.shapes()?;
-    let rows = graph.nodes.iter().zip(&shapes).map(|(node, &output)| LayerRow {
+    let last = graph.weighted().last().copied();
+    let rows = graph.nodes.iter().zip(&shapes).enumerate().map(|(index, (node, &output))| LayerRow {
         name: node.name.clone(),
         op: op_name(&node.op),
         output,
         parameters: parameters(network, &node.name),
         macs: macs(&node.op, graph.shape_of(node.inputs[0], &shapes), output),
+        quantized: if last == Some(index) && index + 1 == graph.nodes.len() {
+            "weights by plan, 32-bit logits"
+        } else {
+            quantized(&node.op)
+        },
     });
     Ok(rows.collect())
 }
@@ -52,6 +60,18 @@ fn op_name(op: &Op) -> &'static str {
     }
 }
 
+fn quantized(op: &Op) -> &'static str {
+    match op {
+        Op::Conv { .. } | Op::Dense { .. } => "weights and outputs by plan",
+        Op::BatchNorm { .. } => "folded into the layer before",
+        Op::Relu | Op::ClippedRelu { .. } => "fused into the layer before",
+        Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Add => "outputs as its inputs",
+        Op::MaxPool { .. } => "codes pass",
+        Op::Shortcut { .. } => "codes pass, through a fixed 2-bit convolution",
+        Op::Flatten => "nothing",
+    }
+}
+
 /// Parameters are `<name>.<part>`, and layer names may have dots themselves.
 fn parameters(network: &Network, layer: &str) -> usize {
     let own =
@@ -60,10 +80,12 @@ fn parameters(network: &Network, layer: &str) -> usize {
 }
 
 fn macs(op: &Op, input: [usize; 3], output: [usize; 3]) -> u64 {
-    let product = |sizes: &[usize]| sizes.iter().map(|&size| size as u64).product::<u64>();
+    let product = |sizes: &[usize]| sizes.iter().fold(1u64, |product, &size| product.saturating_mul(size as u64));
     match op {
-        Op::Conv { window, groups, .. } => product(&output) * product(&window.kernel) * (input[0] / groups) as u64,
-        Op::Dense { out, .. } => product(&input) * *out as u64,
+        Op::Conv { window, groups, .. } => {
+            product(&[product(&output) as usize, product(&window.kernel) as usize, input[0] / groups])
+        }
+        Op::Dense { out, .. } => product(&input).saturating_mul(*out as u64),
         _ => 0,
     }
 }

@@ -10,9 +10,29 @@ use crate::network::Tensor;
 
 const AGAIN: &str = "the file is damaged; export it again";
 
-/// A constant of floats; doubles are rounded. `model` is the file it belongs to.
+/// A constant of finite floats; doubles are rounded. `model` is the file it belongs to.
 pub(super) fn floats(tensor: &TensorProto, model: &Path) -> Result<Tensor, ImportError> {
-    let data = match tensor.data_type {
+    let data = reals(tensor, model)?;
+    let shape = shape(tensor, data.len())?;
+    match data.iter().find(|value| !value.is_finite()) {
+        Some(value) => {
+            let remedy = "training diverged; export a checkpoint from before that";
+            Err(fault(tensor, format!("it holds {value}"), remedy))
+        }
+        None => Ok(Tensor { shape, data }),
+    }
+}
+
+/// A constant of one float, which may be infinite.
+pub(super) fn scalar(tensor: &TensorProto, model: &Path) -> Result<f32, ImportError> {
+    match reals(tensor, model)?[..] {
+        [value] if !value.is_nan() => Ok(value),
+        ref values => Err(fault(tensor, format!("it holds {} numbers, where one belongs", values.len()), AGAIN)),
+    }
+}
+
+fn reals(tensor: &TensorProto, model: &Path) -> Result<Vec<f32>, ImportError> {
+    Ok(match tensor.data_type {
         element::FLOAT if !tensor.float_data.is_empty() => tensor.float_data.clone(),
         element::FLOAT => words(tensor, model)?.into_iter().map(f32::from_le_bytes).collect(),
         element::DOUBLE if !tensor.double_data.is_empty() => tensor.double_data.iter().map(|&v| v as f32).collect(),
@@ -21,16 +41,7 @@ pub(super) fn floats(tensor: &TensorProto, model: &Path) -> Result<Tensor, Impor
             let cause = format!("its element type is {}, where weights are float32", type_name(other));
             return Err(fault(tensor, cause, "export the float32 model; releq chooses the bits itself"));
         }
-    };
-    let shape = shape(tensor, data.len())?;
-    if let Some(value) = data.iter().find(|value| !value.is_finite()) {
-        return Err(fault(
-            tensor,
-            format!("it holds {value}"),
-            "training diverged; export a checkpoint from before that",
-        ));
-    }
-    Ok(Tensor { shape, data })
+    })
 }
 
 /// A constant of whole numbers or truth values, flattened.
@@ -88,22 +99,44 @@ fn external(tensor: &TensorProto, model: &Path) -> Result<Vec<u8>, ImportError> 
     let (Ok(offset), Ok(length)) = (number("offset"), number("length")) else {
         return Err(fault(tensor, "the place of its elements is no number", AGAIN));
     };
-    let path = model.parent().unwrap_or(Path::new("")).join(location);
+    let directory = model.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let path = directory.join(location);
     let unreadable = |error: std::io::Error| {
         let cause = format!("its elements lie in {}, which cannot be read ({error})", path.display());
         fault(tensor, cause, "keep that file beside the model")
     };
+    let (real, root) = (path.canonicalize().map_err(unreadable)?, directory.canonicalize().map_err(unreadable)?);
+    if !real.starts_with(&root) || !real.is_file() {
+        let cause = format!("its elements lie in `{}`, which leads outside the model's directory", location.display());
+        return Err(fault(tensor, cause, "put that file itself beside the model"));
+    }
+    let needed = bytes_needed(tensor)?;
+    if length.is_some_and(|length| length != needed) {
+        let cause = format!("it has {} bytes for sizes {:?}, which take {needed}", length.unwrap_or(0), tensor.dims);
+        return Err(fault(tensor, cause, AGAIN));
+    }
     let mut file = File::open(&path).map_err(unreadable)?;
+    let there = file.metadata().map_err(unreadable)?.len().saturating_sub(offset.unwrap_or(0));
+    if there < needed {
+        let cause = format!("{} ends after {there} of its {needed} bytes", path.display());
+        return Err(fault(tensor, cause, "the copy was cut short; fetch that file again"));
+    }
     file.seek(SeekFrom::Start(offset.unwrap_or(0))).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(length.unwrap_or(u64::MAX)).read_to_end(&mut bytes).map_err(unreadable)?;
-    match length {
-        Some(length) if (bytes.len() as u64) < length => {
-            let cause = format!("{} ends after {} of its {length} bytes", path.display(), bytes.len());
-            Err(fault(tensor, cause, "the copy was cut short; fetch that file again"))
-        }
-        _ => Ok(bytes),
-    }
+    file.take(needed).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// How many bytes its sizes and element type take.
+fn bytes_needed(tensor: &TensorProto) -> Result<u64, ImportError> {
+    let width: u64 = match tensor.data_type {
+        element::BOOL => 1,
+        element::INT64 | element::DOUBLE => 8,
+        _ => 4,
+    };
+    let mut sizes = tensor.dims.iter().map(|&size| u64::try_from(size).ok());
+    let product = sizes.try_fold(width, |product, size| product.checked_mul(size?));
+    product.ok_or_else(|| fault(tensor, format!("its sizes are {:?}", tensor.dims), AGAIN))
 }
 
 fn fault(tensor: &TensorProto, cause: impl Into<String>, remedy: &str) -> ImportError {

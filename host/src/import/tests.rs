@@ -76,6 +76,7 @@ fn model(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> ModelProto {
         initializer,
         input: vec![value("x", &[None, Some(2), Some(6), Some(6)])],
         output: vec![value(output, &[None, None])],
+        value_info: Vec::new(),
         node,
     };
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 18 }];
@@ -231,8 +232,8 @@ fn a_constant_added_after_a_layer_is_its_bias() {
     graph.output[0].name = "z".to_owned();
     assert_eq!(
         refusal(&tiny),
-        "cannot import Add `y`: it adds a constant to what another node reads, too; \
-         add constants right after the convolution or fully connected layer whose bias they are"
+        "cannot import Add `y`: it combines a constant with what another node reads, too; \
+         move it right after the convolution or fully connected layer whose weights and bias it changes"
     );
 }
 
@@ -339,7 +340,7 @@ fn windows_that_would_compute_something_else_are_refused() {
     assert_eq!(
         pool("MaxPool", vec![ints("kernel_shape", &[2, 2]), int("surprise", 1)]),
         "cannot import MaxPool `y`: releq does not know its attribute `surprise`; \
-         export it with the standard operators of opset 13 to 18"
+         export it with the standard operators of opset 11 to 21"
     );
 }
 
@@ -354,17 +355,18 @@ fn rounding_up_that_changes_nothing_is_taken() {
 fn operators_without_a_layer_are_named_with_a_way_out() {
     assert_eq!(
         refusal(&model(vec![node("Clip", &["x"], "y", vec![])], vec![])),
-        "cannot import Clip `y`: releq has no layer for this operator; \
-         put ReLU in its place, fine-tune and export again"
+        "cannot import Clip `y`: it clips to -inf … inf; \
+         clip from 0 up, as ReLU and ReLU6 do; fine-tune with one of them and export again"
     );
     assert_eq!(
         refusal(&model(vec![node("LSTM", &["x"], "y", vec![])], vec![])),
         "cannot import LSTM `y`: releq has no layer for this operator; rewrite the model with Conv, Gemm, MatMul, \
-         BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, Add, Flatten and Reshape"
+         BatchNormalization, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, Add, Flatten and Reshape"
     );
     assert_eq!(
         refusal(&model(vec![node("Concat", &["x", "x"], "y", vec![])], vec![])),
-        "cannot import Concat `y`: releq computes it on shapes only, not on images; rewrite the model without it"
+        "cannot import Concat `y`: it joins activations; add them instead, or join them as one convolution with more \
+         channels; releq runs chains and residual adds"
     );
     let mut foreign = node("Conv", &["x"], "y", vec![]);
     foreign.domain = "com.microsoft".to_owned();
@@ -582,20 +584,22 @@ fn trained_networks_import_with_their_sizes() {
     }
 }
 
+/// The shortcuts of ResNet-20 without parameters: slices and pads in both exporters' files, and chains of sizes in one.
 #[test]
-fn shortcuts_by_slicing_are_refused_by_name() {
-    for (name, slice) in
-        [("resnet20-cifar10.onnx", "/layer2/layer2.0/shortcut/Slice"), ("resnet20-cifar10-dynamo.onnx", "node_slice_1")]
-    {
+fn shortcuts_by_slicing_and_padding_are_one_layer() {
+    for name in ["resnet20-cifar10.onnx", "resnet20-cifar10-dynamo.onnx"] {
         let Some(path) = real(name) else { return };
-        assert_eq!(
-            onnx(&path).unwrap_err().to_string(),
-            format!(
-                "cannot import Slice `{slice}`: releq has no layer for this operator; pad inside convolutions, and make \
-                 a shortcut that shrinks the image a 1×1 convolution with stride and batch norm"
-            )
-        );
+        let imported = onnx(&path).unwrap();
+        let shortcuts: Vec<&Op> =
+            imported.network.graph.nodes.iter().map(|node| &node.op).filter(is_shortcut).collect();
+        let shortcut = |channels| Op::Shortcut { stride: [2, 2], before: channels, after: channels };
+        assert_eq!(shortcuts, [&shortcut(8), &shortcut(16)], "{name}");
+        assert_eq!((imported.network.graph.weighted().len(), totals(&imported)), (20, (269_034, 40_551_040)), "{name}");
     }
+}
+
+fn is_shortcut(op: &&Op) -> bool {
+    matches!(op, Op::Shortcut { .. })
 }
 
 #[test]

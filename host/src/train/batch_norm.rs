@@ -16,7 +16,7 @@ pub struct Statistics {
     pub variance: Vec<f32>,
 }
 
-/// Normalisation of `x` `[n, c, h, w]` by the batch's own statistics, scaled by `gamma` `[c]` and moved by `beta` `[c]`.
+/// Normalisation of `x` `[n, c, h, w]`, or of features `[n, c]`, by the batch's own statistics, scaled by `gamma` `[c]` and moved by `beta` `[c]`.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     /// Added to the variance.
@@ -46,6 +46,9 @@ impl BatchNorm {
     /// # Errors
     /// Shapes that do not fit, or a device other than the CPU.
     pub fn forward(self, x: &Tensor, gamma: &Tensor, beta: &Tensor, training: bool) -> Result<Tensor> {
+        if x.rank() == 2 {
+            return self.forward(&x.unsqueeze(2)?.unsqueeze(3)?, gamma, beta, training)?.flatten_from(1);
+        }
         if training {
             return x.contiguous()?.apply_op3(gamma, beta, self);
         }

@@ -19,6 +19,7 @@ use operator::LARGEST;
 use schema::{Model, SubGraph, Tensor};
 use walk::Walk;
 
+use super::onnx::read;
 use super::{ImportError, Imported};
 use crate::network::InputSpec;
 
@@ -43,7 +44,7 @@ pub(super) fn is_tflite(head: &[u8]) -> bool {
 /// # Errors
 /// A file that is no TFLite model, one that is quantized throughout, or everything in it that releq cannot take.
 pub fn tflite(path: &Path) -> Result<Imported, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Unreadable { file: path.to_owned(), source })?;
+    let bytes = read(path).map_err(|source| ImportError::Unreadable { file: path.to_owned(), source })?;
     imported(&bytes, path)
 }
 

@@ -106,7 +106,7 @@ pub(super) struct Buffer<'a> {
 pub(super) fn decode(file: &[u8]) -> std::result::Result<Model<'_>, String> {
     let options = VerifierOptions {
         max_tables: MOST_TABLES,
-        max_apparent_size: file.len().saturating_mul(4),
+        max_apparent_size: file.len().saturating_mul(16),
         ..VerifierOptions::default()
     };
     <Model<'_> as Read>::read(&mut Verifier::new(&options, file), file, 0).map_err(|error| {
