@@ -129,9 +129,13 @@ fn table(builder: &mut FlatBufferBuilder<'_>, start: Start) -> Table {
 }
 
 fn code(builder: &mut FlatBufferBuilder<'_>, code: i32) -> Table {
+    let custom = builder.create_string("CONV_2D");
     let start = builder.start_table();
     builder.push_slot_always(slot(0), code.min(127) as i8);
     builder.push_slot_always(slot(3), code);
+    if code == 32 {
+        builder.push_slot_always(slot(1), custom);
+    }
     table(builder, start)
 }
 
@@ -304,9 +308,10 @@ fn everything_that_cannot_be_taken_is_listed() {
     file.step(1, &[0], 5, &[(0, 0)], &[(1, 2), (2, 2), (3, 3), (4, 3)]);
     file.step(117, &[0], 0, &[], &[]);
     file.step(200, &[0], 0, &[], &[]);
+    file.step(32, &[0, square], 1, &[(0, 1)], &STRIDE_1);
     assert_eq!(
         file.refusal(),
-        "cannot import this network for 6 reasons:\n  \
+        "cannot import this network for 7 reasons:\n  \
          cannot import DEPTHWISE_CONV_2D `t2`: it makes 4 channels of 2: a depth multiplier of 2; use a depth \
          multiplier of 1\n  \
          cannot import CONV_2D `t6`: its fused activation is TANH; train it with RELU, RELU6 or no activation\n  \
@@ -317,6 +322,9 @@ fn everything_that_cannot_be_taken_is_listed() {
          DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
          SQUEEZE\n  \
          cannot import a newer operator `t10`: releq has no layer for this operator; build the model with CONV_2D, \
+         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
+         SQUEEZE\n  \
+         cannot import CONV_2D `t11`: releq has no layer for this operator; build the model with CONV_2D, \
          DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
          SQUEEZE"
     );

@@ -108,6 +108,7 @@ impl<'a> Walk<'a> {
             return Err(call.refuse("it does not have one output", "convert the network for inference"));
         }
         match call.op() {
+            _ if call.is_custom() => Err(no_layer(call)),
             "CONV_2D" => layers::conv(self, call),
             "DEPTHWISE_CONV_2D" => layers::depthwise(self, call),
             "FULLY_CONNECTED" => layers::dense(self, call),
@@ -122,11 +123,7 @@ impl<'a> Walk<'a> {
             "SQUEEZE" => shaping::squeeze(self, call),
             "QUANTIZE" | "DEQUANTIZE" => Err(call
                 .refuse("it belongs to a quantized model", "import the float model, converted without optimizations")),
-            _ => Err(call.refuse(
-                "releq has no layer for this operator",
-                "build the model with CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, \
-                 AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and SQUEEZE",
-            )),
+            _ => Err(no_layer(call)),
         }
     }
 
@@ -263,4 +260,12 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+fn no_layer(call: Call<'_>) -> ImportError {
+    call.refuse(
+        "releq has no layer for this operator",
+        "build the model with CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, \
+         AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and SQUEEZE",
+    )
 }
