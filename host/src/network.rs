@@ -213,6 +213,9 @@ impl Graph {
     }
 }
 
+/// More elements than a layer's output ever has; below it products of sizes cannot overflow.
+const MOST_ELEMENTS: usize = 1 << 40;
+
 impl Op {
     /// Whether a quantized node hands its input's codes on, so that input and output share one quantizer.
     pub fn keeps_codes(&self) -> bool {
@@ -226,6 +229,15 @@ impl Op {
 
     /// Output shape for inputs of these shapes, or why there is none.
     pub(crate) fn output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
+        let shape = self.any_output_shape(inputs)?;
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        match count {
+            Some(count) if count <= MOST_ELEMENTS => Ok(shape),
+            _ => Err(format!("its output of {shape:?} has more elements than any machine holds")),
+        }
+    }
+
+    fn any_output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
         let arity = if matches!(self, Op::Add) { 2 } else { 1 };
         if inputs.len() != arity {
             return Err(format!("takes {arity} input(s), has {}", inputs.len()));

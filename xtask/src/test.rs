@@ -64,6 +64,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "--test",
         "accuracy",
         "--test",
+        "import",
+        "--test",
         "search",
         "--test",
         "mlperf",
@@ -83,5 +85,7 @@ fn qemu(found: &Found) -> Result<(), Failed> {
         eprintln!("skipped: no qemu-system-arm");
         return Ok(());
     }
-    process::run(cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu"]))
+    process::run(
+        cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu", "--test", "mlperf"]),
+    )
 }

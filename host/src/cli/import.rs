@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Outcome, inspect, print_json};
+use crate::checkpoint::CheckpointError;
 use crate::import::{ImportError, Imported};
 use crate::{checkpoint, import, terminal};
 
@@ -41,7 +42,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let imported = read(arguments).inspect_err(|error| {
-        if arguments.json {
+        if let (true, CheckpointError::Import(error)) = (arguments.json, error) {
             // The refusal itself decides the exit code, whether or not anybody reads this.
             let _ = print_json(&Refusals::of(error));
         }
@@ -56,17 +57,19 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(true)
 }
 
-fn read(arguments: &Arguments) -> Result<Imported, ImportError> {
+fn read(arguments: &Arguments) -> Result<Imported, CheckpointError> {
+    let saved = arguments.model.extension().is_some_and(|extension| extension == "safetensors");
     let imported = match &arguments.network {
         Some(network) => import::weights(&arguments.model, network)?,
+        None if saved => Imported { network: checkpoint::load(&arguments.model)?, notes: Vec::new() },
         None => import::model(&arguments.model)?,
     };
     let channels = imported.network.graph.input.shape[0];
-    match (arguments.scale, arguments.zero_point) {
-        (Some(scale), Some(zero_point)) => imported.scaled(scale, zero_point),
-        _ if arguments.mean.is_empty() => Ok(imported),
-        _ => imported.normalised(&each(&arguments.mean, channels), &each(&arguments.std, channels)),
-    }
+    Ok(match (arguments.scale, arguments.zero_point) {
+        (Some(scale), Some(zero_point)) => imported.scaled(scale, zero_point)?,
+        _ if arguments.mean.is_empty() => imported,
+        _ => imported.normalised(&each(&arguments.mean, channels), &each(&arguments.std, channels))?,
+    })
 }
 
 /// One value stands for all channels.

@@ -69,6 +69,12 @@ impl<'a> Call<'a> {
         self.attribute(name).map_or(default, |attribute| attribute.f)
     }
 
+    /// A float attribute that weights are computed with.
+    pub(super) fn factor(self, name: &str, default: f32) -> Result<f32, ImportError> {
+        let factor = self.float(name, default);
+        if factor.is_finite() { Ok(factor) } else { Err(self.broken(format!("its {name} is {factor}"))) }
+    }
+
     pub(super) fn ints(self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|attribute| attribute.ints.as_slice())
     }

@@ -49,9 +49,10 @@ pub(super) fn gemm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
         return Err(call.refuse("it transposes its input", "multiply [n, features] by the weights"));
     }
     let mut weight = matrix(walk.floats(call, 1)?, call.int("transB", 0) != 0, call)?;
-    scale(&mut weight, call.float("alpha", 1.0));
+    scale(&mut weight, call.factor("alpha", 1.0)?);
     let mut bias = optional_vector(walk, call, 2, weight.shape[0])?;
-    bias.iter_mut().for_each(|bias| scale(bias, call.float("beta", 1.0)));
+    let beta = call.factor("beta", 1.0)?;
+    bias.iter_mut().for_each(|bias| scale(bias, beta));
     dense(walk, call, input, weight, bias)
 }
 
@@ -253,7 +254,11 @@ pub(super) fn batch_norm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<
         }
         parameters.push((part, tensor));
     }
-    let op = Op::BatchNorm { eps: call.float("epsilon", 1e-5) };
+    let eps = call.factor("epsilon", 1e-5)?;
+    if eps < 0.0 || parameters[3].1.data.iter().any(|variance| variance + eps <= 0.0) {
+        return Err(call.broken("it divides by the root of a variance that is not above zero"));
+    }
+    let op = Op::BatchNorm { eps };
     walk.push(call, "bn", op, vec![input.source], parameters, input.form)
 }
 

@@ -1,12 +1,15 @@
 //! Imports of small models built here from the same protobuf types, and of real ones where the machine has them.
 
+mod folding;
+mod hostile;
+
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 
 use super::proto::*;
 use super::{ImportError, Imported, layer_table, onnx};
-use crate::network::{Op, Source, Window};
+use crate::network::{Graph, Op, Source, Window};
 
 fn attribute(name: &str) -> AttributeProto {
     AttributeProto { name: name.to_owned(), ..AttributeProto::default() }

@@ -54,7 +54,7 @@ impl Activation {
 }
 
 /// No classifier for a microcontroller has more; the bound keeps a small file from filling the memory.
-const MOST_PARAMETERS: usize = 1 << 28;
+const MOST_PARAMETERS: usize = 1 << 26;
 
 /// The network as far as it is built.
 pub(super) struct Walk<'a> {
@@ -109,6 +109,9 @@ impl<'a> Walk<'a> {
         let unread = outline.graph.node.iter().filter(|node| !live.contains(&std::ptr::from_ref(*node))).count();
         if unread > 0 {
             self.notes.push(format!("{unread} node(s) that do not lead to the output were left out"));
+        }
+        if constants_read(outline.graph, &live) > MOST_PARAMETERS {
+            return Err(self.too_many_parameters());
         }
         let mut refused = Vec::new();
         for node in outline.graph.node.iter().filter(|node| live.contains(&std::ptr::from_ref(*node))) {
@@ -307,11 +310,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Value<'a>, ImportError> {
         self.elements += parameters.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>();
         if self.elements > MOST_PARAMETERS {
-            return Err(ImportError::Model {
-                file: self.file.to_owned(),
-                cause: format!("its layers hold more than {MOST_PARAMETERS} numbers"),
-                remedy: "export a network made for microcontrollers".to_owned(),
-            });
+            return Err(self.too_many_parameters());
         }
         let weight = call.input(1).filter(|_| !parameters.is_empty());
         let name = self.names.pick(weight, kind);
@@ -323,6 +322,14 @@ impl<'a> Walk<'a> {
         }
         let source = Source::Node(self.network.graph.nodes.len() - 1);
         Ok(self.activation_named(call.output()?, source, form, false))
+    }
+
+    fn too_many_parameters(&self) -> ImportError {
+        ImportError::Model {
+            file: self.file.to_owned(),
+            cause: format!("its layers hold more than {MOST_PARAMETERS} numbers"),
+            remedy: "export a network made for microcontrollers".to_owned(),
+        }
     }
 
     /// Puts `op` in the place of the node at `index`, whose only reader is `call`.
@@ -498,6 +505,21 @@ fn live(graph: &GraphProto, output: &str) -> HashSet<*const NodeProto> {
         }
     }
     live
+}
+
+/// How many numbers the live nodes read from constants, each as often as it is read.
+fn constants_read(graph: &GraphProto, live: &HashSet<*const NodeProto>) -> usize {
+    let elements = |tensor: &TensorProto| {
+        tensor.dims.iter().fold(1usize, |count, &size| count.saturating_mul(usize::try_from(size).unwrap_or(0)))
+    };
+    let initial = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), elements(tensor)));
+    let inline =
+        graph.node.iter().filter_map(|node| Some((node.output.first()?.as_str(), Call(node).tensor("value")?)));
+    let constants: HashMap<&str, usize> =
+        initial.chain(inline.map(|(name, tensor)| (name, elements(tensor)))).collect();
+    let live = graph.node.iter().filter(|node| live.contains(&std::ptr::from_ref(*node)));
+    let read = live.flat_map(|node| &node.input).filter_map(|name| constants.get(name.as_str()));
+    read.fold(0, |sum: usize, &count| sum.saturating_add(count))
 }
 
 /// The refusal of an operator that no layer of releq computes, with the usual way around it.

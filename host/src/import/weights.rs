@@ -107,6 +107,13 @@ fn fill(mut graph: Graph, mut tensors: Tensors<'_>) -> Result<Network, ImportErr
             *bias |= tensors.0.contains_key(&format!("{name}.bias"));
         }
     }
+    let weighted = graph.nodes.iter().zip(&names).filter(|(node, _)| is_weighted(node));
+    let needed: Vec<String> = weighted.map(|(_, name)| format!("{name}.weight")).collect();
+    if !needed.iter().any(|name| tensors.0.contains_key(name)) {
+        let holds = tensors.0.keys().next().map_or("nothing".to_owned(), |first| format!("`{first}` and such"));
+        let cause = format!("the file has no weights of {}, but {holds}", graph.name);
+        return Err(fault(&needed[0], cause, "name the network that these weights were trained as"));
+    }
     let shapes = graph.shapes().unwrap_or_default();
     let (mut parameters, mut faults) = (BTreeMap::new(), Vec::new());
     for (node, name) in graph.nodes.iter().zip(&names) {
@@ -127,6 +134,10 @@ fn fill(mut graph: Graph, mut tensors: Tensors<'_>) -> Result<Network, ImportErr
         Some(error) => Err(error),
         None => Ok(Network { graph, parameters }),
     }
+}
+
+fn is_weighted(node: &Node) -> bool {
+    matches!(node.op, Op::Conv { .. } | Op::Dense { .. })
 }
 
 fn floats(name: &str, network: &str, view: Option<TensorView<'_>>, shape: &[usize]) -> Result<Tensor, ImportError> {
