@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use releq::data::{self, Dataset, Which, glyphs};
-use releq::network::Network;
+use releq::network::{Network, Op, Source};
 use releq::summary::ImageSummary;
 use releq::target::native;
 use releq::train::fit::{self, Schedule};
@@ -64,6 +64,35 @@ fn the_engine_computes_what_was_fine_tuned() {
     ] {
         let outcome = quantized(&network, plan, &recipe(method, 0.25), &train, &test);
         assert!(outcome.agreement >= 99.8, "{method:?} {plan}: {outcome:?}");
+    }
+}
+
+/// Residual adds, shortcuts without parameters and ceilings, with untrained weights: nothing but arithmetic is compared.
+#[test]
+fn shortcuts_and_ceilings_are_what_was_fake_quantized() {
+    let (train, test) = (glyphs::generate(1, 128), glyphs::generate(2, 300));
+    let mut network = zoo::build("resnet20", train.shape, train.classes, 1).unwrap();
+    for node in &mut network.graph.nodes {
+        if node.op == Op::Relu {
+            node.op = Op::ClippedRelu { ceiling: 1.5 };
+        }
+    }
+    assert_eq!(network.graph.weighted().len(), 20, "a shortcut is no layer of a plan");
+    for widths in ["8", "4:4", "3:8"] {
+        let plan = [widths; 20].join(",");
+        let outcome = quantized(&network, &plan, &recipe(Method::Learned, 0.0), &train, &test);
+        assert!(outcome.agreement >= 99.0, "{widths}: {outcome:?}");
+        let quantized = quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let graph = &quantized.network.graph;
+        for (source, quant) in &quantized.activations {
+            let Source::Node(index) = *source else { continue };
+            let clipped = matches!(graph.nodes[index].op, Op::ClippedRelu { .. });
+            let largest = quant.real(quant.bits.max_code());
+            assert!(!clipped || largest <= 1.5 * 1.000_001, "{}: {largest}", graph.nodes[index].name);
+        }
     }
 }
 

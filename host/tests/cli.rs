@@ -82,6 +82,12 @@ fn unsupported_onnx() -> Vec<u8> {
     [vec![1 << 3, 8], field(7, &graph), field(8, &[2 << 3, 17])].concat()
 }
 
+/// A safetensors file of another tool with LeNet's first weights and a batch norm's counter.
+fn weights_alone() -> Vec<u8> {
+    let header = r#"{"bn1.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[2000,2008]},"conv1.weight":{"dtype":"F32","shape":[20,1,5,5],"data_offsets":[0,2000]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 2008]].concat()
+}
+
 /// Four MNIST files, the training images cut short.
 fn truncated_idx(directory: &Path) {
     fs::create_dir(directory).unwrap();
@@ -109,6 +115,7 @@ fn fill(directory: &Path) {
     fs::write(directory.join("poem.rlq"), "Shall I compare thee to a summer's day? ".repeat(9)).unwrap();
     fs::write(directory.join("wide.rlq"), too_large()).unwrap();
     fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
+    fs::write(directory.join("plain.safetensors"), weights_alone()).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
     fs::write(directory.join("poem.tflite"), "So long lives this, and this gives life to thee").unwrap();
     fs::write(directory.join("cut.tflite"), b"\x40\0\0\0TFL3 and no more").unwrap();
@@ -146,6 +153,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["run", "tiny.rlq", "--limit", "0"],
         &["import", "missing.onnx"],
         &["import", "erf.onnx"],
+        &["import", "erf.onnx", "--json"],
         &["import", "poem.onnx"],
         &["import", "poem.tflite"],
         &["import", "cut.tflite"],
@@ -157,6 +165,11 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["ptq", "missing.tflite", "-o", "new.rlq"],
         &["ptq", "poem.tflite", "--bits", "9", "-o", "new.rlq"],
         &["train", "--model", "lenet", "--data", "noise", "-o", "new.safetensors"],
+        &["import", "plain.safetensors"],
+        &["import", "plain.safetensors", "--network", "lenet"],
+        &["import", "plain.safetensors", "--network", "vgg11"],
+        &["import", "plain.safetensors", "--network", "resnet50"],
+        &["train", "--network", "autoencoder", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "cut", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "nowhere", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "glyphs", "-o", "no/new.safetensors"],

@@ -32,7 +32,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::lower::fuse;
-use crate::network::Network;
+use crate::network::{Network, Node, Op, Source};
 use crate::train::fold::fold;
 
 /// Whether an image has a layer for everything in `network`, batch norms folded.
@@ -84,7 +84,29 @@ impl Imported {
     pub fn scaled(self, scale: f32, zero_point: i8) -> Result<Self, ImportError> {
         let channels = self.network.graph.input.shape[0];
         let mean = (f32::from(zero_point) + 128.0) / 255.0;
-        self.normalised(&vec![mean; channels], &vec![1.0 / (255.0 * scale); channels])
+        self.normalised(&vec![mean; channels], &vec![1.0 / (255.0 * scale); channels]).map(Self::tamed)
+    }
+
+    /// The same function of an input that reaches to about 1: what the input loses, the weights that read it gain.
+    ///
+    /// Weights that meet inputs of 255 are so small that the steps of fine-tuning would drown them. The factor is a
+    /// power of two, so every product stays what it was.
+    fn tamed(mut self) -> Self {
+        let Network { graph, parameters } = &mut self.network;
+        let ends = |(mean, std): (&f32, &f32)| mean.abs().max((1.0 - mean).abs()) / std;
+        let reach = graph.input.mean.iter().zip(&graph.input.std).map(ends).fold(0.0, f32::max);
+        let factor = reach.log2().round().exp2();
+        let readers = graph.nodes.iter().filter(|node| node.inputs.contains(&Source::Input));
+        let weighted = |node: &Node| matches!(node.op, Op::Conv { .. } | Op::Dense { .. });
+        if !factor.is_normal() || !readers.clone().all(weighted) {
+            return self;
+        }
+        for node in readers {
+            let weight = parameters.get_mut(&format!("{}.weight", node.name));
+            weight.into_iter().flat_map(|weight| &mut weight.data).for_each(|weight| *weight *= factor);
+        }
+        graph.input.std.iter_mut().for_each(|std| *std *= factor);
+        self
     }
 }
 
