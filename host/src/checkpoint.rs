@@ -80,12 +80,12 @@ pub enum CheckpointError {
         /// What the system said.
         source: io::Error,
     },
-    /// An ONNX file that cannot be imported.
+    /// An ONNX or TFLite file that cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
 }
 
-/// Loads a checkpoint, or imports a file that ends in `.onnx`.
+/// Loads a checkpoint, or imports an ONNX or TFLite file.
 ///
 /// # Errors
 /// A file that cannot be read, is cut short, holds no network, or one that contradicts itself.
@@ -98,8 +98,9 @@ pub fn load(path: &Path) -> Result<Network, CheckpointError> {
 /// # Errors
 /// Those of [`load`].
 pub fn load_noted(path: &Path) -> Result<(Network, Vec<String>), CheckpointError> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
-        let imported = import::onnx(path)?;
+    let named = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
+    if named("onnx") || named("tflite") || import::is_tflite(path) {
+        let imported = import::model(path)?;
         return Ok((imported.network, imported.notes));
     }
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Unreadable { file: path.to_owned(), source })?;

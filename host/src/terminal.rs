@@ -64,7 +64,8 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Progress {
     bar: indicatif::ProgressBar,
     what: &'static str,
-    terminal: bool,
+    /// Whether lines are said where no bar can be drawn.
+    spoken: bool,
     said: Instant,
 }
 
@@ -76,7 +77,12 @@ impl Progress {
         let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
         bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
         bar.set_prefix(what);
-        Self { bar, what, terminal, said: Instant::now() }
+        Self { bar, what, spoken: !terminal, said: Instant::now() }
+    }
+
+    /// A bar on a terminal, and silence elsewhere.
+    pub(crate) fn bar(what: &'static str) -> Self {
+        Self { spoken: false, ..Self::new(what) }
     }
 
     /// `done` of `all` steps are done.
@@ -84,7 +90,7 @@ impl Progress {
         self.bar.set_length(all as u64);
         self.bar.set_message(note.to_owned());
         self.bar.set_position(done as u64);
-        if !self.terminal && self.said.elapsed() > SAID_EVERY {
+        if self.spoken && self.said.elapsed() > SAID_EVERY {
             say(&format!("{} {done}/{all}  {note}", self.what));
             self.said = Instant::now();
         }

@@ -117,6 +117,13 @@ fn fill(directory: &Path) {
     fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
     fs::write(directory.join("plain.safetensors"), weights_alone()).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
+    fs::write(directory.join("poem.tflite"), "So long lives this, and this gives life to thee").unwrap();
+    fs::write(directory.join("cut.tflite"), b"\x40\0\0\0TFL3 and no more").unwrap();
+    fs::create_dir(directory.join("floats")).unwrap();
+    let floats = b"\x93NUMPY\x01\0\x3A\0{'descr': '<f4', 'fortran_order': False, 'shape': (1, 4)}\n";
+    for name in ["x_test.npy", "y_test.npy"] {
+        fs::write(directory.join("floats").join(name), floats).unwrap();
+    }
     fs::write(directory.join("own.csv"), "b1,b2,top1\n2,2,50\n2,8,90\n8,2,80\n8,8,99\n").unwrap();
     fs::write(directory.join("torn.csv"), "b1,b2,top1\n2,2,50\n2,8\n").unwrap();
     truncated_idx(&directory.join("cut"));
@@ -148,6 +155,16 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["import", "erf.onnx"],
         &["import", "erf.onnx", "--json"],
         &["import", "poem.onnx"],
+        &["import", "poem.tflite"],
+        &["import", "cut.tflite"],
+        &["import", "erf.onnx", "--scale", "0.5"],
+        &["eval", "missing.onnx"],
+        &["eval", "poem.rlq"],
+        &["eval", "tiny.rlq", "--data", "noise"],
+        &["eval", "tiny.rlq", "--data", "floats"],
+        &["ptq", "missing.tflite", "-o", "new.rlq"],
+        &["ptq", "poem.tflite", "--bits", "9", "-o", "new.rlq"],
+        &["train", "--model", "lenet", "--data", "noise", "-o", "new.safetensors"],
         &["import", "plain.safetensors"],
         &["import", "plain.safetensors", "--network", "lenet"],
         &["import", "plain.safetensors", "--network", "vgg11"],

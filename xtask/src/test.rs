@@ -67,6 +67,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "import",
         "--test",
         "search",
+        "--test",
+        "mlperf",
         "--",
         "--ignored",
     ]))
@@ -83,5 +85,7 @@ fn qemu(found: &Found) -> Result<(), Failed> {
         eprintln!("skipped: no qemu-system-arm");
         return Ok(());
     }
-    process::run(cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu"]))
+    process::run(
+        cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu", "--test", "mlperf"]),
+    )
 }

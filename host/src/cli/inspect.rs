@@ -14,7 +14,7 @@ use crate::terminal::{self, grouped, table};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  releq inspect lenet.rlq --board virt-m4")]
 pub(super) struct Arguments {
-    /// An image (.rlq) or a model (.onnx, .safetensors)
+    /// An image (.rlq) or a model (.onnx, .tflite, .safetensors)
     file: PathBuf,
     /// Also say whether the image fits this board; exit code 1 if it does not
     #[arg(long, value_name = "BOARD")]

@@ -6,8 +6,10 @@
 mod bench;
 mod calibrate;
 mod cost;
+mod eval;
 mod import;
 mod inspect;
+mod ptq;
 mod quantize;
 mod replay;
 mod run;
@@ -24,7 +26,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, quantize, search, run, bench, cost, calibrate, replay, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, run, bench, cost, calibrate, replay, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -38,6 +40,10 @@ enum Verb {
     Train(train::Arguments),
     /// Read a trained network or its weights from another tool's file and print its layers.
     Import(import::Arguments),
+    /// Count the test images that a float model or an image gets right.
+    Eval(eval::Arguments),
+    /// Give each layer its bits without training, and write the image.
+    Ptq(ptq::Arguments),
     /// Give each layer its bits, fine-tune, and write the image.
     Quantize(quantize::Arguments),
     /// Find the cheapest bits for every layer that keep the accuracy.
@@ -59,7 +65,7 @@ enum Verb {
 /// Which images to use.
 #[derive(Debug, clap::Args)]
 struct DataOption {
-    /// mnist, cifar10, glyphs (drawn here, synthetic) or a directory; by default the first found
+    /// mnist, cifar10, glyphs or noise (drawn here, synthetic) or a directory; by default the first found
     #[arg(long, value_name = "SET")]
     data: Option<String>,
 }
@@ -67,10 +73,17 @@ struct DataOption {
 impl DataOption {
     fn locate(&self) -> Result<Source, DataError> {
         let source = data::locate(self.data.as_deref(), None)?;
-        if source.synthetic() {
+        if !source.labelled() {
+            terminal::say("note: using noise, waves drawn by releq itself: good for ranges, never for accuracy");
+        } else if source.synthetic() {
             terminal::say("note: using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
         }
         Ok(source)
+    }
+
+    /// [`DataOption::locate`], for a network that takes `shape`.
+    fn locate_for(&self, shape: [usize; 3]) -> Result<Source, DataError> {
+        Ok(self.locate()?.shaped(shape))
     }
 }
 
@@ -101,6 +114,8 @@ pub fn main() -> ExitCode {
     let outcome = match Command::parse().verb {
         Verb::Train(arguments) => train::run(&arguments),
         Verb::Import(arguments) => import::run(&arguments),
+        Verb::Eval(arguments) => eval::run(&arguments),
+        Verb::Ptq(arguments) => ptq::run(&arguments),
         Verb::Quantize(arguments) => quantize::run(&arguments),
         Verb::Search(arguments) => search::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
@@ -147,9 +162,10 @@ fn open_image<'a>(path: &Path, bytes: &'a [u8]) -> Result<Image<'a>, FileError> 
     Image::open(bytes).map_err(|error| FileError::Image { path: path.to_owned(), error })
 }
 
-/// Whether the name is that of a float model.
+/// Whether the file is a float model: by its name, or by its content where that says TFLite.
 fn is_model(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "onnx" || extension == "safetensors")
+    let named = path.extension().is_some_and(|name| name == "onnx" || name == "safetensors" || name == "tflite");
+    named || crate::import::is_tflite(path)
 }
 
 /// Loads a float model and says what import noted.

@@ -28,7 +28,7 @@ use crate::train::quantize::{Method, QuantizeError, Recipe, quantize};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  releq quantize lenet.onnx --bits 2,2,3,2 --data mnist -o lenet.rlq")]
 pub(super) struct Arguments {
-    /// A model: .onnx, or .safetensors from `releq train` or `releq import`
+    /// A model: .onnx, .tflite, or .safetensors from `releq train` or `releq import`
     model: PathBuf,
     /// Weight bits of each layer, 1 to 8, or one number for all; with activation bits after a colon: 2:8,2:4
     #[arg(long, value_name = "B,B,...")]
@@ -78,13 +78,23 @@ enum Quantizer {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Range {
+pub(super) enum Range {
     /// From the smallest to the largest value seen
     MinMax,
     /// Without the outermost ten-thousandth at each end
     Percentile,
     /// The clipping with the least square error
     Mse,
+}
+
+impl From<Range> for Calibration {
+    fn from(range: Range) -> Self {
+        match range {
+            Range::MinMax => Self::MinMax,
+            Range::Percentile => Self::Percentile,
+            Range::Mse => Self::MeanSquare,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -110,7 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let network = load_model(&arguments.model)?;
     let plan = widened(&arguments.bits, &network)?;
     check_writable(&arguments.output)?;
-    let source = arguments.data.locate()?;
+    let source = arguments.data.locate_for(network.graph.input.shape)?;
     let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
     check_images(&network, &test, source.name())?;
     let started = Instant::now();
@@ -159,7 +169,7 @@ fn lowered(quantized: &QuantizedNetwork, fast: Option<&str>) -> Result<lower::Lo
 }
 
 /// One width stands for all layers.
-fn widened(plan: &BitPlan, network: &Network) -> Result<BitPlan, Failure> {
+pub(super) fn widened(plan: &BitPlan, network: &Network) -> Result<BitPlan, Failure> {
     let layers = network.graph.weighted().len();
     match plan.layers() {
         &[LayerBits { weights, activations }] if layers > 1 => {
@@ -197,11 +207,7 @@ fn fine_tuned(
             Quantizer::Wrpn => Method::Wrpn,
             Quantizer::Dorefa => Method::Dorefa,
         },
-        calibration: match arguments.calibrate {
-            Range::MinMax => Calibration::MinMax,
-            Range::Percentile => Calibration::Percentile,
-            Range::Mse => Calibration::MeanSquare,
-        },
+        calibration: arguments.calibrate.into(),
         schedule: Schedule { rate: arguments.rate, ..Schedule::adam(arguments.epochs, arguments.seed) },
         distill: !arguments.no_distill,
         progressive: arguments.progressive,

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if let Some(board) = board {
         fit::check_fit(board, &image).map_err(|error| Failure::with_code(1, error))?;
     }
-    let source = arguments.data.locate()?;
+    let source = arguments.data.locate_for(Encoder::new(image.header()).shape())?;
     let test = source.load(Which::Test)?;
     check_images(&image, &test, source.name())?;
     let most = if board.is_some() { BOARD_IMAGES } else { test.len() };
@@ -57,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         file: arguments.image.display().to_string(),
         data: source.name().to_owned(),
         synthetic: source.synthetic(),
+        labelled: source.labelled(),
         json: arguments.json,
     };
     match board {
@@ -74,7 +75,7 @@ fn failure(error: TargetError) -> Failure {
     Failure::with_code(error.exit_code(), error)
 }
 
-fn check_images(image: &Image<'_>, data: &Dataset, name: &str) -> Result<(), Failure> {
+pub(super) fn check_images(image: &Image<'_>, data: &Dataset, name: &str) -> Result<(), Failure> {
     let shape = Encoder::new(image.header()).shape();
     if shape == data.shape {
         return Ok(());
@@ -92,7 +93,15 @@ struct Context {
     file: String,
     data: String,
     synthetic: bool,
+    labelled: bool,
     json: bool,
+}
+
+impl Context {
+    /// The share of right answers, where there is a right one.
+    fn top1(&self, correct: usize, images: usize) -> String {
+        if self.labelled { format!("top-1 {:.2} %", percent(correct, images)) } else { "no labels".to_owned() }
+    }
 }
 
 #[derive(Serialize)]
@@ -127,9 +136,9 @@ fn here(image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     } else {
         let synthetic = if report.synthetic { " (synthetic)" } else { "" };
         terminal::answer(&format!(
-            "{}  top-1 {:.2} % on {} {}{synthetic} test images  {:.1} s on this machine\n",
+            "{}  {} on {} {}{synthetic} test images  {:.1} s on this machine\n",
             image.header().name,
-            report.top1,
+            context.top1(report.correct, report.images),
             report.images,
             report.data,
             report.seconds
@@ -229,7 +238,7 @@ fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &
     if context.json {
         print_json(&report)?
     } else {
-        terminal::answer(&text(&report))?
+        terminal::answer(&text(&report, context))?
     }
     Ok(report.identical_to_native)
 }
@@ -347,7 +356,7 @@ fn layer_report(index: usize, layer: &LayerSummary, runs: &Runs) -> LayerReport 
     }
 }
 
-fn text(report: &BoardReport) -> String {
+fn text(report: &BoardReport, context: &Context) -> String {
     let bits = |bits: Option<u8>| bits.map_or("-".to_owned(), |bits| bits.to_string());
     let number = |number: Option<u64>| number.map_or("-".to_owned(), grouped);
     let row = |layer: &LayerReport| {
@@ -375,12 +384,14 @@ fn text(report: &BoardReport) -> String {
     };
     format!(
         "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         {}\ntop-1 {:.2} % on {} {}{synthetic} test images; {verdict}\n",
+         {}
+{} on {} {}{synthetic} test images; {verdict}
+",
         report.board,
         report.core,
         table(&header, &rows),
         basis(report),
-        report.top1,
+        context.top1(report.correct, report.images),
         report.images,
         report.data,
     )

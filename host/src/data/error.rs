@@ -77,6 +77,21 @@ pub enum DataError {
         /// The sizes, outermost first.
         sizes: Vec<u32>,
     },
+    /// A `.npy` file whose array releq cannot take.
+    #[error("cannot read {}: {reason}; the array is of another kind or the file is damaged; {remedy}", file.display())]
+    Array {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What makes it work.
+        remedy: &'static str,
+    },
+    /// Noise for no network.
+    #[error(
+        "cannot draw noise: it has the shape of the network it is for, and there is none; pass another set with --data"
+    )]
+    Shapeless,
     /// Images and labels that do not belong together.
     #[error(
         "cannot pair {} with {}: the first has {images} images and the second {labels} labels; they come from different sets; fetch both again or pass --data DIR",
@@ -129,12 +144,12 @@ pub enum DataError {
     },
     /// A word that is neither a name nor a directory.
     #[error(
-        "no dataset `{0}`; it is neither a known name nor a directory here; pass mnist, cifar10, glyphs or a directory"
+        "no dataset `{0}`; it is neither a known name nor a directory here; pass mnist, cifar10, glyphs, noise or a directory"
     )]
     Unknown(String),
     /// A directory without dataset files.
     #[error(
-        "no dataset in {}; it has neither train-images-idx3-ubyte[.gz] and its kin nor data_batch_1.bin[.xz] and its kin; pass the directory that holds the files themselves",
+        "no dataset in {}; it has neither train-images-idx3-ubyte[.gz] and its kin, nor data_batch_1.bin[.xz] and its kin, nor x_train.npy and its kin; pass the directory that holds the files themselves",
         .0.display()
     )]
     Unrecognised(PathBuf),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DataError, Dataset, Which, cifar, glyphs, idx};
+use super::{DataError, Dataset, Which, cifar, glyphs, idx, noise, npy};
 
 /// How far up from the working directory `shared/data` is looked for.
 const ANCESTORS: usize = 6;
@@ -18,7 +18,10 @@ pub struct Source {
 enum Form {
     Idx(PathBuf),
     Cifar(PathBuf),
+    Npy(PathBuf),
     Glyphs,
+    /// Of the shape that its network takes, once that is known.
+    Noise(Option<[usize; 3]>),
 }
 
 impl Source {
@@ -29,15 +32,28 @@ impl Source {
 
     /// Whether releq draws the images itself; every output that quotes an accuracy says so.
     pub fn synthetic(&self) -> bool {
-        self.form == Form::Glyphs
+        matches!(self.form, Form::Glyphs | Form::Noise(_))
     }
 
     /// Where its files lie, if it has any.
     pub fn directory(&self) -> Option<&Path> {
         match &self.form {
-            Form::Idx(directory) | Form::Cifar(directory) => Some(directory),
-            Form::Glyphs => None,
+            Form::Idx(directory) | Form::Cifar(directory) | Form::Npy(directory) => Some(directory),
+            Form::Glyphs | Form::Noise(_) => None,
         }
+    }
+
+    /// The source for a network that takes `shape`; only noise, which has none of its own, follows it.
+    pub fn shaped(self, shape: [usize; 3]) -> Self {
+        match self.form {
+            Form::Noise(_) => Self { form: Form::Noise(Some(shape)), ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether its labels mean something.
+    pub fn labelled(&self) -> bool {
+        !matches!(self.form, Form::Noise(_))
     }
 
     /// Loads one part.
@@ -48,7 +64,10 @@ impl Source {
         match &self.form {
             Form::Idx(directory) => idx::load(directory, which),
             Form::Cifar(directory) => cifar::load(directory, which),
+            Form::Npy(directory) => npy::load(directory, which),
             Form::Glyphs => Ok(glyphs::standard(which)),
+            Form::Noise(Some(shape)) => Ok(noise::standard(which, *shape)),
+            Form::Noise(None) => Err(DataError::Shapeless),
         }
     }
 }
@@ -69,6 +88,7 @@ impl Places {
     pub(super) fn find(&self, spec: Option<&str>) -> Result<Source, DataError> {
         match spec {
             Some("glyphs") => Ok(glyphs_source()),
+            Some("noise") => Ok(Source { name: "noise".to_owned(), form: Form::Noise(None) }),
             Some(name @ ("mnist" | "cifar10")) => self.published(name),
             Some(other) => self.directory(other),
             None => self.whatever_is_there(),
@@ -116,6 +136,8 @@ impl Places {
             Ok(Source { name, form: Form::Idx(directory) })
         } else if cifar::is_in(&directory) {
             Ok(Source { name, form: Form::Cifar(directory) })
+        } else if npy::is_in(&directory) {
+            Ok(Source { name, form: Form::Npy(directory) })
         } else {
             Err(DataError::Unrecognised(directory))
         }
@@ -190,13 +212,14 @@ mod tests {
         assert_eq!(places.find(absolute.to_str()).unwrap().directory(), Some(absolute.as_path()));
         assert_eq!(
             message(&places, Some("data"), machine.path()),
-            "no dataset in TMP/shared/data; it has neither train-images-idx3-ubyte[.gz] and its kin nor \
-             data_batch_1.bin[.xz] and its kin; pass the directory that holds the files themselves"
+            "no dataset in TMP/shared/data; it has neither train-images-idx3-ubyte[.gz] and its kin, nor \
+             data_batch_1.bin[.xz] and its kin, nor x_train.npy and its kin; pass the directory that holds the files \
+             themselves"
         );
         assert_eq!(
             message(&places, Some("imagenet"), machine.path()),
             "no dataset `imagenet`; it is neither a known name nor a directory here; \
-             pass mnist, cifar10, glyphs or a directory"
+             pass mnist, cifar10, glyphs, noise or a directory"
         );
     }
 }

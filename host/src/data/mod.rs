@@ -1,7 +1,8 @@
 //! Labelled images: finds a dataset on this machine, says what it is, and loads the split that is asked for.
 //!
-//! Files are read where they lie, in the form their authors published them ([`idx`], [`cifar`]); a machine without any
-//! draws a synthetic set ([`glyphs`]). What is loaded stays bytes; the network's input record turns them into floats.
+//! Files are read where they lie, in the form their authors published them ([`idx`], [`cifar`]) or as NumPy arrays of
+//! one's own ([`npy`]); a machine without any draws a synthetic set ([`glyphs`], or [`noise`] for any network). What is
+//! loaded stays bytes; the network's input record turns them into floats.
 
 pub mod cifar;
 mod error;
@@ -9,6 +10,8 @@ mod file;
 pub mod glyphs;
 pub mod idx;
 mod locate;
+pub mod noise;
+pub mod npy;
 
 use std::ops::Range;
 use std::path::Path;
@@ -103,7 +106,7 @@ pub fn open(spec: Option<&str>, data_root: Option<&Path>) -> Result<Splits, Data
 
 /// Finds a dataset without reading more than names of files.
 ///
-/// `spec` is `mnist`, `cifar10`, `glyphs` or a directory. The two published sets are looked for under `data_root`, or
+/// `spec` is `mnist`, `cifar10`, `glyphs`, `noise` or a directory. The two published sets are looked for under `data_root`, or
 /// else the `RELEQ_DATA` directory, or else `shared/data` beside the working directory or one of its parents.
 /// Without `spec`, the first published set found that way is taken, and on a machine that has none the synthetic glyphs,
 /// unless `data_root` or `RELEQ_DATA` said where to look.

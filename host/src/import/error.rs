@@ -25,6 +25,17 @@ pub enum ImportError {
         /// Where decoding stopped.
         reason: String,
     },
+    /// The bytes are no TFLite model.
+    #[error(
+        "cannot read {} as TFLite: {reason}; the file was cut short or is something else; convert it again or fetch it again",
+        file.display()
+    )]
+    NotTflite {
+        /// Which file.
+        file: PathBuf,
+        /// Where decoding stopped.
+        reason: String,
+    },
     /// A model whose outline (inputs, outputs, versions, wiring) releq cannot take.
     #[error("cannot import {}: {cause}; {remedy}", file.display())]
     Model {
@@ -38,7 +49,7 @@ pub enum ImportError {
     /// A node that no layer of releq computes.
     #[error("cannot import {op} `{node}`: {cause}; {remedy}")]
     Unsupported {
-        /// Its ONNX operator.
+        /// Its ONNX or TFLite operator.
         op: String,
         /// Its name in the file, or that of its output where it has none.
         node: String,

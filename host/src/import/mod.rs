@@ -16,6 +16,7 @@ mod table;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod tflite;
 mod walk;
 mod weights;
 mod whole;
@@ -23,10 +24,15 @@ mod whole;
 pub use error::ImportError;
 pub use onnx::onnx;
 pub use table::{LayerRow, layer_table};
+pub use tflite::tflite;
 pub use weights::weights;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use crate::lower::fuse;
-use crate::network::Network;
+use crate::network::{Network, Node, Op, Source};
 use crate::train::fold::fold;
 
 /// Whether an image has a layer for everything in `network`, batch norms folded.
@@ -66,7 +72,57 @@ impl Imported {
         }
         input.mean = mean.to_vec();
         input.std = std.to_vec();
-        self.notes.retain(|note| note != onnx::ASSUMED_UNIT);
+        self.notes.retain(|note| note != onnx::ASSUMED_UNIT && note != tflite::ASSUMED_UNIT);
         Ok(self)
     }
+
+    /// Sets how int8 features become floats: `x = scale · (q − zero point)`, as a quantized TFLite model states for its
+    /// input. A byte of data is `q + 128`; pixels that enter as they are have scale 1 and zero point −128.
+    ///
+    /// # Errors
+    /// [`ImportError::Normalisation`] if the scale is not above zero.
+    pub fn scaled(self, scale: f32, zero_point: i8) -> Result<Self, ImportError> {
+        let channels = self.network.graph.input.shape[0];
+        let mean = (f32::from(zero_point) + 128.0) / 255.0;
+        self.normalised(&vec![mean; channels], &vec![1.0 / (255.0 * scale); channels]).map(Self::tamed)
+    }
+
+    /// The same function of an input that reaches to about 1: what the input loses, the weights that read it gain.
+    ///
+    /// Weights that meet inputs of 255 are so small that the steps of fine-tuning would drown them. The factor is a
+    /// power of two, so every product stays what it was.
+    fn tamed(mut self) -> Self {
+        let Network { graph, parameters } = &mut self.network;
+        let ends = |(mean, std): (&f32, &f32)| mean.abs().max((1.0 - mean).abs()) / std;
+        let reach = graph.input.mean.iter().zip(&graph.input.std).map(ends).fold(0.0, f32::max);
+        let factor = reach.log2().round().exp2();
+        let readers = graph.nodes.iter().filter(|node| node.inputs.contains(&Source::Input));
+        let weighted = |node: &Node| matches!(node.op, Op::Conv { .. } | Op::Dense { .. });
+        if !factor.is_normal() || !readers.clone().all(weighted) {
+            return self;
+        }
+        for node in readers {
+            let weight = parameters.get_mut(&format!("{}.weight", node.name));
+            weight.into_iter().flat_map(|weight| &mut weight.data).for_each(|weight| *weight *= factor);
+        }
+        graph.input.std.iter_mut().for_each(|std| *std *= factor);
+        self
+    }
+}
+
+/// Whether `path` is a TFLite model, by its content.
+pub fn is_tflite(path: &Path) -> bool {
+    let mut head = [0; 8];
+    // A pipe might never give a byte.
+    let opened = if path.is_file() { File::open(path).ok() } else { None };
+    opened.is_some_and(|mut file| file.read_exact(&mut head).is_ok()) && tflite::is_tflite(&head)
+}
+
+/// Imports an ONNX or a TFLite model; the content says which.
+///
+/// # Errors
+/// Those of [`onnx`] and [`tflite`].
+pub fn model(path: &Path) -> Result<Imported, ImportError> {
+    let by_name = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tflite"));
+    if by_name || is_tflite(path) { tflite(path) } else { onnx(path) }
 }

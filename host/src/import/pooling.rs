@@ -41,7 +41,7 @@ pub(super) fn widened(mut window: Window, padding: [usize; 4]) -> Window {
 }
 
 /// Padding that makes the output `ceil(size / stride)`; an odd rest goes after the image, or before it for `lower`.
-fn same(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], lower: bool) -> [usize; 4] {
+pub(super) fn same(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], lower: bool) -> [usize; 4] {
     let [high, wide] = [0, 1].map(|axis| {
         let steps = size[axis].div_ceil(stride[axis]);
         let total = ((steps - 1) * stride[axis] + kernel[axis]).saturating_sub(size[axis]);

@@ -17,6 +17,7 @@ pub mod model;
 pub mod momentum;
 pub mod pool;
 mod product;
+pub mod ptq;
 pub mod quantize;
 pub mod relu;
 pub mod shortcut;

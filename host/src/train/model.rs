@@ -219,8 +219,17 @@ impl Model {
 
     /// Every node's value, in order.
     pub(super) fn values(&self, x: &Tensor, training: bool) -> Result<Vec<Tensor>> {
-        let mut values: Vec<Tensor> = Vec::with_capacity(self.graph.nodes.len());
-        for index in 0..self.graph.nodes.len() {
+        self.values_of(self.graph.nodes.len(), x, training)
+    }
+
+    /// The values of the first `count` nodes, for a trained network.
+    pub(super) fn first_values(&self, x: &Tensor, count: usize) -> Result<Vec<Tensor>> {
+        self.values_of(count, x, false)
+    }
+
+    fn values_of(&self, count: usize, x: &Tensor, training: bool) -> Result<Vec<Tensor>> {
+        let mut values: Vec<Tensor> = Vec::with_capacity(count);
+        for index in 0..count {
             let value = self.node(index, x, &values, training)?;
             values.push(value);
         }
