@@ -37,29 +37,45 @@ fn every_plan_is_there_with_its_deviation() {
     }
 }
 
-/// releq's agent, given 32 plans as in a live search, wastes at most one bit of one layer. Where the allowed loss falls on
+/// Bits that the plan of releq's agent has beyond the fewest that would do as well, where at most `loss` (0 to 1) is
+/// allowed and `budget` plans may be looked up.
+fn wasted((table, sidecar): &(Table, Sidecar), loss: f64, budget: usize, seed: u64) -> u32 {
+    let goal = Goal::Floor(loss);
+    let objective = Objective::new(goal, StateOfQuantization::Mean, sidecar.layers.clone(), sidecar.float_accuracy);
+    let mut evaluator = table;
+    let mut ledger = Ledger::new(&mut evaluator, &objective, budget);
+    let problem = Problem { space: table.space(), objective: &objective };
+    let mut agent = learners::named("ppo-surrogate").unwrap();
+    race::run(agent.as_mut(), &problem, &mut ledger, seed).unwrap();
+    let found = ledger.best().unwrap();
+    assert!(found.seen.value > 0.0, "{} keeps to a loss of {loss}", found.plan);
+    found.plan.total_weight_bits() - fewest_as_good(table, &found.plan)
+}
+
+fn assert_wastes_at_most(stem: &str, budget: usize, losses: [(f64, u32); 4]) {
+    let judged = committed(stem);
+    for (loss, most) in losses {
+        for seed in 0..3 {
+            let bits = wasted(&judged, loss, budget, seed);
+            assert!(bits <= most, "{stem}: {bits} bits wasted at a loss of {loss}, seed {seed}");
+        }
+    }
+}
+
+/// Given 32 plans as in a live search, it wastes at most one bit of one layer. Where the allowed loss falls on
 /// what one plan loses to the last image (0.5 points, 2,3,2,2), a seed may miss that plan and waste two.
 #[test]
 fn searched_plans_waste_at_most_one_bit() {
-    let (table, sidecar) = committed("lenet-releq");
-    let wasted = |loss: f64, seed: u64| {
-        let goal = Goal::Floor(loss);
-        let objective = Objective::new(goal, StateOfQuantization::Mean, sidecar.layers.clone(), sidecar.float_accuracy);
-        let mut evaluator = &table;
-        let mut ledger = Ledger::new(&mut evaluator, &objective, 32);
-        let problem = Problem { space: table.space(), objective: &objective };
-        let mut agent = learners::named("ppo-surrogate").unwrap();
-        race::run(agent.as_mut(), &problem, &mut ledger, seed).unwrap();
-        let found = ledger.best().unwrap();
-        assert!(found.seen.value > 0.0, "{} keeps to a loss of {loss}", found.plan);
-        found.plan.total_weight_bits() - fewest_as_good(&table, &found.plan)
-    };
-    for (loss, most) in [(0.003, 1), (0.005, 2), (0.01, 1), (0.015, 1)] {
-        for seed in 0..3 {
-            let bits = wasted(loss, seed);
-            assert!(bits <= most, "{bits} bits wasted at a loss of {loss}, seed {seed}");
-        }
-    }
+    assert_wastes_at_most("lenet-releq", 32, [(0.003, 1), (0.005, 2), (0.01, 1), (0.015, 1)]);
+}
+
+/// The authors' recipe, in the few steps that its table affords, differs by eight points (the median) from seed to seed.
+/// Below seven points of loss the very cheapest plan of the table is there by luck and wastes up to nine bits by this
+/// measure, so nothing can be asked of a search; at seven, 26 plans of 625 are allowed, and one seed misses the cheapest.
+#[test]
+#[ignore = "slow: 12 searches of 64 plans, about a minute"]
+fn searched_plans_of_the_authors_recipe_waste_at_most_one_bit() {
+    assert_wastes_at_most("lenet-authors", 64, [(0.07, 3), (0.1, 1), (0.15, 1), (0.2, 1)]);
 }
 
 /// The plans of the live searches in docs/live.md, by the same measure.

@@ -55,7 +55,7 @@ fn host(_: &Found) -> Result<(), Failed> {
     process::run(cargo().env("RELEQ_RUNNERS", "not-built-yet").args(["test", "--locked", "--workspace"]))
 }
 
-/// The tests that take minutes: accuracy on real data, and a search that is killed.
+/// The tests that take minutes: accuracy on real data, a search that is killed, searches of a whole table.
 fn slow(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args([
         "test",
@@ -69,6 +69,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "search",
         "--test",
         "mlperf",
+        "--test",
+        "tables",
         "--",
         "--ignored",
     ]))
