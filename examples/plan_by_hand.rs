@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let recipe = Recipe::learned(epochs, 1);
     let started = std::time::Instant::now();
-    let quantized = quantize(&network, &plan, &train, &recipe, &mut |_| ControlFlow::Continue(()))?;
+    let quantized = quantize(&network, &plan, &train, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
     println!("quantized  in {:.1} s", started.elapsed().as_secs_f64());
 
     let lowered = lower::lower(&quantized)?;

@@ -33,7 +33,7 @@ fn percent(count: usize, data: &Dataset) -> f64 {
 
 fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, test: &Dataset) -> Quantized {
     let plan = plan.parse().unwrap();
-    let quantized = quantize(network, &plan, train, recipe, &mut |_| ControlFlow::Continue(())).unwrap();
+    let quantized = quantize(network, &plan, train, recipe, None, &mut |_| ControlFlow::Continue(())).unwrap();
     let lowered = lower::lower(&quantized).unwrap();
     let fake = fit::predict(&Model::from_quantized(&lowered.quantized).unwrap(), test).unwrap();
     let image = Image::open(&lowered.image).unwrap();
@@ -82,10 +82,11 @@ fn shortcuts_and_ceilings_are_what_was_fake_quantized() {
         let plan = [widths; 20].join(",");
         let outcome = quantized(&network, &plan, &recipe(Method::Learned, 0.0), &train, &test);
         assert!(outcome.agreement >= 99.0, "{widths}: {outcome:?}");
-        let quantized = quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let quantized =
+            quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), None, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
         let graph = &quantized.network.graph;
         for (source, quant) in &quantized.activations {
             let Source::Node(index) = *source else { continue };

@@ -23,6 +23,7 @@ pub mod import;
 pub mod lower;
 pub mod network;
 pub mod quantized;
+pub mod reproduce;
 pub mod search;
 pub mod summary;
 pub mod target;

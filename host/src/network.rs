@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use releq_format::crc::Crc32;
 use serde::{Deserialize, Serialize};
 
 /// Where a value comes from: the network's input or a node's output.
@@ -173,6 +174,16 @@ pub struct Network {
     pub graph: Graph,
     /// Parameters, `<node>.<part>`.
     pub parameters: BTreeMap<String, Tensor>,
+}
+
+impl Network {
+    /// A checksum of everything that a training starts from, to go on with.
+    pub fn crc(&self) -> Crc32 {
+        let graph = Crc32::new().update(format!("{:?}", self.graph).as_bytes());
+        let parameters = self.parameters.iter();
+        parameters
+            .fold(graph, |crc, (name, tensor)| crc.update(name.as_bytes()).update(bytemuck::cast_slice(&tensor.data)))
+    }
 }
 
 impl Graph {

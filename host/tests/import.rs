@@ -99,7 +99,7 @@ fn a_residual_network_keeps_its_accuracy_at_eight_bits_without_training() {
     let [network, ..] = resnets(&models);
     let plan = ["8"; 20].join(",").parse().unwrap();
     let quantized =
-        quantize(&network, &plan, &train, &Recipe::learned(0.0, 1), &mut |_| ControlFlow::Continue(())).unwrap();
+        quantize(&network, &plan, &train, &Recipe::learned(0.0, 1), None, &mut |_| ControlFlow::Continue(())).unwrap();
     let lowered = lower::lower(&quantized).unwrap();
     let image = Image::open(&lowered.image).unwrap();
     let integer = native::answers(&image, &test).unwrap();

@@ -12,6 +12,7 @@ mod inspect;
 mod ptq;
 mod quantize;
 mod replay;
+mod reproduce;
 mod run;
 mod search;
 mod train;
@@ -26,7 +27,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, run, bench, cost, calibrate, replay, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, run, bench, cost, calibrate, replay, reproduce, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -58,6 +59,8 @@ enum Verb {
     Calibrate(calibrate::Arguments),
     /// Race searchers on a recorded table of accuracies.
     Replay(replay::Arguments),
+    /// Make the paper's table of results anew.
+    Reproduce(reproduce::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
 }
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Verb::Cost(arguments) => cost::run(&arguments),
         Verb::Calibrate(arguments) => calibrate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Reproduce(arguments) => reproduce::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };
     match outcome {

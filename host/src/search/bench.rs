@@ -118,7 +118,7 @@ impl<'a> Bench<'a> {
         stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
         let model = Model::new(network)?;
-        let teacher = Teacher::of(&model, &split.tune)?;
+        let teacher = Teacher::of(&model, &split.tune, &recipe.schedule)?;
         let logits = fit::logits(&model, &split.validation)?;
         let key = key(network, split, &recipe);
         let (log, records) = Log::open::<Measurement>(log)?;
@@ -232,7 +232,7 @@ impl<'a> Bench<'a> {
         let mut recipe = self.recipe.clone();
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
         let teacher = Some(&self.teacher);
-        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, &mut |_| self.go_on());
+        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, None, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
@@ -265,11 +265,7 @@ impl<'a> Bench<'a> {
 
 /// Names what a measurement depends on beside the plan and the number of images.
 fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
-    use releq_format::crc::Crc32;
-    let mut crc = Crc32::new().update(format!("{:?}", network.graph).as_bytes());
-    for (name, tensor) in &network.parameters {
-        crc = crc.update(name.as_bytes()).update(bytemuck::cast_slice(&tensor.data));
-    }
+    let mut crc = network.crc();
     for data in [&split.tune, &split.validation] {
         crc = crc.update(&data.images).update(&data.labels);
     }

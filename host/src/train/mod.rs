@@ -15,11 +15,13 @@ pub mod fold;
 pub mod interrupt;
 pub mod model;
 pub mod momentum;
+pub mod norms;
 pub mod pool;
 mod product;
 pub mod ptq;
 pub mod quantize;
 pub mod relu;
+pub mod resume;
 pub mod shortcut;
 mod storage;
 #[cfg(test)]

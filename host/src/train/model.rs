@@ -33,7 +33,7 @@ pub struct WeightState {
     pub bits: BitWidth,
     /// The integers a code may stand for.
     pub levels: Levels,
-    /// Scales `[out]`.
+    /// Scales `[out]`, or `[1]` for all.
     pub scales: Var,
     /// Whether the scales learn.
     pub learn: bool,
@@ -70,7 +70,11 @@ pub struct Model {
     parameters: BTreeMap<String, Var>,
     statistics: BTreeMap<usize, Arc<Mutex<Statistics>>>,
     quantizers: Quantizers,
+    momentum: f32,
 }
+
+/// How far one batch of training moves the statistics of batch normalisation, as in most frameworks.
+const MOMENTUM: f32 = 0.1;
 
 fn var(tensor: &network::Tensor) -> Result<Var> {
     Var::from_tensor(&Tensor::from_vec(tensor.data.clone(), tensor.shape.clone(), &Device::Cpu)?)
@@ -104,7 +108,13 @@ impl Model {
                 statistics.insert(index, Arc::new(Mutex::new(running)));
             }
         }
-        Ok(Self { graph: network.graph.clone(), parameters, statistics, quantizers: Quantizers::default() })
+        Ok(Self {
+            graph: network.graph.clone(),
+            parameters,
+            statistics,
+            quantizers: Quantizers::default(),
+            momentum: MOMENTUM,
+        })
     }
 
     /// The network with `quantizers`.
@@ -131,6 +141,16 @@ impl Model {
             quantizers.activations.insert(source, ActivationState::fixed(quant)?);
         }
         Self::with_quantizers(&quantized.network, quantizers)
+    }
+
+    /// The same variables and statistics, of which each batch of training moves the latter by `momentum`.
+    pub(super) fn with_momentum(&self, momentum: f32) -> Self {
+        Self { momentum, ..self.clone() }
+    }
+
+    /// The statistics of every batch normalisation, by node.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = &Mutex<Statistics>> {
+        self.statistics.values().map(AsRef::as_ref)
     }
 
     /// The layers.
@@ -175,7 +195,8 @@ impl Model {
         for (&node, state) in &self.quantizers.weights {
             let name = format!("{}.weight", self.graph.nodes[node].name);
             network.parameters.insert(name.clone(), floats(&transformed(&self.parameters[&name], state.transform)?)?);
-            let scales = state.scales.to_vec1()?;
+            let out = network.parameters[&name].shape[0];
+            let scales = state.scales.broadcast_as(out)?.to_vec1()?;
             weights.insert(node, WeightQuant { bits: state.bits, levels: state.levels, scales });
         }
         let quant = |state: &ActivationState| state.quant();
@@ -256,7 +277,7 @@ impl Model {
             }
             Op::BatchNorm { eps } => {
                 let running = self.statistics[&index].clone();
-                let norm = BatchNorm { eps: *eps, momentum: 0.1, running };
+                let norm = BatchNorm { eps: *eps, momentum: self.momentum, running };
                 let part = |part: &str| self.parameter(&format!("{}.{part}", node.name));
                 norm.forward(input, part("weight")?, part("bias")?, training)?
             }
@@ -294,9 +315,8 @@ impl Model {
     fn weight(&self, index: usize) -> Result<Tensor> {
         let weight = self.parameter(&format!("{}.weight", self.graph.nodes[index].name))?;
         let Some(state) = self.quantizers.weights.get(&index) else { return Ok(weight.clone()) };
-        let WeightState { bits, levels, scales, learn, transform } = state;
-        let weight = transformed(weight, *transform)?;
-        FakeQuantWeight { bits: *bits, levels: *levels, learn: *learn }.forward(&weight, scales)
+        let weight = transformed(weight, state.transform)?;
+        FakeQuantWeight { bits: state.bits, levels: state.levels, learn: state.learn }.forward(&weight, &state.scales)
     }
 
     fn bias(&self, name: &str, out: usize) -> Result<Tensor> {

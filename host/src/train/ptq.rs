@@ -9,6 +9,7 @@ use releq_search::plan::BitPlan;
 
 use super::calibrate::Calibration;
 use super::model::Model;
+use super::norms::Norms;
 use super::quantize::{QuantizeError, Recipe, quantize};
 use crate::data::Dataset;
 use crate::lower::fuse::{self, Block};
@@ -79,10 +80,11 @@ pub fn ptq(
     let recipe = Recipe {
         calibration: options.calibration,
         calibration_images: options.inputs,
+        norms: Norms::Folded,
         distill: false,
         ..Recipe::learned(0.0, 1)
     };
-    let mut quantized = quantize(network, plan, data, &recipe, &mut |_| ControlFlow::Continue(()))?;
+    let mut quantized = quantize(network, plan, data, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
     let float = Model::new(&quantized.network)?;
     let inputs: Vec<usize> = (0..data.len().min(options.inputs)).collect();

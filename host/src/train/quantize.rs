@@ -8,25 +8,39 @@ use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
-use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit};
-use super::fold::{FoldError, fold};
+use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit_kept};
+use super::fold::FoldError;
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
+use super::norms::{self, Norms, Trainee};
+use super::resume::Resume;
 use crate::data::Dataset;
+use crate::data::augment::Augment;
 use crate::lower::LowerError;
-use crate::lower::fuse::{self, Block};
+use crate::lower::fuse::Block;
 use crate::network::{Graph, Network, Op, Source};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// A scale per output channel, started at the least mean square error and learned (LSQ).
+    /// A scale per output channel, started at the least mean square error and learned (LSQ, arXiv 1902.08153).
     Learned,
+    /// A scale per output channel at the least mean square error, not learned.
+    Fixed,
+    /// One scale for the whole layer, started at the least mean square error and learned.
+    Tensor,
     /// WRPN (arXiv 1709.01134): clamp to ±1, mid-tread with one fixed scale 1 / (2^(b−1) − 1).
     Wrpn,
     /// DoReFa (arXiv 1606.06160): tanh, then mid-rise with one fixed scale 1 / (2^b − 1). At 8 bits, whose 256 odd
     /// levels no 8-bit signed code holds, mid-tread with scale 1/127.
     Dorefa,
+}
+
+impl Method {
+    /// Whether scales learn.
+    fn learns(self) -> bool {
+        matches!(self, Self::Learned | Self::Tensor)
+    }
 }
 
 /// How to quantize.
@@ -40,6 +54,8 @@ pub struct Recipe {
     pub calibration_images: usize,
     /// The fine-tuning; 0 epochs for none.
     pub schedule: Schedule,
+    /// What becomes of batch normalisation.
+    pub norms: Norms,
     /// Whether the float network's logits guide the fine-tuning.
     pub distill: bool,
     /// Whether layers below 3 bits get there step by step, a share of the fine-tuning at each width on the way.
@@ -53,6 +69,7 @@ impl Recipe {
             method: Method::Learned,
             calibration: Calibration::Percentile,
             calibration_images: 512,
+            norms: Norms::Reestimated,
             schedule: Schedule::adam(epochs, seed),
             distill: true,
             progressive: false,
@@ -62,7 +79,8 @@ impl Recipe {
     /// What the scripts of ReLeQ's authors do to LeNet and ResNet-20 (`Method::Dorefa`) or to the others
     /// (`Method::Wrpn`), at their batch of 256; biases and activations apart, which they leave in floats.
     pub fn authors(method: Method, epochs: f64, seed: u64) -> Self {
-        let schedule = Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, seed };
+        let schedule =
+            Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, augment: Augment::NONE, seed };
         Self { method, schedule, distill: false, ..Self::learned(epochs, seed) }
     }
 }
@@ -100,7 +118,8 @@ pub enum QuantizeError {
     Candle(#[from] candle_core::Error),
 }
 
-/// Quantizes `network` by `plan` and fine-tunes it on `data`. `watch` sees every step of the fine-tuning.
+/// Quantizes `network` by `plan` and fine-tunes it on `data`, its state kept by `resume` if there is one. `watch` sees
+/// every step of the fine-tuning.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -109,14 +128,15 @@ pub fn quantize(
     plan: &BitPlan,
     data: &Dataset,
     recipe: &Recipe,
+    resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
     let distilled = recipe.distill && recipe.schedule.epochs > 0.0;
-    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data)).transpose()?;
-    quantize_with(network, plan, data, teacher.as_ref(), recipe, watch)
+    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data, &recipe.schedule)).transpose()?;
+    quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
-/// As [`quantize`], guided by a teacher whose answers to `data` are already known; `recipe.distill` says whether it is.
+/// As [`quantize`], guided by a teacher made before; `recipe.distill` says whether it is.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -126,20 +146,15 @@ pub fn quantize_with(
     data: &Dataset,
     teacher: Option<&Teacher>,
     recipe: &Recipe,
+    resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
-    let mut network = fold(network)?;
-    fuse::hoist_relu(&mut network.graph);
-    let blocks = fuse::blocks(&network.graph)?;
-    let stages = stages(plan, recipe);
-    let teacher = teacher.filter(|_| recipe.distill);
-    let epochs = recipe.schedule.epochs / stages.len() as f64;
-    for (stage, plan) in (0..).zip(&stages[..stages.len() - 1]) {
-        let schedule = Schedule { epochs, seed: recipe.schedule.seed.wrapping_add(stage), ..recipe.schedule.clone() };
-        network = tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)?.network;
+    let tuning = Tuning { data, teacher: teacher.filter(|_| recipe.distill), recipe };
+    let model = tuning.staged(network, plan, resume, watch)?;
+    if recipe.norms == Norms::Reestimated {
+        norms::reestimate(&model, data, recipe.schedule.seed)?;
     }
-    let schedule = Schedule { epochs, ..recipe.schedule.clone() };
-    tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)
+    Ok(norms::folded(&model.quantized()?)?)
 }
 
 /// Widths that a layer of fewer bits passes through on the way down.
@@ -158,26 +173,57 @@ fn stages(plan: &BitPlan, recipe: &Recipe) -> Vec<BitPlan> {
     steps.map(wider).chain([plan.clone()]).collect()
 }
 
-/// `network`, folded, quantized by `plan` and fine-tuned.
-fn tuned(
-    network: &Network,
-    blocks: &[Block],
-    plan: &BitPlan,
-    data: &Dataset,
-    teacher: Option<&Teacher>,
-    recipe: &Recipe,
-    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<QuantizedNetwork, QuantizeError> {
-    let float = Model::new(network)?;
-    let quantizers = Quantizers {
-        weights: weight_states(network, plan, recipe.method)?,
-        activations: activation_states(network, &float, blocks, plan, data, recipe)?,
-    };
-    let model = Model::with_quantizers(network, quantizers)?;
-    if recipe.schedule.epochs > 0.0 {
-        fit(&model, teacher, data, &recipe.schedule, watch)?;
+/// What every stage of a fine-tuning has in common.
+struct Tuning<'a> {
+    data: &'a Dataset,
+    teacher: Option<&'a Teacher>,
+    recipe: &'a Recipe,
+}
+
+impl Tuning<'_> {
+    /// `network`, quantized by `plan` and fine-tuned in as many stages as the recipe asks for, not yet folded.
+    fn staged(
+        &self,
+        network: &Network,
+        plan: &BitPlan,
+        resume: Option<&Resume>,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Model, QuantizeError> {
+        let mut trainee = Trainee::new(network, self.recipe.norms)?;
+        let schedule = &self.recipe.schedule;
+        let stages = stages(plan, self.recipe);
+        let epochs = schedule.epochs / stages.len() as f64;
+        let last = stages.len() - 1;
+        for (stage, plan) in stages[..last].iter().enumerate() {
+            let schedule = Schedule { epochs, seed: schedule.seed.wrapping_add(stage as u64), ..schedule.clone() };
+            let resume = resume.map(|resume| resume.stage(stage));
+            trainee.network = self.tuned(&trainee, plan, &schedule, resume.as_ref(), watch)?.network()?;
+        }
+        let schedule = Schedule { epochs, ..schedule.clone() };
+        self.tuned(&trainee, plan, &schedule, resume.map(|resume| resume.stage(last)).as_ref(), watch)
     }
-    Ok(model.quantized()?)
+
+    /// The network of `trainee`, quantized by `plan` and fine-tuned by `schedule`.
+    fn tuned(
+        &self,
+        trainee: &Trainee,
+        plan: &BitPlan,
+        schedule: &Schedule,
+        resume: Option<&Resume>,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Model, QuantizeError> {
+        let Trainee { network, blocks } = trainee;
+        let float = Model::new(network)?;
+        let quantizers = Quantizers {
+            weights: weight_states(network, plan, self.recipe.method)?,
+            activations: activation_states(network, &float, blocks, plan, self.data, self.recipe)?,
+        };
+        let model = Model::with_quantizers(network, quantizers)?;
+        if schedule.epochs > 0.0 {
+            fit_kept(&model, self.teacher, self.data, schedule, resume, watch)?;
+        }
+        Ok(model)
+    }
 }
 
 fn weight_states(
@@ -197,7 +243,8 @@ fn weight_states(
         let weight = network.parameters.get(&format!("{name}.weight"));
         let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
         let (quant, transform) = match method {
-            Method::Learned => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
+            Method::Learned | Method::Fixed => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
+            Method::Tensor => (least_square(&weight.data, 1, bits), Transform::Identity),
             Method::Wrpn if bits.get() == 1 => return Err(QuantizeError::WrpnOneBit(name.clone())),
             Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
             Method::Dorefa if bits == BitWidth::EIGHT => {
@@ -206,7 +253,7 @@ fn weight_states(
             Method::Dorefa => (fixed(bits, Levels::MidRise, weight.shape[0]), Transform::Tanh),
         };
         let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
-        let learn = method == Method::Learned;
+        let learn = method.learns();
         Ok((node, WeightState { bits, levels: quant.levels, scales, learn, transform }))
     };
     let widths = plan.layers().iter().map(|layer| width(layer.weights));
@@ -280,7 +327,7 @@ fn activation_states(
         let few = bits.get() <= 4;
         let how = if few { Calibration::MeanSquare } else { recipe.calibration };
         let quant: ActivationQuant = calibrate::quantizer(&values, bits, how);
-        let learn = few && recipe.method == Method::Learned;
+        let learn = few && recipe.method.learns();
         states.insert(source, ActivationState { learn, ..ActivationState::fixed(quant)? });
     }
     Ok(states)
@@ -297,4 +344,11 @@ pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -
         bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));
     }
     bits
+}
+
+/// A network fine-tuned as [`quantize`] does it, before it is folded.
+#[cfg(test)]
+pub(super) fn model(network: &Network, plan: &BitPlan, data: &Dataset, recipe: &Recipe) -> Model {
+    let tuning = Tuning { data, teacher: None, recipe };
+    tuning.staged(network, plan, None, &mut |_| ControlFlow::Continue(())).expect("a network and a plan that fit")
 }
