@@ -11,6 +11,7 @@ use releq::network::{Network, Op, Source};
 use releq::summary::ImageSummary;
 use releq::target::native;
 use releq::train::fit::{self, Schedule};
+use releq::train::integer::IntegerModel;
 use releq::train::model::Model;
 use releq::train::quantize::{Method, Recipe, quantize};
 use releq::{checkpoint, lower, zoo};
@@ -35,12 +36,12 @@ fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, te
     let plan = plan.parse().unwrap();
     let quantized = quantize(network, &plan, train, recipe, &mut |_| ControlFlow::Continue(())).unwrap();
     let lowered = lower::lower(&quantized).unwrap();
-    let fake = fit::predict(&Model::from_quantized(&lowered.quantized).unwrap(), test).unwrap();
+    let expected = IntegerModel::new(&lowered.integers).answers(test).unwrap();
     let image = Image::open(&lowered.image).unwrap();
     let summary = ImageSummary::of(&image);
     assert!(summary.bytes <= summary.budget_bytes, "{summary:#?}");
     let integer = native::answers(&image, test).unwrap();
-    let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
+    let agree = integer.iter().zip(&expected).filter(|(one, other)| one == other).count();
     Quantized { integer: percent(fit::correct(&integer, test), test), agreement: percent(agree, test) }
 }
 
