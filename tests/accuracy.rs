@@ -45,7 +45,7 @@ fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, te
     Quantized { integer: percent(fit::correct(&integer, test), test), agreement: percent(agree, test) }
 }
 
-/// On drawn digits, with every quantizer and with narrow activations, which leave least room for a rounding apart.
+/// On drawn digits, with every quantizer and with narrow activations.
 #[test]
 fn the_engine_computes_what_was_fine_tuned() {
     let (train, test) = (glyphs::generate(1, 4000), glyphs::generate(2, 500));
@@ -64,7 +64,7 @@ fn the_engine_computes_what_was_fine_tuned() {
         (Method::Dorefa, "3,3,3,3"),
     ] {
         let outcome = quantized(&network, plan, &recipe(method, 0.25), &train, &test);
-        assert!(outcome.agreement >= 99.8, "{method:?} {plan}: {outcome:?}");
+        assert_eq!(outcome.agreement, 100.0, "{method:?} {plan}: {outcome:?}");
     }
 }
 
@@ -82,7 +82,7 @@ fn shortcuts_and_ceilings_are_what_was_fake_quantized() {
     for widths in ["8", "4:4", "3:8"] {
         let plan = [widths; 20].join(",");
         let outcome = quantized(&network, &plan, &recipe(Method::Learned, 0.0), &train, &test);
-        assert!(outcome.agreement >= 99.0, "{widths}: {outcome:?}");
+        assert_eq!(outcome.agreement, 100.0, "{widths}: {outcome:?}");
         let quantized = quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), &mut |_| {
             ControlFlow::Continue(())
         })
@@ -124,6 +124,6 @@ fn lenet_on_mnist_keeps_its_accuracy() {
         let outcome = quantized(&network, plan, &recipe(Method::Learned, epochs), &train, &test);
         writeln!(std::io::stderr(), "{plan}: float {float:.2} %, {outcome:?}").unwrap();
         assert!(float - outcome.integer <= loss + 1e-9, "{plan}: float {float}, {outcome:?}");
-        assert!(outcome.agreement >= 99.9, "{plan}: {outcome:?}");
+        assert_eq!(outcome.agreement, 100.0, "{plan}: {outcome:?}");
     }
 }

@@ -110,6 +110,7 @@ fn op(step: &Step, input: &TensorRecord, output: &TensorRecord, builder: &mut Im
             Ok(Op::AvgPool { window: window(of)?, shift: *shift, bias: channel.bias, multiplier: channel.multiplier })
         }
         Operation::Add { scale } => Ok(Op::Add { scale: *scale }),
+        Operation::Concat => Ok(Op::Concat),
     }
 }
 
@@ -181,6 +182,6 @@ pub(crate) fn best_layout(op: &Op, input: &TensorRecord, output: &TensorRecord) 
             kernels::layout(&Op::Conv2d { window, weights: Weights { layout, ..weights } }, input, output)
         }
         Op::Dense { weights } => kernels::layout(&Op::Dense { weights: Weights { layout, ..weights } }, input, output),
-        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } => layout,
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } | Op::Concat => layout,
     }
 }

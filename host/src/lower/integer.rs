@@ -86,6 +86,8 @@ pub enum Operation {
         /// The two scales brought to one.
         scale: AddScale,
     },
+    /// The channels of one input, then those of the other.
+    Concat,
 }
 
 /// The weights of a step.
@@ -125,15 +127,22 @@ impl Reading<'_> {
     pub(super) fn network(&self) -> Result<IntegerNetwork, LowerError> {
         let mut logit_unit = 1.0;
         let mut steps = Vec::with_capacity(self.blocks.len());
+        let mut tensors = BTreeMap::from([(Source::Input, 0)]);
         for (index, block) in self.blocks.iter().enumerate() {
             let last = index + 1 == self.blocks.len();
-            let inputs =
-                block.inputs.iter().map(|&source| self.operand(source, block)).collect::<Result<Vec<_>, _>>()?;
+            let operand = |&source: &Source| self.operand(source, block, &tensors);
+            let inputs = block.inputs.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
             let output = if last { None } else { Some(self.activation(block.output, block)?) };
+            if let (Op::Concat, Some(quant)) = (&self.quantized.network.graph.nodes[block.node].op, output) {
+                self.join(block, &inputs, quant, &mut steps)?;
+                tensors.insert(block.output, steps.len());
+                continue;
+            }
             let (operation, unit) = self.operation(block, &inputs, output.as_ref())?;
             logit_unit = unit.unwrap_or(logit_unit);
             let shape = self.quantized.network.graph.shape_of(block.output, self.shapes);
             steps.push(Step { name: self.name(block).to_owned(), inputs, operation, shape, output });
+            tensors.insert(block.output, steps.len());
         }
         let codes = self.activation(Source::Input, &self.blocks[0])?;
         Ok(IntegerNetwork { input: self.quantized.network.graph.input.clone(), codes, steps, logit_unit })
@@ -171,13 +180,41 @@ impl Reading<'_> {
         Ok((weight, bias.unwrap_or_else(|| vec![0.0; weight.shape.first().copied().unwrap_or(0)])))
     }
 
-    fn operand(&self, source: Source, block: &Block) -> Result<Operand, LowerError> {
-        let tensor = match source {
-            Source::Input => Some(0),
-            source => self.blocks.iter().position(|earlier| earlier.output == source).map(|index| index + 1),
-        };
+    /// Appends the steps of a concatenation, two inputs at a time.
+    fn join(
+        &self,
+        block: &Block,
+        inputs: &[Operand],
+        quant: ActivationQuant,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), LowerError> {
+        let (name, pixels) = (self.name(block), &inputs[0].shape[1..]);
+        if inputs.iter().any(|input| input.quant != quant) {
+            return Err(LowerError::UnlikeCodes { layer: name.to_owned() });
+        }
+        if inputs.iter().any(|input| input.shape[1..] != *pixels) || self.shapes[block.node][1..] != *pixels {
+            let what = "joins flattened maps, whose codes do not lie side by side";
+            return Err(LowerError::Shape(format!("layer `{name}` {what}; join the maps, then flatten")));
+        }
+        let mut left = inputs[0];
+        for (index, right) in inputs.iter().enumerate().skip(1) {
+            let shape = [left.shape[0] + right.shape[0], left.shape[1], left.shape[2]];
+            let name = if index + 1 == inputs.len() { name.to_owned() } else { format!("{name}.{index}") };
+            let inputs = vec![left, *right];
+            steps.push(Step { name, inputs, operation: Operation::Concat, shape, output: Some(quant) });
+            left = Operand { tensor: steps.len(), shape, quant };
+        }
+        Ok(())
+    }
+
+    fn operand(
+        &self,
+        source: Source,
+        block: &Block,
+        tensors: &BTreeMap<Source, usize>,
+    ) -> Result<Operand, LowerError> {
         Ok(Operand {
-            tensor: tensor.ok_or_else(|| self.missing(block, "input"))?,
+            tensor: *tensors.get(&source).ok_or_else(|| self.missing(block, "input"))?,
             shape: self.quantized.network.graph.shape_of(source, self.shapes),
             quant: self.activation(source, block)?,
         })
@@ -212,6 +249,7 @@ impl Reading<'_> {
                 Ok((Operation::Add { scale: scale.map_err(|_| self.out_of_range(block))? }, None))
             }
             Op::MaxPool { .. }
+            | Op::Concat
             | Op::Relu
             | Op::ClippedRelu { .. }
             | Op::Shortcut { .. }

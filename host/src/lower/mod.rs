@@ -10,6 +10,7 @@ pub mod integer;
 pub mod memory;
 mod place;
 pub mod rescale;
+pub mod sharing;
 mod shortcut;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
 
 use crate::quantized::QuantizedNetwork;
 pub(crate) use image::best_layout;
+#[cfg(test)]
+pub(crate) use shortcut::quantizer;
 use integer::{IntegerNetwork, Reading};
 
 /// Why a network cannot become an image.
@@ -65,6 +68,26 @@ pub enum LowerError {
         layer: String,
         /// What is missing.
         what: &'static str,
+    },
+    /// Joined values that no quantizer suits both.
+    #[error(
+        "a concatenation joins {one}, which a ReLU keeps within bounds, with {other}, which reaches further; \
+         joined codes share one scale; put the same ReLU after both, or one after the concatenation"
+    )]
+    Unshared {
+        /// The rectified layer.
+        one: String,
+        /// The one that reaches further.
+        other: String,
+    },
+    /// Joined values with quantizers of their own.
+    #[error(
+        "layer `{layer}` joins codes of different scales; \
+         its inputs need one quantizer; quantize the model again"
+    )]
+    UnlikeCodes {
+        /// The layer.
+        layer: String,
     },
     /// Scales whose ratio has no fixed-point form.
     #[error(

@@ -9,8 +9,7 @@ pub(super) fn place(tensors: &[TensorRecord], layers: &[(Op, [u16; 2], u32)]) ->
     // Tensor i is written in step i and layer i runs in step i + 1; the logits outlive the last step.
     let mut last_read: Vec<usize> = (0..tensors.len()).collect();
     for (layer, (op, inputs, _)) in layers.iter().enumerate() {
-        let reads = if matches!(op, Op::Add { .. }) { 2 } else { 1 };
-        for &input in &inputs[..reads] {
+        for &input in &inputs[..op.arity()] {
             last_read[usize::from(input)] = layer + 1;
         }
     }

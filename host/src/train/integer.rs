@@ -145,6 +145,7 @@ fn compute(step: &Step, weights: &Weights, operands: &[&[f32]], images: usize, q
     let zero = f32::from(quant.zero_point);
     let elements = images * step.shape.iter().product::<usize>();
     match &step.operation {
+        Operation::Concat => joined(operands, images),
         Operation::MaxPool { window } => largest(window, &step.inputs[0], step.shape, operands[0]),
         Operation::Add { scale } => {
             let pairs = operands[0].iter().zip(operands[1]);
@@ -160,6 +161,12 @@ fn compute(step: &Step, weights: &Weights, operands: &[&[f32]], images: usize, q
             codes
         }
     }
+}
+
+/// The channels of each operand in turn, image by image.
+fn joined(operands: &[&[f32]], images: usize) -> Vec<f32> {
+    let image = |at: usize| operands.iter().flat_map(move |x| &x[x.len() / images * at..x.len() / images * (at + 1)]);
+    (0..images).flat_map(image).copied().collect()
 }
 
 fn added(scale: &AddScale, [left, right]: [f32; 2], quant: &ActivationQuant) -> f32 {
@@ -218,7 +225,7 @@ fn sums(
                 finish(&sums, *shift, *channel);
             }
         }
-        Operation::MaxPool { .. } | Operation::Add { .. } => {}
+        Operation::MaxPool { .. } | Operation::Add { .. } | Operation::Concat => {}
     }
 }
 
@@ -275,7 +282,9 @@ impl Weights {
         let (integers, taps, depthwise) = match &step.operation {
             Operation::Conv { window, groups, weights } => (weights, window.kernel[0] * window.kernel[1], *groups > 1),
             Operation::Dense { weights } => (weights, 1, false),
-            Operation::MaxPool { .. } | Operation::AvgPool { .. } | Operation::Add { .. } => return Self::default(),
+            Operation::MaxPool { .. } | Operation::AvgPool { .. } | Operation::Add { .. } | Operation::Concat => {
+                return Self::default();
+            }
         };
         let quant = &step.inputs[0].quant;
         let channels = &integers.rescaled.channels;
@@ -345,10 +354,11 @@ mod tests {
 
     use super::*;
     use crate::encode::Encoder;
-    use crate::lower::lower;
+    use crate::lower::{self, fuse, lower};
     use crate::network::{Graph, Network, Node, Op, Source, Tensor};
     use crate::quantized::{QuantizedNetwork, WeightQuant};
     use crate::target::native;
+    use crate::train::model::Model;
     use releq_format::bits::{BitWidth, Levels};
     use releq_format::image::Image;
 
@@ -411,5 +421,81 @@ mod tests {
                 assert_eq!(model.logits(&data).unwrap(), [engine(0), engine(1)]);
             }
         }
+    }
+
+    /// Shares of codes that fake quantization rounds otherwise than the engine, though it reads the engine's own codes:
+    /// by operator, of all layers together.
+    fn rounded_otherwise(quantized: &QuantizedNetwork, data: &Dataset) -> BTreeMap<&'static str, f64> {
+        let integers = lower::integers(quantized).unwrap();
+        let model = IntegerModel::new(&integers);
+        let tables = code_tables(&integers.input, &integers.codes);
+        let mut exact = vec![start_values(data, 0..data.len(), &tables)];
+        for (step, weights) in integers.steps.iter().zip(&model.weights) {
+            let Some(quant) = step.output else { break };
+            let operands: Vec<&[f32]> = step.inputs.iter().map(|operand| exact[operand.tensor].as_slice()).collect();
+            exact.push(compute(step, weights, &operands, data.len(), &quant));
+        }
+        let fake = Model::from_quantized(quantized).unwrap();
+        let x = fake.input(data, &(0..data.len()).collect::<Vec<_>>()).unwrap();
+        let blocks = fuse::blocks(fake.graph()).unwrap();
+        let (mut values, mut counts) = (Vec::new(), BTreeMap::<_, [usize; 2]>::new());
+        for index in 0..fake.graph().nodes.len() {
+            let mut value = fake.node(index, &x, &values, false).unwrap();
+            let step = blocks.iter().position(|block| block.output == Source::Node(index));
+            if let Some((step, quant)) = step.and_then(|step| Some((step, integers.steps[step].output?))) {
+                let reals: Vec<f32> = exact[step + 1].iter().map(|code| code * quant.scale).collect();
+                let own: Vec<f32> = value.flatten_all().unwrap().to_vec1().unwrap();
+                let apart = own.iter().zip(&reals).filter(|(a, b)| (*a - *b).abs() > quant.scale / 2.0).count();
+                let name = match integers.steps[step].operation {
+                    Operation::Conv { .. } | Operation::Dense { .. } => "weighted",
+                    Operation::Add { .. } => "add",
+                    Operation::MaxPool { .. } => "maxpool",
+                    Operation::AvgPool { .. } => "avgpool",
+                    Operation::Concat => "concat",
+                };
+                let count = counts.entry(name).or_default();
+                *count = [count[0] + apart, count[1] + own.len()];
+                value = candle_core::Tensor::from_vec(reals, value.shape(), value.device()).unwrap();
+            }
+            values.push(value);
+        }
+        counts.into_iter().map(|(name, [apart, all])| (name, apart as f64 / all as f64)).collect()
+    }
+
+    /// The same with every bias at a whole number of accumulator units, as an image holds it.
+    fn with_integer_biases(quantized: &QuantizedNetwork) -> QuantizedNetwork {
+        let mut quantized = lower(quantized).unwrap().quantized;
+        for block in fuse::blocks(&quantized.network.graph).unwrap() {
+            let Some(weights) = quantized.weights.get(&block.node) else { continue };
+            let input = crate::lower::quantizer(&quantized, block.inputs[0]).unwrap();
+            let name = format!("{}.bias", quantized.network.graph.nodes[block.node].name);
+            let Some(bias) = quantized.network.parameters.get_mut(&name) else { continue };
+            for (bias, scale) in bias.data.iter_mut().zip(&weights.scales) {
+                let unit = scale * input.scale;
+                *bias = (*bias / unit).round() * unit;
+            }
+        }
+        quantized
+    }
+
+    #[test]
+    #[ignore = "slow: needs a trained ResNet-20; `cargo xtask test slow`"]
+    fn fake_quantization_rounds_adds_otherwise_most_often() {
+        let found = crate::data::locate(Some("cifar10"), None).ok();
+        let models = found.as_ref().and_then(|source| Some(source.directory()?.parent()?.join("models")));
+        let (Some(source), Some(models)) = (found, models.filter(|models| models.is_dir())) else {
+            return println!("skipped: no data");
+        };
+        let train = source.load(crate::data::Which::Train).unwrap();
+        let imported = crate::import::onnx(&models.join("resnet20-cifar10.onnx")).unwrap();
+        let network = imported.normalised(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).unwrap().network;
+        let plan = ["8"; 20].join(",").parse().unwrap();
+        let options = crate::train::ptq::Options { inputs: 128, ..Default::default() };
+        let quantized = crate::train::ptq::ptq(&network, &plan, &train, &options, &mut |_, _| {}).unwrap().quantized;
+        let images = train.slice(0..32);
+        let as_it_is = rounded_otherwise(&quantized, &images);
+        let whole = rounded_otherwise(&with_integer_biases(&quantized), &images);
+        println!("codes rounded otherwise: {as_it_is:?}; with whole biases: {whole:?}");
+        assert!(as_it_is["add"] > 10.0 * as_it_is["weighted"] && as_it_is["weighted"] > whole["weighted"]);
     }
 }
