@@ -142,7 +142,7 @@ pub struct Node {
 }
 
 /// A float tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,

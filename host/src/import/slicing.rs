@@ -97,9 +97,9 @@ pub(super) fn pad<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     let (channels, [high, wide]) = match input.form {
         Form::Image => (at(1), [at(2), at(3)]),
         Form::ChannelsLast => (at(3), [at(1), at(2)]),
-        Form::Flat | Form::FlatChannelsLast(_) => ([0, 0], [[0, 0]; 2]),
+        Form::Line { .. } | Form::Flat | Form::FlatChannelsLast(_) => ([0, 0], [[0, 0]; 2]),
     };
-    let flat = matches!(input.form, Form::Flat | Form::FlatChannelsLast(_));
+    let flat = !matches!(input.form, Form::Image | Form::ChannelsLast);
     if at(0) != [0, 0] || flat && !zeros {
         return Err(call.refuse("it pads the batch or features", "pad images only"));
     }
@@ -172,7 +172,11 @@ fn joined<'a>(walk: &mut Walk<'a>, call: Call<'a>, count: usize) -> Translated<'
         return Err(call.refuse("it joins tensors whose axes differ", "join images with images, in one order of axes"));
     }
     let axis = call.axis(call.int("axis", 0), walk.sizes(inputs[0]).len())?;
-    let channels = if form == Form::ChannelsLast { 3 } else { 1 };
+    let channels = match form {
+        Form::ChannelsLast => 3,
+        Form::Line { channels_last: true } => 2,
+        _ => 1,
+    };
     if axis != channels {
         return Err(call.refuse(
             format!("it joins along axis {axis}"),

@@ -41,6 +41,8 @@ pub(super) enum Form {
     Image,
     /// `[n, h, w, c]`.
     ChannelsLast,
+    /// An image of which one axis was averaged away: `[n, c, length]`, or `[n, length, c]` with channels last.
+    Line { channels_last: bool },
     /// `[n, features]`, in the network's order.
     Flat,
     /// `[n, features]`, flattened from channels last where the network has `[c, h, w]`.
@@ -210,6 +212,9 @@ impl<'a> Walk<'a> {
                 "its input has its channels last",
                 "export the model channels first (NCHW), or transpose to channels first before this node",
             )),
+            Form::Line { .. } => {
+                Err(call.refuse("its input has lost an axis to a mean", "average over both axes, or keep the axis"))
+            }
             Form::Flat | Form::FlatChannelsLast(_) => {
                 Err(call.refuse("its input is [n, features] and not an image", "apply it before flattening"))
             }

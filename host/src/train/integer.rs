@@ -1,6 +1,6 @@
 //! A quantized network evaluated in the engine's own integers, by matrix products of floats.
 //!
-//! Fake quantization rounds a sum of floats, the engine an integer sum, and over twenty layers the two come to other
+//! Fake quantization knows neither whole biases nor 16-bit multipliers of adds, and over twenty layers it comes to other
 //! codes. Here every float is an integer below 2^24, so that no product and no sum is rounded, in whatever order they
 //! come; then `format::quant` makes codes of the sums. Training keeps its fake quantization.
 
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     #[ignore = "slow: needs a trained ResNet-20; `cargo xtask test slow`"]
-    fn fake_quantization_rounds_adds_otherwise_most_often() {
+    fn fake_quantization_rounds_otherwise_where_constants_are_coarse() {
         let found = crate::data::locate(Some("cifar10"), None).ok();
         let models = found.as_ref().and_then(|source| Some(source.directory()?.parent()?.join("models")));
         let (Some(source), Some(models)) = (found, models.filter(|models| models.is_dir())) else {
@@ -496,6 +496,8 @@ mod tests {
         let as_it_is = rounded_otherwise(&quantized, &images);
         let whole = rounded_otherwise(&with_integer_biases(&quantized), &images);
         println!("codes rounded otherwise: {as_it_is:?}; with whole biases: {whole:?}");
-        assert!(as_it_is["add"] > 10.0 * as_it_is["weighted"] && as_it_is["weighted"] > whole["weighted"]);
+        // What is left is the rounding of sums of floats.
+        let sums = whole["weighted"];
+        assert!(sums > 0.0 && as_it_is["weighted"] > 10.0 * sums && as_it_is["add"] > 10.0 * sums);
     }
 }
