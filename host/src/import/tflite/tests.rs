@@ -9,7 +9,7 @@ use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, WIPOffset};
 
 use super::{imported, tflite};
 use crate::import::{ImportError, Imported, layer_table};
-use crate::network::{Op, Window};
+use crate::network::{Op, Source, Window};
 use crate::train::model::Model;
 
 type Table = WIPOffset<TableFinishedWIPOffset>;
