@@ -21,6 +21,7 @@ use crate::target::native;
 use crate::terminal::{self, Progress, grouped};
 use crate::train::calibrate::Calibration;
 use crate::train::fit::{self, Schedule};
+use crate::train::integer::IntegerModel;
 use crate::train::interrupt::Interrupt;
 use crate::train::model::Model;
 use crate::train::norms::Norms;
@@ -156,7 +157,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
     let image = open_image(&arguments.output, &lowered.image)?;
     let float = fit::accuracy(&Model::new(&network)?, &test)?;
-    let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
+    let quantized = IntegerModel::new(&lowered.integers).answers(&test)?;
     let integer = native::answers(&image, &test)?;
     let share = |count: usize| 100.0 * count as f64 / test.len().max(1) as f64;
     let report = Report {
@@ -168,9 +169,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         synthetic: source.synthetic(),
         images: test.len(),
         float_top1: 100.0 * float,
-        quantized_top1: share(fit::correct(&fake, &test)),
+        quantized_top1: share(fit::correct(&quantized, &test)),
         integer_top1: share(fit::correct(&integer, &test)),
-        agreement: share(fake.iter().zip(&integer).filter(|(one, other)| one == other).count()),
+        agreement: share(quantized.iter().zip(&integer).filter(|(one, other)| one == other).count()),
         bytes: image.len(),
         arena_bytes: image.arena_bytes(),
         seconds: started.elapsed().as_secs_f64(),
@@ -274,7 +275,7 @@ fn text(report: &Report, arguments: &Arguments) -> String {
     format!(
         "{} at {} bits (mean {:.2})\n\
          float       top-1 {:.2} %   {} {}{synthetic} test images\n\
-         quantized   top-1 {:.2} %   fake-quantized network\n\
+         quantized   top-1 {:.2} %   network in integers, before it is packed\n\
          integer     top-1 {:.2} %   engine on this machine, agrees on {:.2} % of answers, loss {loss:.2} points\n\
          flash {} bytes   RAM {} bytes   {:.1} s   → {}\n",
         report.model,

@@ -63,7 +63,7 @@ impl Layer {
             _ => Op::Dense { weights },
         };
         let weights = Weights { bits, levels, ..weights };
-        let layout = lower::layout(&of(weights), &self.inputs[0], &self.output);
+        let layout = lower::best_layout(&of(weights), &self.inputs[0], &self.output);
         Self { op: of(Weights { layout, ..weights }), ..self.clone() }
     }
 

@@ -18,9 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::SearchError;
 use super::split::Split;
+use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
 use crate::train::fit::{self, FitError, Teacher};
+use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
 use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
 
@@ -212,7 +214,9 @@ impl<'a> Bench<'a> {
     fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
         let quantized = self.tuned(plan, images)?;
-        let logits = fit::logits(&Model::from_quantized(&quantized)?, &self.split.validation)?;
+        let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
+        let integers = lower::integers(&quantized).map_err(refused)?;
+        let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
         Ok(Measurement {
             key: self.key.clone(),
             stage,
@@ -273,7 +277,7 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     // Set anew by each stage.
     recipe.schedule.epochs = 0.0;
     let version = env!("CARGO_PKG_VERSION");
-    format!("{:08x}", crc.update(format!("{recipe:?} {version}").as_bytes()).finish())
+    format!("{:08x}", crc.update(format!("{recipe:?} {version} in integers").as_bytes()).finish())
 }
 
 pub(super) fn log_softmax(row: &[f32]) -> Vec<f64> {

@@ -12,6 +12,7 @@ pub mod dense;
 pub mod fake_quant;
 pub mod fit;
 pub mod fold;
+pub mod integer;
 pub mod interrupt;
 pub mod model;
 pub mod momentum;

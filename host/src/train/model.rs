@@ -1,6 +1,6 @@
 //! A network as Candle variables: its forward pass, in floats or fake-quantized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Result, Tensor, Var};
@@ -163,7 +163,10 @@ impl Model {
         let parameters = self.parameters.values().map(|var| (var.clone(), 1.0));
         let weights =
             self.quantizers.weights.values().filter(|state| state.learn).map(|state| (state.scales.clone(), 0.1));
-        let activations = self.quantizers.activations.values().filter(|state| state.learn);
+        // Where sources share a quantizer, its scale is one variable.
+        let mut seen = HashSet::new();
+        let first = |state: &&ActivationState| state.learn && seen.insert(state.scale.id());
+        let activations = self.quantizers.activations.values().filter(first);
         parameters.chain(weights).chain(activations.map(|state| (state.scale.clone(), 0.1))).collect()
     }
 
@@ -257,7 +260,8 @@ impl Model {
         Ok(values)
     }
 
-    fn node(&self, index: usize, x: &Tensor, values: &[Tensor], training: bool) -> Result<Tensor> {
+    /// The value of one node, given those before it.
+    pub(super) fn node(&self, index: usize, x: &Tensor, values: &[Tensor], training: bool) -> Result<Tensor> {
         let node = &self.graph.nodes[index];
         let read = |source: Source| match source {
             Source::Input => x,
@@ -293,6 +297,7 @@ impl Model {
                 Pool::global(height, width).forward(input)?
             }
             Op::Add => input.add(read(node.inputs[1]))?,
+            Op::Concat => concat(&node.inputs.iter().map(|&source| read(source)).collect::<Vec<_>>())?,
             Op::Shortcut { stride, before, after } => {
                 Shortcut { stride: *stride, before: *before, after: *after }.forward(input)?
             }
@@ -345,6 +350,15 @@ impl ActivationState {
         let scale = self.scale.to_vec1::<f32>()?[0];
         Ok(ActivationQuant { bits: self.bits, scale, zero_point: self.zero_point })
     }
+}
+
+/// Channels one after the other; features are maps of one pixel where they meet such.
+fn concat(inputs: &[&Tensor]) -> Result<Tensor> {
+    if inputs.iter().all(|x| x.rank() == inputs[0].rank()) {
+        return Tensor::cat(inputs, 1);
+    }
+    let map = |x: &&Tensor| if x.rank() == 2 { x.reshape((x.dim(0)?, x.dim(1)?, 1, 1)) } else { Ok((*x).clone()) };
+    Tensor::cat(&inputs.iter().map(map).collect::<Result<Vec<_>>>()?, 1)
 }
 
 /// Weights as they are before rounding.

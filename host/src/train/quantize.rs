@@ -17,6 +17,7 @@ use crate::data::Dataset;
 use crate::data::augment::Augment;
 use crate::lower::LowerError;
 use crate::lower::fuse::Block;
+use crate::lower::sharing::shared;
 use crate::network::{Graph, Network, Op, Source};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
@@ -317,10 +318,13 @@ fn activation_states(
     data: &Dataset,
     recipe: &Recipe,
 ) -> Result<BTreeMap<Source, ActivationState>, QuantizeError> {
-    let seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
+    let mut seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
+    let shared = shared(&network.graph, blocks);
+    calibrate::pool(&mut seen, &shared);
     let bits = activation_bits(&network.graph, blocks, plan);
     let mut states = BTreeMap::new();
-    states.insert(Source::Input, ActivationState::fixed(calibrate::input_quantizer(&network.graph.input))?);
+    let input = calibrate::input_quantizer(&network.graph.input);
+    states.insert(Source::Input, ActivationState::fixed(input)?);
     for (source, values) in seen {
         let bits = bits.get(&source).copied().unwrap_or(BitWidth::EIGHT);
         // Few codes are worth placing well; eight bits lose nothing to outliers.
@@ -330,20 +334,42 @@ fn activation_states(
         let learn = few && recipe.method.learns();
         states.insert(source, ActivationState { learn, ..ActivationState::fixed(quant)? });
     }
+    // One variable for all that share it: a scale learns from each of them.
+    for (source, first) in &shared {
+        if *first == Source::Input {
+            let wide = states.get(source).map(ActivationState::quant).transpose()?;
+            let wide = calibrate::covering(wide.unwrap_or(input), input);
+            states.insert(Source::Input, ActivationState::fixed(wide)?);
+        }
+        states.insert(*source, states[first].clone());
+    }
     Ok(states)
 }
 
-/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have.
+/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have, and
+/// what a concatenation joins the most of all.
 pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
-    let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
-    let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
-    for block in blocks {
-        let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
-        let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
-        let own = if weighted { planned.next() } else { inherited };
-        bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));
+    let shared = shared(graph, blocks);
+    let mut least: BTreeMap<Source, BitWidth> = BTreeMap::new();
+    loop {
+        let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
+        let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
+        for block in blocks {
+            let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
+            let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
+            let own = if weighted { planned.next() } else { inherited }.unwrap_or(BitWidth::EIGHT);
+            bits.insert(block.output, least.get(&block.output).map_or(own, |&least| least.max(own)));
+        }
+        // Wider codes of one may make those of a later group wider.
+        let before = least.clone();
+        for (source, first) in &shared {
+            let group = shared.iter().filter(|&(_, other)| other == first).map(|(member, _)| bits[member]);
+            least.insert(*source, group.max().unwrap_or(BitWidth::EIGHT));
+        }
+        if least == before || shared.is_empty() {
+            return bits;
+        }
     }
-    bits
 }
 
 /// A network fine-tuned as [`quantize`] does it, before it is folded.
