@@ -203,7 +203,11 @@ fn solve(problem: &Problem<'_>, imagination: &mut Imagination<'_, '_>) {
         }
     }
     let best = imagination.best.as_ref().map(|(_, plan)| plan.clone());
-    best.iter().flat_map(|plan| space.neighbours(plan)).for_each(|plan| drop(imagination.score(&plan)));
+    for plan in best.iter().flat_map(|plan| space.neighbours(plan)) {
+        if imagination.score(&plan).is_none() {
+            return;
+        }
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
