@@ -207,12 +207,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn operand(
-        &self,
-        source: Source,
-        block: &Block,
-        tensors: &BTreeMap<Source, usize>,
-    ) -> Result<Operand, LowerError> {
+    fn operand(&self, source: Source, block: &Block, tensors: &BTreeMap<Source, usize>) -> Result<Operand, LowerError> {
         Ok(Operand {
             tensor: *tensors.get(&source).ok_or_else(|| self.missing(block, "input"))?,
             shape: self.quantized.network.graph.shape_of(source, self.shapes),

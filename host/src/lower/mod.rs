@@ -21,9 +21,8 @@ use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
 
 use crate::quantized::QuantizedNetwork;
 pub(crate) use image::best_layout;
-#[cfg(test)]
-pub(crate) use shortcut::quantizer;
 use integer::{IntegerNetwork, Reading};
+pub(crate) use shortcut::quantizer;
 
 /// Why a network cannot become an image.
 #[derive(Debug, thiserror::Error)]
