@@ -73,7 +73,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "tables",
         "--",
         "--ignored",
-    ]))
+    ]))?;
+    process::run(cargo().args(["test", "--locked", "--package", "releq", "--lib", "--", "--ignored"]))
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {
