@@ -76,7 +76,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "reproduce",
         "--",
         "--ignored",
-    ]))
+    ]))?;
+    process::run(cargo().args(["test", "--locked", "--package", "releq", "--lib", "--", "--ignored"]))
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {

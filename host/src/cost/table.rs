@@ -182,13 +182,13 @@ mod tests {
 
     use super::*;
     use crate::cost::layer::layers;
-    use crate::cost::sample::lowered;
+    use crate::cost::sample::{joined, lowered};
 
     /// A layer that went through a table does the same work as before.
     #[test]
     fn tables_keep_what_predictions_need() {
-        for index in 0..8 {
-            let lowered = lowered(index).unwrap();
+        for lowered in (0..8).flat_map(|index| [lowered(index), joined(index)]) {
+            let lowered = lowered.unwrap();
             let row = |layer| Row { network: "n".into(), layer, kernel: "k".into(), instructions: 7 };
             let rows: Vec<Row> = layers(&Image::open(&lowered.image).unwrap()).into_iter().map(row).collect();
             let again = read(&write(&rows)).unwrap();

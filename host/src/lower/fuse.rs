@@ -151,6 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn relu_after_a_concatenation_moves_to_each_branch() {
+        let mut graph = chain(&[conv(), conv(), Op::Concat, Op::Relu, Op::Dense { out: 3, bias: true }, Op::Relu]);
+        graph.nodes[1].inputs = vec![Source::Input];
+        graph.nodes[2].inputs = vec![Source::Node(0), Source::Node(1)];
+        hoist_relu(&mut graph);
+        let ops: Vec<&Op> = graph.nodes.iter().map(|node| &node.op).collect();
+        assert_eq!(ops[2..5], [&Op::Relu, &Op::Relu, &Op::Concat]);
+        let names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["n0", "n1", "n3", "n3.1", "n2", "n4", "n5"]);
+        let inputs: Vec<&[Source]> = graph.nodes.iter().map(|node| &node.inputs[..]).collect();
+        let node = Source::Node;
+        assert_eq!(inputs[2..], [&[node(0)][..], &[node(1)], &[node(2), node(3)], &[node(4)], &[node(5)]]);
+        assert!(graph.shapes().is_ok());
+        assert_eq!(blocks(&graph).unwrap().len(), 4);
+    }
+
+    #[test]
     fn relu_after_a_pool_moves_before_it() {
         let pool = Op::MaxPool { window: Window::square(2, 2, 0) };
         let mut graph = chain(&[conv(), pool.clone(), Op::Relu, Op::Dense { out: 3, bias: true }]);

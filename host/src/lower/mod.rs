@@ -22,7 +22,6 @@ use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
 use crate::quantized::QuantizedNetwork;
 pub(crate) use image::best_layout;
 use integer::{IntegerNetwork, Reading};
-#[cfg(test)]
 pub(crate) use shortcut::quantizer;
 
 /// Why a network cannot become an image.
@@ -159,9 +158,10 @@ fn in_integers(
     stored: &BTreeMap<usize, BitWidth>,
 ) -> Result<(QuantizedNetwork, IntegerNetwork), LowerError> {
     let mut quantized = quantized.clone();
-    shortcut::to_convolutions(&mut quantized)?;
     let shapes = quantized.network.graph.shapes().map_err(LowerError::Shape)?;
+    // Before shortcuts become convolutions, of which nobody knows that they keep within bounds.
     let blocks = fuse::blocks(&quantized.network.graph)?;
+    shortcut::to_convolutions(&mut quantized)?;
     for block in &blocks {
         let reading = Reading { quantized: &quantized, shapes: &shapes, blocks: &blocks, stored };
         if let Some(raised) = reading.raised(block)? {

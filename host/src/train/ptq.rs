@@ -13,6 +13,7 @@ use super::norms::Norms;
 use super::quantize::{QuantizeError, Recipe, quantize};
 use crate::data::Dataset;
 use crate::lower::fuse::{self, Block};
+use crate::lower::quantizer;
 use crate::network::{Network, Op, Source, Tensor};
 use crate::quantized::QuantizedNetwork;
 
@@ -178,7 +179,7 @@ fn decibels(signal: f64, noise: f64) -> f64 {
 fn outcome(quantized: &QuantizedNetwork, block: &Block, output_ratio: f64, largest_correction: f32) -> LayerOutcome {
     let name = quantized.network.graph.nodes[block.node].name.clone();
     let weights = quantized.weights.get(&block.node);
-    let activation = quantized.activations.get(&block.output);
+    let activation = quantizer(quantized, block.output);
     let weight_ratio =
         weights.zip(quantized.network.parameters.get(&format!("{name}.weight"))).map(|(quant, tensor)| {
             let row = (tensor.data.len() / quant.scales.len().max(1)).max(1);
