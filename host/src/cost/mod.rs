@@ -2,7 +2,7 @@
 //!
 //! * [`layer`]: a layer as an image records it, and the work that its kernel does;
 //! * [`nominal`]: an image of a network that nobody has quantized yet, which costs what the real one will;
-//! * [`widths`]: every weighted layer at every weight width;
+//! * [`widths`]: every weighted layer at every weight width; [`plans`]: a whole network under any plan;
 //! * [`sample`]: random networks to calibrate on; [`measure`]: the counts of an image's layers on a board;
 //! * [`table`]: such counts as CSV; [`errors`]: how far predictions are from them.
 //!
@@ -12,6 +12,7 @@ pub mod errors;
 pub mod layer;
 pub mod measure;
 pub mod nominal;
+pub mod plans;
 pub mod sample;
 pub mod table;
 pub mod widths;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::BitPlan;
 
+use super::layer::middle;
 use crate::lower::fuse::{self, Block};
 use crate::lower::{LowerError, Lowered, lower};
 use crate::network::{Graph, Network, Op, Source, Tensor};
@@ -83,7 +84,7 @@ fn activations(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Sour
         let averaged = matches!(op, Op::AvgPool { .. } | Op::GlobalAvgPool);
         let from_zero =
             block.relu || averaged && activations.get(&block.inputs[0]).is_none_or(|quant| quant.zero_point == 0);
-        let zero_point = if from_zero { 0 } else { bits.max_code().div_ceil(2) };
+        let zero_point = if from_zero { 0 } else { middle(bits) };
         activations.insert(block.output, ActivationQuant { bits, scale: 1.0, zero_point });
     }
     activations

@@ -11,10 +11,11 @@ use super::calibrate::{self, Calibration};
 use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
+use crate::codes;
 use crate::data::Dataset;
 use crate::lower::LowerError;
 use crate::lower::fuse::{self, Block};
-use crate::network::{Graph, Network, Op, Source};
+use crate::network::{Graph, Network, Source};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
@@ -288,13 +289,5 @@ fn activation_states(
 
 /// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have.
 pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
-    let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
-    let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
-    for block in blocks {
-        let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
-        let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
-        let own = if weighted { planned.next() } else { inherited };
-        bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));
-    }
-    bits
+    codes::of(graph, blocks).into_iter().map(|(source, codes)| (source, width(codes.bits(plan)))).collect()
 }

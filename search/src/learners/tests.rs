@@ -16,7 +16,6 @@ use crate::race::{self, Course};
 use crate::rivals;
 use crate::searcher::Problem;
 use crate::space::Space;
-use crate::state::FEATURES;
 use crate::table::Table;
 use crate::table::tests::recorded;
 
@@ -72,7 +71,7 @@ fn rewards_are_of_the_plan_after_the_action_and_states_of_the_one_before() {
     let (space, objective, asked) = (space(), objective(), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Flexible, Pay::Steps);
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
-    let agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let episode = agent.probe(&mut world, &[0, 1, 0, 3]).unwrap();
     // Each layer still has its 8 bits when it is looked at; the State of Quantization knows all actions so far.
     let seen: Vec<[f32; 2]> = episode.steps.iter().map(|step| [step.observation[1], step.observation[2]]).collect();
@@ -88,7 +87,7 @@ fn whole_plans_pay_once() {
     let (space, objective, asked) = (space(), objective(), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Flexible, Pay::Whole);
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
-    let agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let episode = agent.probe(&mut world, &[0]).unwrap();
     assert_eq!(episode.steps.iter().map(|step| step.reward).collect::<Vec<_>>(), [0.0, 0.0, 0.0, 0.25]);
     assert_eq!(asked.borrow()[..], [plan("2,2,2,2")]);
@@ -119,7 +118,7 @@ fn restricted_actions_reach_every_plan() {
     let network = Network::new(vec![layer; 3]).unwrap();
     let (objective, asked) = (Contest::Paper.objective(&space, network, 1.0), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Restricted, Pay::Whole);
-    let mut agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let mut agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
     for _ in 0..300 {
         let episode = agent.sample(&mut world).unwrap();

@@ -1,0 +1,126 @@
+//! What any plan of a network costs: each layer of its image, priced at every width of its weights and codes.
+//!
+//! A layer's codes are as wide as those who hand them on say, so the graph decides which widths a layer's cost depends on.
+//! The sum of the tables is the price of the image that is lowered at that plan, to the last bit.
+
+use releq_format::bits::BitWidth;
+use releq_format::graph::KernelHint;
+use releq_format::image::{Image, ImageError};
+use releq_search::cost::{Axis, CostModel, Costs, LayerCosts, Unpriced};
+use releq_search::network::Codes;
+use releq_search::plan::{BitPlan, LayerBits};
+
+use super::layer::{Layer, layers};
+use super::nominal;
+use super::widths::price;
+use crate::codes;
+use crate::lower::fuse::{self, Block};
+use crate::lower::{LowerError, lower};
+use crate::network::{Graph, Network};
+use crate::train::fold::{FoldError, fold};
+
+/// Why a network's plans have no costs.
+#[derive(Debug, thiserror::Error)]
+pub enum PlansError {
+    /// Batch normalisation cannot be folded.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The graph cannot become an image.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The model knows nothing of some of its work.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
+}
+
+impl From<ImageError> for PlansError {
+    fn from(error: ImageError) -> Self {
+        Self::Lower(error.into())
+    }
+}
+
+/// Costs of every plan of `network` by `model`, on a core whose fastest family is `family`.
+///
+/// # Errors
+/// [`PlansError`].
+pub fn costs(network: &Network, family: KernelHint, model: &dyn CostModel) -> Result<Costs, PlansError> {
+    let mut graph = fold(network)?.graph;
+    fuse::hoist_relu(&mut graph);
+    let blocks = fuse::blocks(&graph)?;
+    let widest = BitPlan::new(vec![LayerBits { weights: 8, activations: 8 }; graph.weighted().len()]);
+    let widest = widest.map_err(|error| LowerError::Shape(error.to_string()))?;
+    let lowered = lower(&nominal::quantized(&graph, &widest)?)?;
+    let layers = layers(&Image::open(&lowered.image)?);
+    let tables = layers.iter().zip(axes(&graph, &blocks)).map(|(layer, along)| {
+        let planned = matches!(along[0], Axis::Weights(_));
+        LayerCosts::tabulate(&along, |bits| price(&at(layer, planned, bits), family, model))
+    });
+    Ok(Costs::through(tables.collect::<Result<_, _>>()?))
+}
+
+/// The widths that each block's cost depends on: of its weights, of both its operands, and of what it writes. A block
+/// without weights of a plan, or with one operand, has as many, so that all are read alike.
+fn axes(graph: &Graph, blocks: &[Block]) -> Vec<[Axis; 4]> {
+    let codes = codes::of(graph, blocks);
+    let at = |source| Axis::Codes(codes.get(source).cloned().unwrap_or_default());
+    let mut layer = 0..;
+    let axes = |block: &Block| {
+        let planned = if codes::is_weighted(graph, block) { layer.next() } else { None };
+        let weights = planned.map_or(Axis::Codes(Codes::EIGHT), Axis::Weights);
+        let (first, second) = (&block.inputs[0], block.inputs.last().unwrap_or(&block.inputs[0]));
+        [weights, at(first), at(second), at(&block.output)]
+    };
+    blocks.iter().map(axes).collect()
+}
+
+/// `layer` with the bits along its axes; one that no plan has a layer for keeps the weights it has.
+fn at(layer: &Layer, planned: bool, bits: &[u8]) -> Layer {
+    let width = |place: usize| BitWidth::new(bits[place]).unwrap_or(BitWidth::EIGHT);
+    let layer = layer.with_codes([width(1), width(2)], width(3));
+    if planned { layer.with_weights(width(0)) } else { layer }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+    use releq_device::board::VIRT_M4;
+    use releq_search::cost::{BitSerialAccelerator, BitSerialCpu};
+    use releq_search::seed;
+
+    use super::*;
+    use crate::cost::{prices, workstation};
+    use crate::zoo;
+
+    fn random_plan(layers: usize, rng: &mut rand_chacha::ChaCha8Rng) -> BitPlan {
+        let bits = (0..layers).map(|_| LayerBits { weights: rng.random_range(1..=8), activations: rng.random_range(1..=8) });
+        BitPlan::new(bits.collect()).unwrap()
+    }
+
+    /// What `releq cost` says of an image, all its layers together.
+    fn predicted(image: &[u8], model: &dyn CostModel) -> f64 {
+        let image = Image::open(image).unwrap();
+        layers(&image).iter().map(|layer| price(layer, VIRT_M4.family, model).unwrap()).sum()
+    }
+
+    /// To the last bit, through pools, sums and shortcuts.
+    #[test]
+    fn tables_add_up_to_what_is_predicted_of_the_lowered_image() {
+        let cpu: BitSerialCpu = workstation();
+        let models: [&dyn CostModel; 3] = [&prices("virt-m4").unwrap(), &BitSerialAccelerator, &cpu];
+        let mut rng = seed::stream(1, "plans");
+        for (name, shape, plans) in
+            [("lenet", [1, 28, 28], 12), ("resnet8", [3, 32, 32], 6), ("resnet20", [3, 32, 32], 3), ("simplenet", [3, 32, 32], 6)]
+        {
+            let network = zoo::build(name, shape, 10, 1).unwrap();
+            let costs = models.map(|model| costs(&network, VIRT_M4.family, model).unwrap());
+            for _ in 0..plans {
+                let plan = random_plan(network.graph.weighted().len(), &mut rng);
+                let image = nominal::image(&network, &plan).unwrap().image;
+                for (costs, model) in costs.iter().zip(models) {
+                    assert_eq!(costs.of(&plan), predicted(&image, model), "{name} {} {plan}", model.name());
+                    assert!(costs.relative(&plan) <= costs.dearest());
+                }
+            }
+        }
+    }
+}
