@@ -96,6 +96,11 @@ impl Objective {
         }
     }
 
+    /// No plan has more of that than this; at least 1, and 1 where bits are counted.
+    pub fn dearest(&self) -> f64 {
+        self.costs.as_ref().map_or(1.0, Costs::dearest)
+    }
+
     /// The value of `plan` at `accuracy`, 0 to 1; more is better.
     pub fn value(&self, plan: &BitPlan, accuracy: f64) -> f64 {
         self.value_at(self.quantization(plan), accuracy)
@@ -112,8 +117,8 @@ impl Objective {
             Goal::Floor(loss) => {
                 let floor = self.float - loss;
                 let kept = accuracy >= floor - ROUNDING;
-                let dearest = self.costs.as_ref().map_or(1.0, Costs::dearest);
-                if kept { 1.0 - quantization + TIE * accuracy } else { (accuracy - floor) / floor + 1.0 - dearest }
+                let missed = (accuracy - floor) / floor - (self.dearest() - 1.0);
+                if kept { 1.0 - quantization + TIE * accuracy } else { missed }
             }
         }
     }

@@ -7,7 +7,6 @@ use releq_format::bits::BitWidth;
 use releq_format::graph::KernelHint;
 use releq_format::image::{Image, ImageError};
 use releq_search::cost::{Axis, CostModel, Costs, LayerCosts, Unpriced};
-use releq_search::network::Codes;
 use releq_search::plan::{BitPlan, LayerBits};
 
 use super::layer::{Layer, layers};
@@ -16,7 +15,7 @@ use super::widths::price;
 use crate::codes;
 use crate::lower::fuse::{self, Block};
 use crate::lower::{LowerError, lower};
-use crate::network::{Graph, Network};
+use crate::network::{Graph, Network, Source};
 use crate::train::fold::{FoldError, fold};
 
 /// Why a network's plans have no costs.
@@ -52,32 +51,37 @@ pub fn costs(network: &Network, family: KernelHint, model: &dyn CostModel) -> Re
     let lowered = lower(&nominal::quantized(&graph, &widest)?)?;
     let layers = layers(&Image::open(&lowered.image)?);
     let tables = layers.iter().zip(axes(&graph, &blocks)).map(|(layer, along)| {
-        let planned = matches!(along[0], Axis::Weights(_));
-        LayerCosts::tabulate(&along, |bits| price(&at(layer, planned, bits), family, model))
+        LayerCosts::tabulate(&along, |bits| price(&at(layer, &along, bits), family, model))
     });
     Ok(Costs::through(tables.collect::<Result<_, _>>()?))
 }
 
-/// The widths that each block's cost depends on: of its weights, of both its operands, and of what it writes. A block
-/// without weights of a plan, or with one operand, has as many, so that all are read alike.
-fn axes(graph: &Graph, blocks: &[Block]) -> Vec<[Axis; 4]> {
+/// The widths that each block's cost depends on: of what it reads, and of a planned layer's weights and what it writes.
+fn axes(graph: &Graph, blocks: &[Block]) -> Vec<Vec<Axis>> {
     let codes = codes::of(graph, blocks);
-    let at = |source| Axis::Codes(codes.get(source).cloned().unwrap_or_default());
-    let mut layer = 0..;
-    let axes = |block: &Block| {
-        let planned = if codes::is_weighted(graph, block) { layer.next() } else { None };
-        let weights = planned.map_or(Axis::Codes(Codes::EIGHT), Axis::Weights);
-        let (first, second) = (&block.inputs[0], block.inputs.last().unwrap_or(&block.inputs[0]));
-        [weights, at(first), at(second), at(&block.output)]
+    let at = |source: &Source| Axis::Codes(codes.get(source).cloned().unwrap_or_default());
+    let mut planned = 0..;
+    let axes = |block: &Block| -> Vec<Axis> {
+        let reads = block.inputs.iter().map(at);
+        if !codes::is_weighted(graph, block) {
+            return reads.collect();
+        }
+        reads.chain([at(&block.output)]).chain(planned.next().map(Axis::Weights)).collect()
     };
     blocks.iter().map(axes).collect()
 }
 
-/// `layer` with the bits along its axes; one that no plan has a layer for keeps the weights it has.
-fn at(layer: &Layer, planned: bool, bits: &[u8]) -> Layer {
-    let width = |place: usize| BitWidth::new(bits[place]).unwrap_or(BitWidth::EIGHT);
-    let layer = layer.with_codes([width(1), width(2)], width(3));
-    if planned { layer.with_weights(width(0)) } else { layer }
+/// `layer` with the bits along its axes. What no plan has a layer for writes codes as wide as the widest it reads.
+fn at(layer: &Layer, along: &[Axis], bits: &[u8]) -> Layer {
+    let width = |bits: u8| BitWidth::new(bits).unwrap_or(BitWidth::EIGHT);
+    match (along.last(), bits) {
+        (Some(Axis::Weights(_)), &[reads, writes, weights]) => {
+            layer.with_codes([width(reads); 2], width(writes)).with_weights(width(weights))
+        }
+        (_, &[first, .., last]) => layer.with_codes([width(first), width(last)], width(first.max(last))),
+        (_, &[one]) => layer.with_codes([width(one); 2], width(one)),
+        (_, &[]) => layer.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -127,6 +127,11 @@ impl Costs {
         self.layers.iter().map(|layer| layer.of(plan)).sum()
     }
 
+    /// The cost at 8 bits everywhere.
+    pub fn whole(&self) -> f64 {
+        self.whole
+    }
+
     /// That cost over the cost at 8 bits everywhere, as a State of Quantization is; may exceed 1.
     ///
     /// # Panics
