@@ -65,11 +65,13 @@ impl Layer {
     #[must_use]
     pub fn with_weights(&self, bits: BitWidth) -> Self {
         let Some(&weights) = self.op.weights() else { return self.clone() };
-        let levels = match bits.get() {
-            _ if bits == weights.bits => weights.levels,
-            1 => Levels::MidRise,
-            _ => Levels::MidTread,
-        };
+        self.with_levels(bits, if bits == weights.bits { weights.levels } else { nominal_levels(bits) })
+    }
+
+    /// The same layer with weights of `bits` bits and these levels, laid out as lowering would; itself where it has none.
+    #[must_use]
+    pub fn with_levels(&self, bits: BitWidth, levels: Levels) -> Self {
+        let Some(&weights) = self.op.weights() else { return self.clone() };
         let of = |weights| match self.op {
             Op::Conv2d { window, .. } => Op::Conv2d { window, weights },
             Op::Depthwise { window, .. } => Op::Depthwise { window, weights },
@@ -107,6 +109,11 @@ fn of_bits(record: TensorRecord, bits: BitWidth) -> TensorRecord {
     }
     let zero_point = if record.zero_point == 0 { 0 } else { middle(bits) };
     TensorRecord { bits, zero_point, storage: Storage::narrowest(bits), ..record }
+}
+
+/// The levels of weights that nobody has quantized yet.
+pub fn nominal_levels(bits: BitWidth) -> Levels {
+    if bits.get() == 1 { Levels::MidRise } else { Levels::MidTread }
 }
 
 /// The zero point of centred codes.

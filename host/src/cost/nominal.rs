@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use releq_format::bits::{BitWidth, Levels};
+use releq_format::bits::BitWidth;
 use releq_search::plan::BitPlan;
 
-use super::layer::middle;
+use super::layer::{middle, nominal_levels};
 use crate::lower::fuse::{self, Block};
 use crate::lower::{LowerError, Lowered, lower};
 use crate::network::{Graph, Network, Op, Source, Tensor};
@@ -57,7 +57,7 @@ pub fn quantized(graph: &Graph, plan: &BitPlan) -> Result<QuantizedNetwork, Lowe
             _ => continue,
         };
         last = planned.next().and_then(|layer| BitWidth::new(layer.weights)).unwrap_or(last);
-        let levels = if last.get() == 1 { Levels::MidRise } else { Levels::MidTread };
+        let levels = nominal_levels(last);
         // Sums of all products fill the codes behind them, whose unit is 1 as everywhere.
         let terms = shape[1..].iter().product::<usize>();
         let scale = 1.0 / (terms as f32 * levels.magnitude(last) as f32);

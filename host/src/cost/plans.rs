@@ -1,9 +1,10 @@
 //! What any plan of a network costs: each layer of its image, priced at every width of its weights and codes.
 //!
 //! A layer's codes are as wide as those who hand them on say, so the graph decides which widths a layer's cost depends on.
-//! The sum of the tables is the price of the image that is lowered at that plan, to the last bit.
+//! The sum of the tables is the price of the image that is lowered at that plan, to the last bit; but for codes without a
+//! ReLU, which calibration may find to start at 0 where they are centred here.
 
-use releq_format::bits::BitWidth;
+use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::KernelHint;
 use releq_format::image::{Image, ImageError};
 use releq_search::cost::{Axis, CostModel, Costs, LayerCosts, Unpriced};
@@ -38,11 +39,17 @@ impl From<ImageError> for PlansError {
     }
 }
 
-/// Costs of every plan of `network` by `model`, on a core whose fastest family is `family`.
+/// Costs of every plan of `network` by `model`, on a core whose fastest family is `family`. Weights have the levels that
+/// `levels` says for a layer of the plan, counted from 0, and a width: kernels run some faster than others.
 ///
 /// # Errors
 /// [`PlansError`].
-pub fn costs(network: &Network, family: KernelHint, model: &dyn CostModel) -> Result<Costs, PlansError> {
+pub fn costs(
+    network: &Network,
+    levels: &dyn Fn(usize, BitWidth) -> Levels,
+    family: KernelHint,
+    model: &dyn CostModel,
+) -> Result<Costs, PlansError> {
     let mut graph = fold(network)?.graph;
     fuse::hoist_relu(&mut graph);
     let blocks = fuse::blocks(&graph)?;
@@ -51,7 +58,7 @@ pub fn costs(network: &Network, family: KernelHint, model: &dyn CostModel) -> Re
     let lowered = lower(&nominal::quantized(&graph, &widest)?)?;
     let layers = layers(&Image::open(&lowered.image)?);
     let tables = layers.iter().zip(axes(&graph, &blocks)).map(|(layer, along)| {
-        LayerCosts::tabulate(&along, |bits| price(&at(layer, &along, bits), family, model))
+        LayerCosts::tabulate(&along, |bits| price(&at(layer, &along, bits, levels), family, model))
     });
     Ok(Costs::through(tables.collect::<Result<_, _>>()?))
 }
@@ -72,11 +79,12 @@ fn axes(graph: &Graph, blocks: &[Block]) -> Vec<Vec<Axis>> {
 }
 
 /// `layer` with the bits along its axes. What no plan has a layer for writes codes as wide as the widest it reads.
-fn at(layer: &Layer, along: &[Axis], bits: &[u8]) -> Layer {
+fn at(layer: &Layer, along: &[Axis], bits: &[u8], levels: &dyn Fn(usize, BitWidth) -> Levels) -> Layer {
     let width = |bits: u8| BitWidth::new(bits).unwrap_or(BitWidth::EIGHT);
     match (along.last(), bits) {
-        (Some(Axis::Weights(_)), &[reads, writes, weights]) => {
-            layer.with_codes([width(reads); 2], width(writes)).with_weights(width(weights))
+        (Some(&Axis::Weights(planned)), &[reads, writes, weights]) => {
+            let weights = width(weights);
+            layer.with_codes([width(reads); 2], width(writes)).with_levels(weights, levels(planned, weights))
         }
         (_, &[first, .., last]) => layer.with_codes([width(first), width(last)], width(first.max(last))),
         (_, &[one]) => layer.with_codes([width(one); 2], width(one)),
@@ -86,13 +94,19 @@ fn at(layer: &Layer, along: &[Axis], bits: &[u8]) -> Layer {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use rand::RngExt;
     use releq_device::board::VIRT_M4;
     use releq_search::cost::{BitSerialAccelerator, BitSerialCpu};
     use releq_search::seed;
 
     use super::*;
+    use crate::cost::layer::nominal_levels;
     use crate::cost::{prices, workstation};
+    use crate::data::glyphs;
+    use crate::train::fold::fold;
+    use crate::train::quantize::{self, Method, Recipe, quantize};
     use crate::zoo;
 
     fn random_plan(layers: usize, rng: &mut rand_chacha::ChaCha8Rng) -> BitPlan {
@@ -116,7 +130,8 @@ mod tests {
             [("lenet", [1, 28, 28], 12), ("resnet8", [3, 32, 32], 6), ("resnet20", [3, 32, 32], 3), ("simplenet", [3, 32, 32], 6)]
         {
             let network = zoo::build(name, shape, 10, 1).unwrap();
-            let costs = models.map(|model| costs(&network, VIRT_M4.family, model).unwrap());
+            let nominal = |_: usize, bits| nominal_levels(bits);
+            let costs = models.map(|model| costs(&network, &nominal, VIRT_M4.family, model).unwrap());
             for _ in 0..plans {
                 let plan = random_plan(network.graph.weighted().len(), &mut rng);
                 let image = nominal::image(&network, &plan).unwrap().image;
@@ -125,6 +140,22 @@ mod tests {
                     assert!(costs.relative(&plan) <= costs.dearest());
                 }
             }
+        }
+    }
+    /// The levels that fit the weights best differ from layer to layer, and so does what they cost.
+    #[test]
+    fn tables_add_up_to_what_is_predicted_of_a_calibrated_network() {
+        let (model, data) = (prices("virt-m4").unwrap(), glyphs::generate(1, 64));
+        let network = zoo::build("lenet", data.shape, data.classes, 1).unwrap();
+        let found = quantize::levels(&fold(&network).unwrap(), Method::Learned).unwrap();
+        let levels = |layer: usize, bits: BitWidth| found[layer][usize::from(bits.get()) - 1];
+        let costs = costs(&network, &levels, VIRT_M4.family, &model).unwrap();
+        let mut rng = seed::stream(2, "plans");
+        for _ in 0..6 {
+            let plan = random_plan(4, &mut rng);
+            let recipe = Recipe::learned(0.0, 1);
+            let quantized = quantize(&network, &plan, &data, &recipe, &mut |_| ControlFlow::Continue(())).unwrap();
+            assert_eq!(costs.of(&plan), predicted(&lower(&quantized).unwrap().image, &model), "{plan}");
         }
     }
 }

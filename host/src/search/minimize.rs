@@ -4,14 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use releq_device::board::Board;
+use releq_format::bits::BitWidth;
 use releq_format::graph::KernelHint;
 use releq_search::cost::{BitSerialAccelerator, CostModel, Costs};
 use releq_search::network::StateOfQuantization;
 use serde::Serialize;
 
 use super::SearchError;
+use crate::cost::plans::PlansError;
 use crate::cost::{self, NoPrices, plans};
 use crate::network::Network;
+use crate::train::fold::fold;
+use crate::train::quantize::{self, Method};
 
 /// What is made small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -85,12 +89,16 @@ impl Measure {
         self.model.as_deref().map(|model| model as &dyn CostModel)
     }
 
-    /// What any plan of `network` costs, where layers have prices.
+    /// What any plan of `network` costs, its weights quantized by `method`, where layers have prices.
     ///
     /// # Errors
     /// [`SearchError`] for a network that does not become an image, or work without a price.
-    pub fn costs(&self, network: &Network) -> Result<Option<Costs>, SearchError> {
-        self.model().map(|model| Ok(plans::costs(network, self.family, model)?)).transpose()
+    pub fn costs(&self, network: &Network, method: Method) -> Result<Option<Costs>, SearchError> {
+        let Some(model) = self.model() else { return Ok(None) };
+        let folded = fold(network).map_err(PlansError::Fold)?;
+        let found = quantize::levels(&folded, method)?;
+        let levels = |layer: usize, bits: BitWidth| found[layer][usize::from(bits.get()) - 1];
+        Ok(Some(plans::costs(&folded, &levels, self.family, model)?))
     }
 }
 
@@ -104,7 +112,7 @@ mod tests {
     #[test]
     fn each_is_asked_of_its_own_hardware() {
         let lenet = zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
-        let costs = |minimize| Measure::new(minimize, Some(&VIRT_M4)).unwrap().costs(&lenet).unwrap();
+        let costs = |minimize| Measure::new(minimize, Some(&VIRT_M4)).unwrap().costs(&lenet, Method::Learned).unwrap();
         assert!(costs(Minimize::Bits).is_none() && costs(Minimize::Energy).is_none());
         let narrow = "8:2,8:2,8:2,8".parse().unwrap();
         // Codes that are taken whole cost the same at any width.

@@ -46,6 +46,9 @@ pub enum SearchError {
     /// Its codes cannot be followed.
     #[error(transparent)]
     Codes(#[from] CodesError),
+    /// Its weights cannot be quantized.
+    #[error(transparent)]
+    Quantize(#[from] crate::train::quantize::QuantizeError),
     /// Its plans have no costs.
     #[error(transparent)]
     Plans(#[from] PlansError),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use candle_core::{Device, Var};
+use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::{BitPlan, LayerBits};
 
@@ -212,6 +213,25 @@ fn weight_states(
     };
     let widths = plan.layers().iter().map(|layer| width(layer.weights));
     weighted.iter().zip(widths).map(state).collect()
+}
+
+/// The levels that `method` gives the weights of each layer of a folded network at 1 to 8 bits, before any fine-tuning,
+/// which changes none.
+///
+/// # Errors
+/// [`QuantizeError`] for a layer without weights.
+pub fn levels(network: &Network, method: Method) -> Result<Vec<[Levels; 8]>, QuantizeError> {
+    let layers = network.graph.weighted().len();
+    let at = |bits: u8| -> Result<Vec<Levels>, QuantizeError> {
+        if method == Method::Wrpn && bits == 1 {
+            // It has none, and a plan that asks for them is refused.
+            return Ok(vec![Levels::MidRise; layers]);
+        }
+        let plan = BitPlan::new(vec![LayerBits { weights: bits, activations: 8 }; layers]).expect("within 1..=8");
+        Ok(weight_states(network, &plan, method)?.into_values().map(|state| state.levels).collect())
+    };
+    let widths = (1..=8).into_par_iter().map(at).collect::<Result<Vec<_>, _>>()?;
+    Ok((0..layers).map(|layer| std::array::from_fn(|bits| widths[bits][layer])).collect())
 }
 
 fn width(bits: u8) -> BitWidth {
