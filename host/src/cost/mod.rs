@@ -36,15 +36,19 @@ pub struct NoPrices {
     known: String,
 }
 
+/// The boards whose prices come with releq.
+pub fn priced() -> String {
+    CALIBRATIONS.map(|(name, _)| name).join(", ")
+}
+
 /// The prices that come with releq for a board.
 ///
 /// # Errors
 /// [`NoPrices`], with the boards that have some.
 pub fn prices(board: &str) -> Result<PackedSimd, NoPrices> {
-    let known = || CALIBRATIONS.map(|(name, _)| name).join(", ");
     let found = CALIBRATIONS.iter().find(|(name, _)| *name == board);
     let model = found.and_then(|(_, text)| serde_json::from_str(text).ok());
-    model.ok_or_else(|| NoPrices { board: board.to_owned(), known: known() })
+    model.ok_or_else(|| NoPrices { board: board.to_owned(), known: priced() })
 }
 
 /// Bit-plane kernels of a workstation beside its 8-bit ones, as `cargo bench --bench kernels` timed them.

@@ -9,6 +9,7 @@ use releq_format::graph::KernelHint;
 use releq_format::image::{Image, ImageError};
 use releq_search::cost::{Axis, CostModel, Costs, LayerCosts, Unpriced};
 use releq_search::plan::{BitPlan, LayerBits};
+use releq_search::space::{Side, Space, SpaceError};
 
 use super::layer::{Layer, layers};
 use super::nominal;
@@ -28,6 +29,9 @@ pub enum PlansError {
     /// The graph cannot become an image.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// There is nothing to plan.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// The model knows nothing of some of its work.
     #[error(transparent)]
     Unpriced(#[from] Unpriced),
@@ -39,13 +43,14 @@ impl From<ImageError> for PlansError {
     }
 }
 
-/// Costs of every plan of `network` by `model`, on a core whose fastest family is `family`. Weights have the levels that
-/// `levels` says for a layer of the plan, counted from 0, and a width: kernels run some faster than others.
+/// Costs of the plans of `space`, and of 8 bits everywhere, by `model`, on a core whose fastest family is `family`. Weights
+/// have the levels that `levels` says for a layer of the plan, counted from 0, and a width: kernels run some faster.
 ///
 /// # Errors
 /// [`PlansError`].
 pub fn costs(
     network: &Network,
+    space: &Space,
     levels: &dyn Fn(usize, BitWidth) -> Levels,
     family: KernelHint,
     model: &dyn CostModel,
@@ -57,8 +62,16 @@ pub fn costs(
     let widest = widest.map_err(|error| LowerError::Shape(error.to_string()))?;
     let lowered = lower(&nominal::quantized(&graph, &widest)?)?;
     let layers = layers(&Image::open(&lowered.image)?);
+    let [weights, codes] = [Side::Weights, Side::Activations].map(|side| space.widths_of(side));
+    let asked = |axis: &Axis, bits: &u8| match axis {
+        Axis::Weights(_) => *bits == 8 || weights.contains(bits),
+        Axis::Codes(_) => *bits == 8 || codes.contains(bits),
+    };
     let tables = layers.iter().zip(axes(&graph, &blocks)).map(|(layer, along)| {
-        LayerCosts::tabulate(&along, |bits| price(&at(layer, &along, bits, levels), family, model))
+        LayerCosts::tabulate(&along, |bits| match along.iter().zip(bits).all(|(axis, bits)| asked(axis, bits)) {
+            true => price(&at(layer, &along, bits, levels), family, model),
+            false => Ok(f64::NAN),
+        })
     });
     Ok(Costs::through(tables.collect::<Result<_, _>>()?))
 }
@@ -96,7 +109,6 @@ fn at(layer: &Layer, along: &[Axis], bits: &[u8], levels: &dyn Fn(usize, BitWidt
 mod tests {
     use std::ops::ControlFlow;
 
-    use rand::RngExt;
     use releq_device::board::VIRT_M4;
     use releq_search::cost::{BitSerialAccelerator, BitSerialCpu};
     use releq_search::seed;
@@ -109,9 +121,10 @@ mod tests {
     use crate::train::quantize::{self, Method, Recipe, quantize};
     use crate::zoo;
 
-    fn random_plan(layers: usize, rng: &mut rand_chacha::ChaCha8Rng) -> BitPlan {
-        let bits = (0..layers).map(|_| LayerBits { weights: rng.random_range(1..=8), activations: rng.random_range(1..=8) });
-        BitPlan::new(bits.collect()).unwrap()
+    /// All widths, but for codes of one bit, which no sample that prices were fitted on ever added.
+    fn space(network: &Network) -> Space {
+        let weights = Space::same(&[1, 2, 3, 4, 5, 6, 7, 8], network.graph.weighted().len()).unwrap();
+        weights.with_activations(&[2, 3, 4, 5, 6, 7, 8]).unwrap()
     }
 
     /// What `releq cost` says of an image, all its layers together.
@@ -131,9 +144,10 @@ mod tests {
         {
             let network = zoo::build(name, shape, 10, 1).unwrap();
             let nominal = |_: usize, bits| nominal_levels(bits);
-            let costs = models.map(|model| costs(&network, &nominal, VIRT_M4.family, model).unwrap());
+            let space = space(&network);
+            let costs = models.map(|model| costs(&network, &space, &nominal, VIRT_M4.family, model).unwrap());
             for _ in 0..plans {
-                let plan = random_plan(network.graph.weighted().len(), &mut rng);
+                let plan = space.sample(&mut rng);
                 let image = nominal::image(&network, &plan).unwrap().image;
                 for (costs, model) in costs.iter().zip(models) {
                     assert_eq!(costs.of(&plan), predicted(&image, model), "{name} {} {plan}", model.name());
@@ -149,10 +163,11 @@ mod tests {
         let network = zoo::build("lenet", data.shape, data.classes, 1).unwrap();
         let found = quantize::levels(&fold(&network).unwrap(), Method::Learned).unwrap();
         let levels = |layer: usize, bits: BitWidth| found[layer][usize::from(bits.get()) - 1];
-        let costs = costs(&network, &levels, VIRT_M4.family, &model).unwrap();
+        let space = space(&network);
+        let costs = costs(&network, &space, &levels, VIRT_M4.family, &model).unwrap();
         let mut rng = seed::stream(2, "plans");
         for _ in 0..6 {
-            let plan = random_plan(4, &mut rng);
+            let plan = space.sample(&mut rng);
             let recipe = Recipe::learned(0.0, 1);
             let quantized = quantize(&network, &plan, &data, &recipe, &mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!(costs.of(&plan), predicted(&lower(&quantized).unwrap().image, &model), "{plan}");

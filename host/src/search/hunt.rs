@@ -70,7 +70,7 @@ impl Request {
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
         let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
-        Ok(match self.measure.costs(bench.network, bench.recipe.method)? {
+        Ok(match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
             Some(costs) => objective.with_costs(costs),
             None => objective,
         })

@@ -8,11 +8,13 @@ use releq_format::bits::BitWidth;
 use releq_format::graph::KernelHint;
 use releq_search::cost::{BitSerialAccelerator, CostModel, Costs};
 use releq_search::network::StateOfQuantization;
+use releq_search::space::Space;
 use serde::Serialize;
 
 use super::SearchError;
+use crate::cost::layer::nominal_levels;
 use crate::cost::plans::PlansError;
-use crate::cost::{self, NoPrices, plans};
+use crate::cost::{self, plans};
 use crate::network::Network;
 use crate::train::fold::fold;
 use crate::train::quantize::{self, Method};
@@ -41,8 +43,14 @@ pub enum MinimizeError {
     #[error("--minimize instructions does not say on which board; boards differ in what a width costs; name one with --board")]
     NoBoard,
     /// Nobody knows the board's.
-    #[error(transparent)]
-    NoPrices(#[from] NoPrices),
+    #[error(
+        "--minimize instructions has no prices for {board}; releq comes with those of {}; name one of them with --board",
+        cost::priced()
+    )]
+    NoPrices {
+        /// The board.
+        board: &'static str,
+    },
 }
 
 /// What is made small, ready to be asked of any plan.
@@ -72,7 +80,9 @@ impl Measure {
         let model: Option<Arc<dyn CostModel + Send + Sync>> = match (minimize, board) {
             (Minimize::Bits | Minimize::Energy, _) => None,
             (Minimize::Instructions, None) => return Err(MinimizeError::NoBoard),
-            (Minimize::Instructions, Some(board)) => Some(Arc::new(cost::prices(board.name)?)),
+            (Minimize::Instructions, Some(&Board { name: board, .. })) => {
+                Some(Arc::new(cost::prices(board).map_err(|_| MinimizeError::NoPrices { board })?))
+            }
             (Minimize::Accelerator, _) => Some(Arc::new(BitSerialAccelerator)),
             (Minimize::Cpu, _) => Some(Arc::new(cost::workstation())),
         };
@@ -89,16 +99,27 @@ impl Measure {
         self.model.as_deref().map(|model| model as &dyn CostModel)
     }
 
-    /// What any plan of `network` costs, its weights quantized by `method`, where layers have prices.
+    /// What the plans of `space` cost on `network`, its weights quantized by `method`, where layers have prices.
     ///
     /// # Errors
     /// [`SearchError`] for a network that does not become an image, or work without a price.
-    pub fn costs(&self, network: &Network, method: Method) -> Result<Option<Costs>, SearchError> {
+    pub fn costs(&self, network: &Network, space: &Space, method: Method) -> Result<Option<Costs>, SearchError> {
         let Some(model) = self.model() else { return Ok(None) };
         let folded = fold(network).map_err(PlansError::Fold)?;
         let found = quantize::levels(&folded, method)?;
         let levels = |layer: usize, bits: BitWidth| found[layer][usize::from(bits.get()) - 1];
-        Ok(Some(plans::costs(&folded, &levels, self.family, model)?))
+        Ok(Some(plans::costs(&folded, space, &levels, self.family, model)?))
+    }
+
+    /// What `network` costs with 8 bits everywhere, where layers have prices.
+    ///
+    /// # Errors
+    /// As [`costs`](Self::costs).
+    pub fn at_8_bits(&self, network: &Network) -> Result<Option<f64>, SearchError> {
+        let Some(model) = self.model() else { return Ok(None) };
+        let eight = Space::same(&[8], network.graph.weighted().len()).map_err(PlansError::Space)?;
+        let costs = plans::costs(network, &eight, &|_, bits| nominal_levels(bits), self.family, model)?;
+        Ok(Some(costs.of(&eight.widest())))
     }
 }
 
@@ -112,7 +133,9 @@ mod tests {
     #[test]
     fn each_is_asked_of_its_own_hardware() {
         let lenet = zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
-        let costs = |minimize| Measure::new(minimize, Some(&VIRT_M4)).unwrap().costs(&lenet, Method::Learned).unwrap();
+        let space = Space::same(&[2, 8], 4).unwrap().with_activations(&[2, 8]).unwrap();
+        let measure = |minimize| Measure::new(minimize, Some(&VIRT_M4)).unwrap();
+        let costs = |minimize| measure(minimize).costs(&lenet, &space, Method::Dorefa).unwrap();
         assert!(costs(Minimize::Bits).is_none() && costs(Minimize::Energy).is_none());
         let narrow = "8:2,8:2,8:2,8".parse().unwrap();
         // Codes that are taken whole cost the same at any width.
@@ -121,12 +144,14 @@ mod tests {
         let instructions = costs(Minimize::Instructions).unwrap();
         assert_ne!(instructions.relative(&narrow), 1.0);
         assert!(instructions.relative(&"2,2,2,2".parse().unwrap()) < 1.0);
+        let eight = measure(Minimize::Instructions).at_8_bits(&lenet).unwrap();
+        assert_eq!(eight, Some(instructions.of(&space.widest())));
     }
 
     #[test]
     fn instructions_need_a_board_with_prices() {
         let refused = |board| Measure::new(Minimize::Instructions, board).err();
         assert_eq!(refused(None), Some(MinimizeError::NoBoard));
-        assert!(matches!(refused(Some(&VIRT_M3)), Some(MinimizeError::NoPrices(_))));
+        assert_eq!(refused(Some(&VIRT_M3)), Some(MinimizeError::NoPrices { board: "virt-m3" }));
     }
 }

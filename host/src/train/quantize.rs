@@ -16,7 +16,7 @@ use crate::codes;
 use crate::data::Dataset;
 use crate::lower::LowerError;
 use crate::lower::fuse::{self, Block};
-use crate::network::{Graph, Network, Source};
+use crate::network::{Graph, Network, Source, Tensor};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
@@ -215,23 +215,24 @@ fn weight_states(
     weighted.iter().zip(widths).map(state).collect()
 }
 
-/// The levels that `method` gives the weights of each layer of a folded network at 1 to 8 bits, before any fine-tuning,
-/// which changes none.
+/// The levels that `method` gives the weights of each layer of a folded network at 1 to 8 bits; fine-tuning changes none.
 ///
 /// # Errors
 /// [`QuantizeError`] for a layer without weights.
 pub fn levels(network: &Network, method: Method) -> Result<Vec<[Levels; 8]>, QuantizeError> {
-    let layers = network.graph.weighted().len();
-    let at = |bits: u8| -> Result<Vec<Levels>, QuantizeError> {
-        if method == Method::Wrpn && bits == 1 {
-            // It has none, and a plan that asks for them is refused.
-            return Ok(vec![Levels::MidRise; layers]);
-        }
-        let plan = BitPlan::new(vec![LayerBits { weights: bits, activations: 8 }; layers]).expect("within 1..=8");
-        Ok(weight_states(network, &plan, method)?.into_values().map(|state| state.levels).collect())
+    let at = |weight: &Tensor, bits: BitWidth| match (method, bits.get()) {
+        (Method::Learned, 2..8) => least_square(&weight.data, weight.shape[0], bits).levels,
+        (Method::Learned | Method::Wrpn, 1) | (Method::Dorefa, 1..8) => Levels::MidRise,
+        _ => Levels::MidTread,
     };
-    let widths = (1..=8).into_par_iter().map(at).collect::<Result<Vec<_>, _>>()?;
-    Ok((0..layers).map(|layer| std::array::from_fn(|bits| widths[bits][layer])).collect())
+    let of = |node: &usize| {
+        let name = &network.graph.nodes[*node].name;
+        let weight = network.parameters.get(&format!("{name}.weight"));
+        let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let levels: Vec<Levels> = (1..=8).into_par_iter().map(|bits: u8| at(weight, width(bits))).collect();
+        Ok(std::array::from_fn(|place| levels[place]))
+    };
+    network.graph.weighted().iter().map(of).collect()
 }
 
 fn width(bits: u8) -> BitWidth {

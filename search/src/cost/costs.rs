@@ -43,7 +43,8 @@ impl Axis {
 }
 
 impl LayerCosts {
-    /// A layer that costs what `price` says of the bits along each of `along`, among which one may be repeated.
+    /// A layer that costs what `price` says of the bits along each of `along`, among which one may be repeated; no number
+    /// (NaN) for bits that no plan will be asked about.
     ///
     /// # Errors
     /// The first of `price`.
@@ -125,11 +126,6 @@ impl Costs {
     /// If the plan has fewer layers.
     pub fn of(&self, plan: &BitPlan) -> f64 {
         self.layers.iter().map(|layer| layer.of(plan)).sum()
-    }
-
-    /// The cost at 8 bits everywhere.
-    pub fn whole(&self) -> f64 {
-        self.whole
     }
 
     /// That cost over the cost at 8 bits everywhere, as a State of Quantization is; may exceed 1.

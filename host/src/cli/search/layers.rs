@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cost::layer::{Layer, layers};
 use crate::cost::widths::price;
+use crate::network::Network;
 use crate::search::SearchError;
-use crate::search::bench::Bench;
 use crate::search::minimize::Measure;
 use crate::terminal::grouped;
 
@@ -61,19 +61,18 @@ pub(super) fn reports(image: &Image<'_>, measure: &Measure) -> Result<Vec<LayerR
 }
 
 impl Cost {
-    /// The cost of `layers`, those of an image of the bench's network; none where layers have no prices.
+    /// The cost of `layers`, those of an image of `network`; none where layers have no prices.
     ///
     /// # Errors
     /// As the measure's.
     pub(super) fn of(
         layers: &[LayerReport],
         measure: &Measure,
-        bench: &Bench<'_>,
+        network: &Network,
     ) -> Result<Option<Self>, SearchError> {
-        let costs = measure.costs(bench.network, bench.recipe.method)?;
-        let (Some(model), Some(costs)) = (measure.model(), costs) else { return Ok(None) };
+        let (Some(model), Some(at_8_bits)) = (measure.model(), measure.at_8_bits(network)?) else { return Ok(None) };
         let predicted = layers.iter().filter_map(|layer| layer.cost).sum();
-        Ok(Some(Self { model: model.name(), unit: model.unit(), predicted, at_8_bits: costs.whole() }))
+        Ok(Some(Self { model: model.name(), unit: model.unit(), predicted, at_8_bits }))
     }
 
     pub(super) fn text(&self) -> String {

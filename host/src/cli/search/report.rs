@@ -102,7 +102,7 @@ impl<'a> Report<'a> {
         let features = features(&search.network).map_err(failure)?;
         let float = 100.0 * found.float_accuracy;
         let layers = reports(opened, &search.measure)?;
-        let cost = Cost::of(&layers, &search.measure, bench).map_err(failure)?;
+        let cost = Cost::of(&layers, &search.measure, &search.network).map_err(failure)?;
         let evaluated = |entry: &Entry| Evaluated {
             plan: entry.plan.to_string(),
             loss: float - 100.0 * entry.seen.accuracy,
