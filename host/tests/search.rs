@@ -123,7 +123,8 @@ fn activations_are_searched_for_a_boards_instructions() {
     let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
     assert!(releq(here, &train).status().unwrap().success());
     let search = || {
-        let mut search = releq(here, &["search", "net.safetensors", "--data", "glyphs", "--max-loss", "95", "-o", "run"]);
+        let mut search =
+            releq(here, &["search", "net.safetensors", "--data", "glyphs", "--max-loss", "95", "-o", "run"]);
         search.args(["--weights", "2,8", "--activations", "3,8", "--minimize", "instructions", "--board", "virt-m4"]);
         search.args(["--episodes", "4", "--short", "64", "--long", "64", "--epochs", "0.02"]);
         assert_eq!(search.status().unwrap().code(), Some(0));

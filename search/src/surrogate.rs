@@ -486,8 +486,9 @@ mod tests {
         assert_ne!(draw.luck(&narrow), draw.luck(&plan("3,3,3,3")));
         // Over weights alone nothing is different, its draws included.
         let weights = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
-        let [one, other] = [Surrogate::over(&weights, Settings::DEFAULT, 0.998), Surrogate::new(Settings::DEFAULT, 0.998)]
-            .map(|model| model.draw_at(&["2,2,3,2", "2,3,3,4"].map(plan), &mut seed::stream(1, "test")));
+        let [one, other] =
+            [Surrogate::over(&weights, Settings::DEFAULT, 0.998), Surrogate::new(Settings::DEFAULT, 0.998)]
+                .map(|model| model.draw_at(&["2,2,3,2", "2,3,3,4"].map(plan), &mut seed::stream(1, "test")));
         assert_eq!(one, other);
     }
 

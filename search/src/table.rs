@@ -355,14 +355,14 @@ pub(crate) mod tests {
     fn a_table_with_activations_comes_back() {
         let text = "b1,b2,b3,top1\n2:4,2:8,3:8,90.000\n2:8,2:8,3:8,95.000\n";
         let table = Table::parse(text).unwrap();
-        assert_eq!(table.space(), &Space::new(vec![vec![2], vec![2], vec![3]]).unwrap().handing_on(1, &[4, 8]).unwrap());
+        assert_eq!(
+            table.space(),
+            &Space::new(vec![vec![2], vec![2], vec![3]]).unwrap().handing_on(1, &[4, 8]).unwrap()
+        );
         assert!(table.is_complete());
         assert_eq!(table.to_csv(), text.replace("2:8,2:8,3:8", "2,2,3"));
         assert_eq!(Table::parse(&table.to_csv()).unwrap(), table);
-        assert_eq!(
-            parse("b1,top1\n2:9,50"),
-            "line 2 has `2:9` for bits; write a whole number from 1 to 8"
-        );
+        assert_eq!(parse("b1,top1\n2:9,50"), "line 2 has `2:9` for bits; write a whole number from 1 to 8");
     }
 
     #[test]

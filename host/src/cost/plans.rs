@@ -139,9 +139,12 @@ mod tests {
         let cpu: BitSerialCpu = workstation();
         let models: [&dyn CostModel; 3] = [&prices("virt-m4").unwrap(), &BitSerialAccelerator, &cpu];
         let mut rng = seed::stream(1, "plans");
-        for (name, shape, plans) in
-            [("lenet", [1, 28, 28], 12), ("resnet8", [3, 32, 32], 6), ("resnet20", [3, 32, 32], 3), ("simplenet", [3, 32, 32], 6)]
-        {
+        for (name, shape, plans) in [
+            ("lenet", [1, 28, 28], 12),
+            ("resnet8", [3, 32, 32], 6),
+            ("resnet20", [3, 32, 32], 3),
+            ("simplenet", [3, 32, 32], 6),
+        ] {
             let network = zoo::build(name, shape, 10, 1).unwrap();
             let nominal = |_: usize, bits| nominal_levels(bits);
             let space = space(&network);

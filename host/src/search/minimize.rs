@@ -40,7 +40,9 @@ pub enum Minimize {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MinimizeError {
     /// Instructions of nobody.
-    #[error("--minimize instructions does not say on which board; boards differ in what a width costs; name one with --board")]
+    #[error(
+        "--minimize instructions does not say on which board; boards differ in what a width costs; name one with --board"
+    )]
     NoBoard,
     /// Nobody knows the board's.
     #[error(

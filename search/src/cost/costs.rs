@@ -102,10 +102,8 @@ impl Costs {
 
     /// Costs that depend on weights alone: each layer's, at 1 to 8 bits, and what all others cost together.
     pub fn new(layers: Vec<[f64; WIDTHS]>, rest: f64) -> Self {
-        let own = |(layer, row): (usize, [f64; WIDTHS])| LayerCosts {
-            axes: vec![Axis::Weights(layer)],
-            table: row.to_vec(),
-        };
+        let own =
+            |(layer, row): (usize, [f64; WIDTHS])| LayerCosts { axes: vec![Axis::Weights(layer)], table: row.to_vec() };
         let weighted = layers.into_iter().enumerate().map(own);
         Self::through(weighted.chain([LayerCosts::fixed(rest)]).collect())
     }
@@ -171,7 +169,9 @@ mod tests {
     fn layers_cost_by_their_own_weights_and_the_codes_they_read_and_write() {
         let price = |bits: &[u8]| Ok::<f64, ()>(bits.iter().fold(0.0, |sum, &bits| 10.0 * sum + f64::from(bits)));
         let first = LayerCosts::tabulate(&[Axis::Weights(0), Axis::Codes(Codes::of(0))], price).unwrap();
-        let second = LayerCosts::tabulate(&[Axis::Weights(1), Axis::Codes(Codes::of(0)), Axis::Codes(Codes::of(1))], price).unwrap();
+        let second =
+            LayerCosts::tabulate(&[Axis::Weights(1), Axis::Codes(Codes::of(0)), Axis::Codes(Codes::of(1))], price)
+                .unwrap();
         let sum = Codes::of(0).or(&Codes::of(1));
         let added = [Axis::Codes(Codes::EIGHT), Axis::Codes(sum.clone()), Axis::Codes(sum)];
         let added = LayerCosts::tabulate(&added, price).unwrap();

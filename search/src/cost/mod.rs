@@ -112,9 +112,8 @@ mod tests {
         let (work, network) = (Work { kernel: String::new(), parts: vec![] }, lenet());
         for state in [StateOfQuantization::Mean, StateOfQuantization::Energy] {
             let layers = network.layers().iter().zip(network.reads()).enumerate().map(|(index, (layer, reads))| {
-                let price = |bits: &[u8]| {
-                    state.cost(&Case { layer, weights: bits[0], activations: bits[1], work: &work })
-                };
+                let price =
+                    |bits: &[u8]| state.cost(&Case { layer, weights: bits[0], activations: bits[1], work: &work });
                 LayerCosts::tabulate(&[Axis::Weights(index), Axis::Codes(reads.clone())], price).unwrap()
             });
             let costs = Costs::through(layers.collect());

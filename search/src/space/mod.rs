@@ -74,7 +74,8 @@ impl Space {
             return Err(SpaceError::NoLayers);
         }
         let choices = (0..widths.len()).map(|layer| Choice { layer, side: Side::Weights });
-        let sets = widths.into_iter().zip(1..).map(|(set, layer)| checked(set, layer)).collect::<Result<Vec<_>, _>>()?;
+        let sets =
+            widths.into_iter().zip(1..).map(|(set, layer)| checked(set, layer)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { layers: sets.len(), choices: choices.collect(), widths: sets })
     }
 
