@@ -204,6 +204,9 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["search", "missing.onnx", "--preset", "haq", "-o", "new"],
         &["search", "missing.onnx", "--actors", "0", "-o", "new"],
         &["search", "missing.onnx", "--board", "virt-m9", "-o", "new"],
+        &["search", "missing.onnx", "--activations", "2..9", "-o", "new"],
+        &["search", "missing.onnx", "--minimize", "instructions", "-o", "new"],
+        &["search", "missing.onnx", "--minimize", "instructions", "--board", "virt-m3", "-o", "new"],
     ];
     let mut table = cases.iter().fold(String::new(), |mut table, arguments| {
         writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use releq_format::bits::{BitWidth, Levels};
+use releq_format::bits::BitWidth;
 use releq_search::plan::BitPlan;
 
+use super::layer::{middle, nominal_levels};
 use crate::lower::fuse::{self, Block};
 use crate::lower::sharing::shared;
 use crate::lower::{LowerError, Lowered, lower};
@@ -57,7 +58,7 @@ pub fn quantized(graph: &Graph, plan: &BitPlan) -> Result<QuantizedNetwork, Lowe
             _ => continue,
         };
         last = planned.next().and_then(|layer| BitWidth::new(layer.weights)).unwrap_or(last);
-        let levels = if last.get() == 1 { Levels::MidRise } else { Levels::MidTread };
+        let levels = nominal_levels(last);
         // Sums of all products fill the codes behind them, whose unit is 1 as everywhere.
         let terms = shape[1..].iter().product::<usize>();
         let scale = 1.0 / (terms as f32 * levels.magnitude(last) as f32);
@@ -84,7 +85,7 @@ fn activations(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Sour
         let averaged = matches!(op, Op::AvgPool { .. } | Op::GlobalAvgPool);
         let from_zero =
             block.relu || averaged && activations.get(&block.inputs[0]).is_none_or(|quant| quant.zero_point == 0);
-        let zero_point = if from_zero { 0 } else { bits.max_code().div_ceil(2) };
+        let zero_point = if from_zero { 0 } else { middle(bits) };
         activations.insert(block.output, ActivationQuant { bits, scale: 1.0, zero_point });
     }
     let shared = shared(graph, blocks);

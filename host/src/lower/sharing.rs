@@ -174,7 +174,7 @@ mod tests {
         let tuned = |epochs: f64| {
             let recipe = Recipe { calibration_images: 64, ..Recipe::learned(epochs, 1) };
             let plan = "4:3,4:2,4".parse().unwrap();
-            quantize(&network, &plan, &data, &recipe, &mut |_| ControlFlow::Continue(())).unwrap()
+            quantize(&network, &plan, &data, &recipe, None, &mut |_| ControlFlow::Continue(())).unwrap()
         };
         let (still, learned) = (tuned(0.0), tuned(1.0));
         assert_eq!(learned.activations[&ONE], learned.activations[&OTHER]);
@@ -201,7 +201,7 @@ mod tests {
         let network = Network { graph, parameters: parameters.into() };
         let recipe = Recipe { calibration_images: 32, ..Recipe::learned(0.0, 1) };
         let plan = "4:4,8,4".parse().unwrap();
-        let quantized = quantize(&network, &plan, &data, &recipe, &mut |_| ControlFlow::Continue(())).unwrap();
+        let quantized = quantize(&network, &plan, &data, &recipe, None, &mut |_| ControlFlow::Continue(())).unwrap();
         let input = quantized.activations[&Source::Input];
         assert_eq!(input, quantized.activations[&Source::Node(0)]);
         assert!(input.real(0) < -1.0 && input.real(255) > 1.0, "{input:?}");

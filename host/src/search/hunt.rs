@@ -4,7 +4,6 @@ use std::path::Path;
 
 use releq_format::image::ImageBuffer;
 use releq_search::ledger::Entry;
-use releq_search::network::StateOfQuantization;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
 use releq_search::record::Log;
@@ -17,6 +16,7 @@ use super::bench::Bench;
 use super::comparison::{self, Row};
 use super::forecast::{Forecast, Laws, anchor_plans};
 use super::judge::Judge;
+use super::minimize::Measure;
 use super::rounds::{self, Searched};
 use super::shelf::Shelf;
 use super::verdict::{Answers, Floats, Verdict};
@@ -27,7 +27,7 @@ use crate::network::Network;
 /// What a plan is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
-    /// Fewest mean bits whose predicted loss is allowed.
+    /// The least of what is minimised whose predicted loss is allowed.
     Loss,
     /// The largest reward, whatever it loses: accuracy is top-1 after the short fine-tune, as published.
     Reward(Reward),
@@ -40,6 +40,8 @@ pub struct Request {
     pub space: Space,
     /// What for.
     pub aim: Aim,
+    /// What is made small.
+    pub measure: Measure,
     /// Most top-1 loss against the float network, 0 to 1.
     pub max_loss: f64,
     /// Most distinct plans the searcher may have evaluated.
@@ -67,7 +69,11 @@ impl Request {
             // As published: accuracy over that of the network as it came.
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
-        Ok(Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, float))
+        let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
+        Ok(match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
+            Some(costs) => objective.with_costs(costs),
+            None => objective,
+        })
     }
 
     /// Whether plans are compared by their predicted final loss.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use candle_core::{Device, Var};
+use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::{BitPlan, LayerBits};
 
@@ -13,12 +14,13 @@ use super::fold::FoldError;
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use super::norms::{self, Norms, Trainee};
 use super::resume::Resume;
+use crate::codes;
 use crate::data::Dataset;
 use crate::data::augment::Augment;
 use crate::lower::LowerError;
 use crate::lower::fuse::Block;
 use crate::lower::sharing::shared;
-use crate::network::{Graph, Network, Op, Source};
+use crate::network::{Graph, Network, Source, Tensor};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
@@ -261,6 +263,26 @@ fn weight_states(
     weighted.iter().zip(widths).map(state).collect()
 }
 
+/// The levels that `method` gives the weights of each layer of a folded network at 1 to 8 bits; fine-tuning changes none.
+///
+/// # Errors
+/// [`QuantizeError`] for a layer without weights.
+pub fn levels(network: &Network, method: Method) -> Result<Vec<[Levels; 8]>, QuantizeError> {
+    let at = |weight: &Tensor, bits: BitWidth| match (method, bits.get()) {
+        (Method::Learned, 2..8) => least_square(&weight.data, weight.shape[0], bits).levels,
+        (Method::Learned | Method::Wrpn, 1) | (Method::Dorefa, 1..8) => Levels::MidRise,
+        _ => Levels::MidTread,
+    };
+    let of = |node: &usize| {
+        let name = &network.graph.nodes[*node].name;
+        let weight = network.parameters.get(&format!("{name}.weight"));
+        let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let levels: Vec<Levels> = (1..=8).into_par_iter().map(|bits: u8| at(weight, width(bits))).collect();
+        Ok(std::array::from_fn(|place| levels[place]))
+    };
+    network.graph.weighted().iter().map(of).collect()
+}
+
 fn width(bits: u8) -> BitWidth {
     BitWidth::new(bits).expect("a plan holds 1..=8")
 }
@@ -349,27 +371,7 @@ fn activation_states(
 /// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have, and
 /// what a concatenation joins the most of all.
 pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
-    let shared = shared(graph, blocks);
-    let mut least: BTreeMap<Source, BitWidth> = BTreeMap::new();
-    loop {
-        let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
-        let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
-        for block in blocks {
-            let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
-            let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
-            let own = if weighted { planned.next() } else { inherited }.unwrap_or(BitWidth::EIGHT);
-            bits.insert(block.output, least.get(&block.output).map_or(own, |&least| least.max(own)));
-        }
-        // Wider codes of one may make those of a later group wider.
-        let before = least.clone();
-        for (source, first) in &shared {
-            let group = shared.iter().filter(|&(_, other)| other == first).map(|(member, _)| bits[member]);
-            least.insert(*source, group.max().unwrap_or(BitWidth::EIGHT));
-        }
-        if least == before || shared.is_empty() {
-            return bits;
-        }
-    }
+    codes::of(graph, blocks).into_iter().map(|(source, codes)| (source, width(codes.bits(plan)))).collect()
 }
 
 /// A network fine-tuned as [`quantize`] does it, before it is folded.

@@ -32,7 +32,8 @@ impl Searcher for Thompson {
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/thompson");
-        let mut model = Surrogate::new(self.settings.knowing(ledger.noise()), problem.objective.float());
+        let mut model =
+            Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
         let mut next = vec![problem.space.widest()];
         while !next.is_empty() {
             for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
@@ -40,7 +41,7 @@ impl Searcher for Thompson {
             }
             next.clear();
             for _ in 0..ledger.side_by_side() {
-                let draw = model.draw(problem.space.layers(), &mut rng);
+                let draw = model.draw(problem.space.choices().len(), &mut rng);
                 let value = |plan: &_| problem.objective.value(plan, draw.accuracy(plan));
                 next.extend(best_new(problem, ledger, &next, &mut rng, value));
             }

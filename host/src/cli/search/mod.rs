@@ -2,6 +2,7 @@
 
 mod census;
 mod contest;
+mod layers;
 mod report;
 
 use std::fs;
@@ -15,11 +16,13 @@ use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
 use super::{DataOption, Failure, Outcome, load_model, write_whole};
+use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::network::Network;
 use crate::search::SearchError;
 use crate::search::bench::Bench;
 use crate::search::hunt::{Aim, Request, Step, hunt};
+use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
@@ -39,13 +42,19 @@ pub(super) struct Arguments {
     /// Compare plans on the test images of this directory instead
     #[arg(long, value_name = "DIR")]
     val: Option<String>,
-    /// Also check that the image fits this board; exit code 1 if it does not
+    /// Also check that the image fits this board, exit code 1 if it does not; and whose --minimize instructions are meant
     #[arg(long, value_name = "BOARD")]
     board: Option<String>,
     /// Weight bits to choose from: a range 2..8 or a list 2,3,4,8
     #[arg(long, value_name = "A..B", default_value = "2..8", value_parser = widths)]
     weights: Widths,
-    /// Keep the first and the last layer at their widest
+    /// Bits of the codes between layers to choose from, too: a range 2..8 or a list 4,8
+    #[arg(long, value_name = "A..B", default_value = "8", value_parser = widths)]
+    activations: Widths,
+    /// What the chosen plan has least of among those that keep the accuracy
+    #[arg(long, value_enum, default_value_t = Minimize::Bits)]
+    minimize: Minimize,
+    /// Keep the weights of the first and the last layer at 8 bits
     #[arg(long)]
     pin_ends: bool,
     /// What is asked of a plan, and how plans are fine-tuned
@@ -125,6 +134,7 @@ struct Search<'a> {
     source: Source,
     split: Split,
     space: Space,
+    measure: Measure,
     started: Instant,
 }
 
@@ -134,7 +144,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if let Some(table) = &arguments.table {
         census::check(searcher.name(), table)?;
     }
-    let search = Search::open(arguments)?;
+    let measure = Measure::new(arguments.minimize, board).map_err(|error| Failure::with_code(2, error))?;
+    let search = Search::open(arguments, measure)?;
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
         Some(table) => census::run(&search, table),
@@ -144,7 +155,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 impl<'a> Search<'a> {
-    fn open(arguments: &'a Arguments) -> Result<Self, Failure> {
+    fn open(arguments: &'a Arguments, measure: Measure) -> Result<Self, Failure> {
         let started = Instant::now();
         let network = load_model(&arguments.model)?;
         let source = arguments.data.locate()?;
@@ -152,11 +163,8 @@ impl<'a> Search<'a> {
         super::quantize::check_images(&network, &test, source.name())?;
         let own = arguments.val.as_deref().map(|spec| data::locate(Some(spec), None)?.load(Which::Test)).transpose()?;
         let split = Split::new(train, test, network.graph.held_out, own);
-        let mut space = Space::same(&arguments.weights.0, network.graph.weighted().len())?;
-        if arguments.pin_ends {
-            space = space.ends_pinned()?;
-        }
-        Ok(Self { arguments, network, source, split, space, started })
+        let space = space(arguments, &network)?;
+        Ok(Self { arguments, network, source, split, space, measure, started })
     }
 
     /// The log of everything measured, which the same command goes on from.
@@ -220,6 +228,7 @@ impl<'a> Search<'a> {
                 Preset::Default => Aim::Loss,
                 Preset::Paper => Aim::Reward(Reward::paper()),
             },
+            measure: self.measure.clone(),
             max_loss: arguments.max_loss / 100.0,
             budget: if exhaustive { everything } else { usize::try_from(arguments.episodes).unwrap_or(usize::MAX) },
             short: arguments.short,
@@ -229,6 +238,20 @@ impl<'a> Search<'a> {
             seed: arguments.seed,
         }
     }
+}
+
+/// The plans to choose from. Codes that nobody reads, as the last layer's, are no choice, and 8 bits alone are none either.
+fn space(arguments: &Arguments, network: &Network) -> Result<Space, Failure> {
+    let mut space = Space::same(&arguments.weights.0, network.graph.weighted().len())?;
+    if arguments.pin_ends {
+        space = space.ends_pinned()?;
+    }
+    if arguments.activations.0 != [8] {
+        for layer in codes::read(network)?.1 {
+            space = space.handing_on(layer + 1, &arguments.activations.0)?;
+        }
+    }
+    Ok(space)
 }
 
 /// The searcher that sees every plan.

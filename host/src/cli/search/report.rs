@@ -8,6 +8,7 @@ use releq_search::network::StateOfQuantization;
 use releq_search::plan::BitPlan;
 use serde::Serialize;
 
+use super::layers::{Cost, LayerReport, reports};
 use super::{Search, failure};
 use crate::cli::Failure;
 use crate::search::attempts::Attempt;
@@ -16,6 +17,7 @@ use crate::search::comparison::{Kind, Row};
 use crate::search::features;
 use crate::search::forecast::Forecast;
 use crate::search::hunt::Found;
+use crate::search::minimize::Minimize;
 use crate::search::preset::Preset;
 use crate::search::split::Origin;
 use crate::search::verdict::Verdict;
@@ -28,6 +30,8 @@ pub(super) struct Report<'a> {
     data: &'a str,
     synthetic: bool,
     preset: Preset,
+    minimize: Minimize,
+    board: Option<&'a str>,
     agent: &'a str,
     actors: usize,
     validation: Origin,
@@ -40,8 +44,13 @@ pub(super) struct Report<'a> {
     max_loss: f64,
     mean_weight_bits: f64,
     mean_bits_per_weight: f64,
+    /// Of the codes between layers, where these were searched.
+    mean_activation_bits: Option<f64>,
     state_of_quantization: f64,
     energy_state_of_quantization: f64,
+    /// What was minimised, where it is a cost of hardware.
+    cost: Option<Cost>,
+    layers: Vec<LayerReport>,
     reward: f64,
     float_validation_top1: f64,
     #[serde(flatten)]
@@ -92,6 +101,8 @@ impl<'a> Report<'a> {
         let arguments = search.arguments;
         let features = features(&search.network).map_err(failure)?;
         let float = 100.0 * found.float_accuracy;
+        let layers = reports(opened, &search.measure)?;
+        let cost = Cost::of(&layers, &search.measure, &search.network).map_err(failure)?;
         let evaluated = |entry: &Entry| Evaluated {
             plan: entry.plan.to_string(),
             loss: float - 100.0 * entry.seen.accuracy,
@@ -103,6 +114,8 @@ impl<'a> Report<'a> {
             data: search.source.name(),
             synthetic: search.source.synthetic(),
             preset: arguments.preset,
+            minimize: arguments.minimize,
+            board: arguments.board.as_deref(),
             agent,
             actors: bench.actors(),
             validation: search.split.origin,
@@ -115,8 +128,11 @@ impl<'a> Report<'a> {
             max_loss: arguments.max_loss,
             mean_weight_bits: found.plan.mean_weight_bits(),
             mean_bits_per_weight: features.mean_bits_per_weight(&found.plan),
+            mean_activation_bits: search.space.mean_activation_bits(&found.plan),
             state_of_quantization: StateOfQuantization::Mean.of(&features, &found.plan),
             energy_state_of_quantization: StateOfQuantization::Energy.of(&features, &found.plan),
+            cost,
+            layers,
             reward: found.value,
             float_validation_top1: float,
             verdict: &found.verdict,
@@ -144,7 +160,7 @@ impl<'a> Report<'a> {
              float    top-1 {float_top1:.2} %   {images} {}{synthetic} test images, looked at once\n\
              integer  top-1 {final_top1:.2} %   loss {loss:.2} points (95 % interval {low:.2} to {high:.2})\n\
              {kept} --max-loss {} on {} validation images\n\
-             flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}",
+             {}flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}",
             self.model,
             self.plan,
             self.mean_weight_bits,
@@ -153,6 +169,7 @@ impl<'a> Report<'a> {
             self.data,
             self.max_loss,
             self.validation_images,
+            self.cost.as_ref().map_or(String::new(), Cost::text),
             grouped(self.bytes as u64),
             grouped(self.arena_bytes as u64),
             self.seconds,
