@@ -1,10 +1,11 @@
 //! Lowering: a quantized network becomes one checked image.
 //!
 //! Shortcuts to convolutions (`shortcut`) → fuse ([`fuse`]) → integers and fixed-point constants ([`rescale`]) →
-//! places in the arena ([`memory`]) → bytes (`releq_format::image`). Everything clever happens here; the device only
+//! places in the arena ([`memory`]) → bytes, as many as [`length`] says (`releq_format::image`). Everything clever happens here; the device only
 //! walks the result.
 
 pub mod fuse;
+pub mod length;
 pub mod memory;
 pub mod rescale;
 mod shortcut;
@@ -263,13 +264,15 @@ impl Lowering<'_> {
         for (tensor, region) in tensors.iter_mut().zip(&places) {
             tensor.offset = region.offset;
         }
-        for (index, (op, inputs, bytes)) in layers.into_iter().enumerate() {
+        let record = |(index, (op, inputs, bytes)): (usize, (Op, [u16; 2], u32))| {
             let scratch = Region { bytes, ..places[tensors.len() + index] };
             let name = self.name(&self.blocks[index]);
             let (input, output) = (tensors[usize::from(inputs[0])], tensors[index + 1]);
             let kernel = kernels::hint(&op, &input, &output);
-            builder.layer(&LayerRecord { name, op, inputs, output, scratch, kernel });
-        }
+            LayerRecord { name, op, inputs, output, scratch, kernel }
+        };
+        let records: Vec<LayerRecord<'_>> = layers.into_iter().enumerate().map(record).collect();
+        records.iter().for_each(|record| builder.layer(record));
         let normalisation = self.normalisation();
         let header = Header {
             name: &self.quantized.network.graph.name,
@@ -280,6 +283,8 @@ impl Lowering<'_> {
             self_test,
             layers: 0,
         };
+        let saved = length::sections_at(header, records)? - builder.sections_at(header)?;
+        builder.section(&vec![0; saved]);
         Ok(builder.finish(header, arena)?)
     }
 
@@ -470,7 +475,7 @@ pub(crate) fn layout(op: &Op, input: &TensorRecord, output: &TensorRecord) -> La
 }
 
 /// Places of all tensors, then of each layer's scratch; and the arena's size.
-fn place(tensors: &[TensorRecord], layers: &[(Op, [u16; 2], u32)]) -> (Vec<Region>, u32) {
+pub(crate) fn place(tensors: &[TensorRecord], layers: &[(Op, [u16; 2], u32)]) -> (Vec<Region>, u32) {
     // Tensor i is written in step i and layer i runs in step i + 1; the logits outlive the last step.
     let mut last_read: Vec<usize> = (0..tensors.len()).collect();
     for (layer, (op, inputs, _)) in layers.iter().enumerate() {

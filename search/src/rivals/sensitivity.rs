@@ -56,11 +56,10 @@ fn ranked(problem: &Problem<'_>, losses: &[Vec<f64>], whole: f64) -> Vec<BitPlan
     for (layer, lost) in losses.iter().enumerate() {
         partial = extended(problem, &partial, layer, lost, shares[layer] * losses.len() as f64);
     }
-    let plans = partial.into_values().flatten().map(|(loss, steps)| {
-        let plan = problem.space.at(&steps);
-        (problem.objective.value(&plan, (whole - loss).max(0.0)), plan)
-    });
-    let mut plans: Vec<(f64, BitPlan)> = plans.collect();
+    let plans = partial.into_values().flatten().map(|(loss, steps)| (loss, problem.space.at(&steps)));
+    let plans = plans.filter(|(_, plan)| problem.objective.admits(plan));
+    let valued = |(loss, plan): (f64, BitPlan)| (problem.objective.value(&plan, (whole - loss).max(0.0)), plan);
+    let mut plans: Vec<(f64, BitPlan)> = plans.map(valued).collect();
     plans.sort_by(|one, other| other.0.total_cmp(&one.0));
     plans.into_iter().map(|(_, plan)| plan).collect()
 }

@@ -1,5 +1,6 @@
 //! Thompson sampling: imagine accuracies that fit all evaluations so far, evaluate the plan that they make best.
 
+use super::climb::restart;
 use super::imagined::best_new;
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
@@ -33,7 +34,8 @@ impl Searcher for Thompson {
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/thompson");
         let mut model = Surrogate::new(self.settings.knowing(ledger.noise()), problem.objective.float());
-        let mut next = vec![problem.space.widest()];
+        let start = problem.objective.admitted(problem.space, problem.space.widest());
+        let mut next: Vec<_> = start.or_else(|| restart(problem, ledger, &mut rng)).into_iter().collect();
         while !next.is_empty() {
             for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
                 model.observe(plan, seen.accuracy);

@@ -14,6 +14,7 @@ impl Searcher for Uniform {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, _seed: u64) -> Result<(), Stop> {
-        ledger.look_up_each(BITS.rev().map(|bits| problem.space.level(bits)))
+        let levels = BITS.rev().map(|bits| problem.space.level(bits));
+        ledger.look_up_each(levels.filter(|plan| problem.objective.admits(plan)))
     }
 }

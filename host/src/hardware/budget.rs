@@ -1,0 +1,176 @@
+//! Budgets: what a plan may take of flash, RAM, instructions and time, by wish or for want of room.
+
+use std::time::Duration;
+
+use releq_device::board::Board;
+use releq_format::image::Image;
+use serde::{Deserialize, Serialize};
+
+use super::{Hardware, Place};
+use crate::terminal::grouped;
+
+/// Something that plans take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// Bytes of the image.
+    Flash,
+    /// Bytes of the arena.
+    Ram,
+    /// Instructions of an inference on a board.
+    Instructions,
+    /// Seconds of an inference on a board: its estimated cycles over its clock.
+    Latency,
+}
+
+/// The most that may be taken of something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Of what.
+    pub resource: Resource,
+    /// On which board, by its number, where that matters.
+    pub place: Option<usize>,
+    /// Its name.
+    pub board: Option<&'static str>,
+    /// Bytes, instructions or seconds.
+    pub most: f64,
+    /// Whether someone asked for it; if not, it is the room that the board has.
+    pub asked: bool,
+}
+
+/// What someone asked for; each holds on every board.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// Bytes.
+    pub flash: Option<u64>,
+    /// Bytes.
+    pub ram: Option<u64>,
+    /// Of an inference.
+    pub instructions: Option<f64>,
+    /// Of an inference.
+    pub latency: Option<Duration>,
+}
+
+/// Why a budget cannot be weighed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BudgetError {
+    /// The board is not calibrated.
+    #[error(transparent)]
+    NoPrices(#[from] crate::cost::NoPrices),
+    /// Its core has no model of cycles.
+    #[error(
+        "there is no estimate of cycles for {0}: only the Cortex-M4 has a model of them; \
+         limit its instructions with --max-instructions, or choose virt-m4"
+    )]
+    NoCycles(&'static str),
+}
+
+impl Asked {
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The limits on `places`.
+    ///
+    /// # Errors
+    /// [`BudgetError`] for a limit on time where that is not known.
+    pub fn limits(&self, places: &[Place]) -> Result<Vec<Limit>, BudgetError> {
+        let anywhere = |resource, most: u64| Limit { resource, place: None, board: None, most: most as f64, asked: true };
+        let mut limits: Vec<Limit> = Vec::new();
+        limits.extend(self.flash.map(|most| anywhere(Resource::Flash, most)));
+        limits.extend(self.ram.map(|most| anywhere(Resource::Ram, most)));
+        for (number, place) in places.iter().enumerate() {
+            let on = |resource, most| Limit { resource, place: Some(number), board: Some(place.board.name), most, asked: true };
+            if let Some(most) = self.instructions {
+                place.speed.as_ref().map_err(Clone::clone)?;
+                limits.push(on(Resource::Instructions, most));
+            }
+            if let Some(most) = self.latency {
+                let speed = place.speed.as_ref().map_err(Clone::clone)?;
+                speed.cycles.as_ref().ok_or(BudgetError::NoCycles(place.board.name))?;
+                limits.push(on(Resource::Latency, most.as_secs_f64()));
+            }
+        }
+        Ok(limits)
+    }
+}
+
+/// The room that `board` has, whatever is asked.
+pub fn room(board: &Board, place: usize) -> [Limit; 2] {
+    let room = |resource, most| Limit { resource, place: Some(place), board: Some(board.name), most, asked: false };
+    [room(Resource::Flash, f64::from(board.model.length)), room(Resource::Ram, board.arena_bytes as f64)]
+}
+
+impl Limit {
+    /// An amount of what it limits: `64 852 bytes of flash`.
+    pub fn text(&self, amount: f64) -> String {
+        let whole = |amount: f64| grouped(amount.ceil() as u64);
+        let on = self.board.map_or(String::new(), |board| format!(" on {board}"));
+        match self.resource {
+            Resource::Flash => format!("{} bytes of flash", whole(amount)),
+            Resource::Ram => format!("{} bytes of RAM", whole(amount)),
+            Resource::Instructions => format!("{} instructions{on}", whole(amount)),
+            Resource::Latency => format!("{}{on}", milliseconds(amount)),
+        }
+    }
+
+    /// What to type for it: `--max-flash 64852`. Rounded so that `amount` keeps it.
+    pub fn option(&self, amount: f64) -> String {
+        match self.resource {
+            Resource::Flash => format!("--max-flash {amount:.0}"),
+            Resource::Ram => format!("--max-ram {amount:.0}"),
+            Resource::Instructions => format!("--max-instructions {:.0}", amount.ceil()),
+            Resource::Latency => format!("--max-latency {}us", (1e6 * amount).ceil()),
+        }
+    }
+}
+
+/// `17.93 ms`.
+pub fn milliseconds(seconds: f64) -> String {
+    format!("{:.2} ms", 1e3 * seconds)
+}
+
+/// A budget beside what an image takes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Of what.
+    pub resource: Resource,
+    /// On which board, where that matters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub board: Option<String>,
+    /// What was asked: bytes, instructions or seconds.
+    pub asked: f64,
+    /// What the image takes.
+    pub got: f64,
+    /// What is left; negative where it is missed.
+    pub margin: f64,
+    /// Whether it is kept.
+    pub kept: bool,
+    /// Where `got` is from.
+    pub basis: &'static str,
+}
+
+impl Hardware {
+    /// Every budget that was asked for, against the image that was built.
+    pub fn checked(&self, image: &Image<'_>) -> Vec<Checked> {
+        let taken = self.taken_by(image);
+        let check = |limit: &Limit| {
+            let got = self.amount(&taken, limit);
+            Checked {
+                resource: limit.resource,
+                board: limit.board.map(str::to_owned),
+                asked: limit.most,
+                got,
+                margin: limit.most - got,
+                kept: got <= limit.most,
+                basis: match limit.resource {
+                    Resource::Flash | Resource::Ram => "the image's bytes",
+                    Resource::Instructions => "its layers at calibrated prices",
+                    Resource::Latency => "its layers' estimated cycles over the clock",
+                },
+            }
+        };
+        self.limits().iter().filter(|limit| limit.asked).map(check).collect()
+    }
+}
