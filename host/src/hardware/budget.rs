@@ -39,7 +39,7 @@ pub struct Limit {
 }
 
 /// What someone asked for; each holds on every board.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     /// Bytes.
     pub flash: Option<u64>,
@@ -148,7 +148,19 @@ pub struct Checked {
     /// Whether it is kept.
     pub kept: bool,
     /// Where `got` is from.
-    pub basis: &'static str,
+    pub basis: Basis,
+}
+
+/// How what an image takes is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Its bytes: exact.
+    Image,
+    /// Calibrated prices of its layers' work.
+    Prices,
+    /// The emulated board's own count, or the estimate of cycles that goes with it.
+    Emulator,
 }
 
 impl Hardware {
@@ -165,9 +177,8 @@ impl Hardware {
                 margin: limit.most - got,
                 kept: got <= limit.most,
                 basis: match limit.resource {
-                    Resource::Flash | Resource::Ram => "the image's bytes",
-                    Resource::Instructions => "its layers at calibrated prices",
-                    Resource::Latency => "its layers' estimated cycles over the clock",
+                    Resource::Flash | Resource::Ram => Basis::Image,
+                    Resource::Instructions | Resource::Latency => Basis::Prices,
                 },
             }
         };

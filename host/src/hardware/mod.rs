@@ -17,9 +17,10 @@ use std::sync::{Mutex, PoisonError};
 
 use releq_device::board::Board;
 use releq_format::image::Image;
-use releq_search::budget::Limits;
+use releq_search::budget::{Limits, least};
 use releq_search::cost::Unpriced;
 use releq_search::plan::BitPlan;
+use releq_search::space::Space;
 
 use crate::cost::NoPrices;
 use crate::cost::layer::{Layer, layers};
@@ -162,6 +163,19 @@ impl Hardware {
             Resource::Latency => time().and_then(|time| Some(self.seconds(limit.place?, &time)?.as_secs_f64())),
         };
         amount.unwrap_or(f64::INFINITY)
+    }
+
+    /// How far estimates of cycles may be off, either way, in percent, where some board has them.
+    pub fn band(&self) -> Option<u32> {
+        let speeds = self.places.iter().filter_map(|place| place.speed.as_ref().ok());
+        speeds.filter_map(|speed| speed.cycles.as_ref()).map(|cycles| cycles.band_percent).max()
+    }
+
+    /// Whether some plan of `space` is beyond a limit: if none is, there might as well be no limits.
+    pub fn binds(&self, space: &Space) -> bool {
+        // The most is where the reciprocal is least.
+        let most = |limit: &Limit| least(space, |plan| self.amount(&self.taken(plan), limit).recip()).measure.recip();
+        self.limits.iter().any(|limit| most(limit) > limit.most)
     }
 
     /// How long `time` is on board number `place`.
