@@ -73,7 +73,8 @@ fn shortcuts_without_parameters_and_separable_layers_are_known() {
     let images = images([3, 32, 32]);
     for name in ["resnet20", "mobilenetv1-0.25"] {
         let layers = zoo::build(name, images.shape, 10, 7).unwrap().graph.weighted().len();
-        let mixed: Vec<(u8, u8)> = (0..layers).map(|layer| (1 + (5 * layer % 8) as u8, 8 - (layer % 3) as u8)).collect();
+        let mixed: Vec<(u8, u8)> =
+            (0..layers).map(|layer| (1 + (5 * layer % 8) as u8, 8 - (layer % 3) as u8)).collect();
         same(name, Method::Learned, &[plan(&mixed)], &images).unwrap();
     }
 }
@@ -83,7 +84,11 @@ fn shortcuts_without_parameters_and_separable_layers_are_known() {
 fn a_plan_is_weighed_within_a_millisecond() {
     let network = zoo::build("resnet8", [3, 32, 32], 10, 7).unwrap();
     let blueprint = Blueprint::of(&network, Method::Learned).unwrap();
-    let plans: Vec<BitPlan> = (0..512).map(|index| plan(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|layer: u32| (2 + ((index >> (layer % 9)) % 7) as u8, 8)))).collect();
+    let plans: Vec<BitPlan> = (0..512)
+        .map(|index| {
+            plan(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|layer: u32| (2 + ((index >> (layer % 9)) % 7) as u8, 8)))
+        })
+        .collect();
     plans.iter().for_each(|plan| drop(blueprint.draw(plan)));
     let started = Instant::now();
     plans.iter().for_each(|plan| drop(blueprint.draw(plan)));

@@ -16,7 +16,8 @@ pub fn front(points: &[Vec<f64>]) -> Vec<usize> {
 /// without points. A cost in which all are alike says nothing.
 pub fn knee(points: &[Vec<f64>]) -> Option<usize> {
     let costs = points.first()?.len();
-    let end = |cost: usize, pick: fn(f64, f64) -> f64| points.iter().map(|point| point[cost]).reduce(pick).unwrap_or(0.0);
+    let end =
+        |cost: usize, pick: fn(f64, f64) -> f64| points.iter().map(|point| point[cost]).reduce(pick).unwrap_or(0.0);
     let ends: Vec<(f64, f64)> = (0..costs).map(|cost| (end(cost, f64::min), end(cost, f64::max))).collect();
     let distance = |point: &[f64]| -> f64 {
         let scaled = point.iter().zip(&ends).map(|(cost, (least, most))| (cost - least) / (most - least).max(1e-12));
@@ -32,7 +33,8 @@ mod tests {
 
     #[test]
     fn a_front_by_hand() {
-        let points: Vec<Vec<f64>> = [[1.0, 9.0], [2.0, 3.0], [3.0, 3.0], [2.0, 3.0], [9.0, 1.0], [9.0, 9.0]].map(Vec::from).to_vec();
+        let points: Vec<Vec<f64>> =
+            [[1.0, 9.0], [2.0, 3.0], [3.0, 3.0], [2.0, 3.0], [9.0, 1.0], [9.0, 9.0]].map(Vec::from).to_vec();
         assert_eq!(front(&points), [0, 1, 4]);
         let kept: Vec<Vec<f64>> = front(&points).into_iter().map(|index| points[index].clone()).collect();
         assert_eq!(knee(&kept), Some(1));

@@ -169,7 +169,12 @@ impl Files {
             let path = |middle: &str| arguments.output.join(format!("{}{suffix}{middle}.{extension}", board.name));
             if !arguments.replace && path("").exists() { path(".new") } else { path("") }
         };
-        Self { table: at("", "csv"), prices: at("", "json"), checked: at("-checked", "csv"), cycles: at("-cycles", "json") }
+        Self {
+            table: at("", "csv"),
+            prices: at("", "json"),
+            checked: at("-checked", "csv"),
+            cycles: at("-cycles", "json"),
+        }
     }
 }
 

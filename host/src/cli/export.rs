@@ -102,9 +102,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 /// The plan that is meant, and its loss where the front has it.
 fn chosen(arguments: &Arguments, front: &Front) -> Result<(BitPlan, Option<(f64, Basis)>), Failure> {
-    let known = |plan: &BitPlan| {
-        front.points.iter().find(|point| point.plan == *plan).map(|point| (point.loss, point.basis))
-    };
+    let known =
+        |plan: &BitPlan| front.points.iter().find(|point| point.plan == *plan).map(|point| (point.loss, point.basis));
     if let Some(plan) = &arguments.plan {
         return Ok((plan.clone(), known(plan)));
     }

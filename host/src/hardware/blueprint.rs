@@ -140,8 +140,12 @@ impl Blueprint {
             let read = template.inputs.map(|id| tensors[usize::from(id)]);
             pieces.push(self.piece(index, plan, &read, &tensors[index + 1]));
         }
-        let steps: Vec<(Op, [u16; 2], u32)> =
-            self.layers.iter().zip(&pieces).map(|(template, piece)| (piece.op, template.inputs, piece.scratch)).collect();
+        let steps: Vec<(Op, [u16; 2], u32)> = self
+            .layers
+            .iter()
+            .zip(&pieces)
+            .map(|(template, piece)| (piece.op, template.inputs, piece.scratch))
+            .collect();
         let (places, ram) = lower::place(&tensors, &steps);
         let flash = self.flash(&tensors, &pieces, &places)?;
         let drawn = |(index, (template, piece)): (usize, (&Template, &Piece))| {
@@ -166,7 +170,11 @@ impl Blueprint {
         for (template, block) in self.layers.iter().zip(&self.blocks) {
             let output = template.output;
             let bits = bits.get(&block.output).copied().unwrap_or(BitWidth::EIGHT);
-            tensors.push(if output.storage == Storage::Logits { TensorRecord { offset: 0, ..output } } else { at(output, bits) });
+            tensors.push(if output.storage == Storage::Logits {
+                TensorRecord { offset: 0, ..output }
+            } else {
+                at(output, bits)
+            });
         }
         tensors
     }
@@ -189,7 +197,14 @@ impl Blueprint {
     }
 
     /// A planned layer's op at `bits`. Its levels are looked for only where they make a difference.
-    fn at_width(&self, template: &Template, own: Weights, bits: BitWidth, input: &TensorRecord, output: &TensorRecord) -> Op {
+    fn at_width(
+        &self,
+        template: &Template,
+        own: Weights,
+        bits: BitWidth,
+        input: &TensorRecord,
+        output: &TensorRecord,
+    ) -> Op {
         let with = |levels| laid_out(template.op, Weights { bits, levels, ..own }, input, output);
         let fixed = match (self.method, bits.get()) {
             (_, 1) => Some(Levels::MidRise),
@@ -267,7 +282,8 @@ impl Drawing {
             self.layers.iter().rposition(reads).map_or(id, |layer| layer + 1)
         };
         let input = self.layers.first().map(|first| first.layer.inputs[0]);
-        let tensors: Vec<TensorRecord> = input.into_iter().chain(self.layers.iter().map(|drawn| drawn.layer.output)).collect();
+        let tensors: Vec<TensorRecord> =
+            input.into_iter().chain(self.layers.iter().map(|drawn| drawn.layer.output)).collect();
         let alive = |step: usize| {
             let tensors = tensors.iter().enumerate();
             let alive = tensors.filter(|(id, _)| *id <= step && (last_read(*id) >= step || *id == step));

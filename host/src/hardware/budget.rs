@@ -6,7 +6,11 @@ use releq_device::board::Board;
 use releq_format::image::Image;
 use serde::{Deserialize, Serialize};
 
+use super::speed::Time;
 use super::{Hardware, Place};
+use crate::cost::measure::{estimate, measure};
+use crate::cost::table::Row;
+use crate::target::qemu::Launch;
 use crate::terminal::grouped;
 
 /// Something that plans take.
@@ -76,12 +80,19 @@ impl Asked {
     /// # Errors
     /// [`BudgetError`] for a limit on time where that is not known.
     pub fn limits(&self, places: &[Place]) -> Result<Vec<Limit>, BudgetError> {
-        let anywhere = |resource, most: u64| Limit { resource, place: None, board: None, most: most as f64, asked: true };
+        let anywhere =
+            |resource, most: u64| Limit { resource, place: None, board: None, most: most as f64, asked: true };
         let mut limits: Vec<Limit> = Vec::new();
         limits.extend(self.flash.map(|most| anywhere(Resource::Flash, most)));
         limits.extend(self.ram.map(|most| anywhere(Resource::Ram, most)));
         for (number, place) in places.iter().enumerate() {
-            let on = |resource, most| Limit { resource, place: Some(number), board: Some(place.board.name), most, asked: true };
+            let on = |resource, most| Limit {
+                resource,
+                place: Some(number),
+                board: Some(place.board.name),
+                most,
+                asked: true,
+            };
             if let Some(most) = self.instructions {
                 place.speed.as_ref().map_err(Clone::clone)?;
                 limits.push(on(Resource::Instructions, most));
@@ -103,16 +114,30 @@ pub fn room(board: &Board, place: usize) -> [Limit; 2] {
 }
 
 impl Limit {
-    /// An amount of what it limits: `64 852 bytes of flash`.
-    pub fn text(&self, amount: f64) -> String {
-        let whole = |amount: f64| grouped(amount.ceil() as u64);
-        let on = self.board.map_or(String::new(), |board| format!(" on {board}"));
+    /// Whether it is one on instructions or time.
+    fn is_time(&self) -> bool {
+        matches!(self.resource, Resource::Instructions | Resource::Latency)
+    }
+
+    /// An amount of what it limits: `64 852 bytes`.
+    pub fn amount(&self, amount: f64) -> String {
         match self.resource {
-            Resource::Flash => format!("{} bytes of flash", whole(amount)),
-            Resource::Ram => format!("{} bytes of RAM", whole(amount)),
-            Resource::Instructions => format!("{} instructions{on}", whole(amount)),
-            Resource::Latency => format!("{}{on}", milliseconds(amount)),
+            Resource::Flash | Resource::Ram => format!("{} bytes", grouped(amount.ceil() as u64)),
+            Resource::Instructions => format!("{} instructions", grouped(amount.ceil() as u64)),
+            Resource::Latency => format!("{:.2} ms", 1e3 * amount),
         }
+    }
+
+    /// The same, and of what: `64 852 bytes of flash`.
+    pub fn text(&self, amount: f64) -> String {
+        let what = match self.resource {
+            Resource::Flash => " of flash".to_owned(),
+            Resource::Ram => " of RAM".to_owned(),
+            Resource::Instructions | Resource::Latency => {
+                self.board.map_or(String::new(), |board| format!(" on {board}"))
+            }
+        };
+        self.amount(amount) + &what
     }
 
     /// What to type for it: `--max-flash 64852`. Rounded so that `amount` keeps it.
@@ -124,11 +149,6 @@ impl Limit {
             Resource::Latency => format!("--max-latency {}us", (1e6 * amount).ceil()),
         }
     }
-}
-
-/// `17.93 ms`.
-pub fn milliseconds(seconds: f64) -> String {
-    format!("{:.2} ms", 1e3 * seconds)
 }
 
 /// A budget beside what an image takes of it.
@@ -164,9 +184,23 @@ pub enum Basis {
 }
 
 impl Hardware {
-    /// Every budget that was asked for, against the image that was built.
+    /// Every budget that was asked for, against the image that was built. Where a time was asked for and the emulated board
+    /// is there, the image runs on it, and its own counts take the place of predictions.
     pub fn checked(&self, image: &Image<'_>) -> Vec<Checked> {
-        let taken = self.taken_by(image);
+        let mut taken = self.taken_by(image);
+        let timed = |place: usize| {
+            self.limits().iter().any(|limit| limit.asked && limit.place == Some(place) && limit.is_time())
+        };
+        let counted: Vec<Option<Time>> =
+            (0..self.places().len()).map(|place| timed(place).then(|| self.counted(place, image))?).collect();
+        for (time, counted) in taken.times.iter_mut().zip(&counted) {
+            *time = counted.or(*time);
+        }
+        let basis = |limit: &Limit| match limit.place.filter(|_| limit.is_time()) {
+            None => Basis::Image,
+            Some(place) if counted[place].is_some() => Basis::Emulator,
+            Some(_) => Basis::Prices,
+        };
         let check = |limit: &Limit| {
             let got = self.amount(&taken, limit);
             Checked {
@@ -176,12 +210,24 @@ impl Hardware {
                 got,
                 margin: limit.most - got,
                 kept: got <= limit.most,
-                basis: match limit.resource {
-                    Resource::Flash | Resource::Ram => Basis::Image,
-                    Resource::Instructions | Resource::Latency => Basis::Prices,
-                },
+                basis: basis(limit),
             }
         };
         self.limits().iter().filter(|limit| limit.asked).map(check).collect()
+    }
+
+    /// What the emulated board counts for one inference of `image`; none without emulator or runner.
+    fn counted(&self, place: usize, image: &Image<'_>) -> Option<Time> {
+        let Place { board, speed } = self.places().get(place)?;
+        let launch = Launch::from_env();
+        let sum = |rows: Vec<Row>| rows.iter().map(|row| f64::from(row.instructions)).sum::<f64>();
+        let instructions = sum(measure(board, &launch, image).ok()?);
+        // Without the plugin there is no estimate of cycles, and the predicted one stays.
+        let estimated = estimate(board, &launch, image).ok().map(|(_, rows)| sum(rows));
+        let has_cycles = speed.as_ref().is_ok_and(|speed| speed.cycles.is_some());
+        if has_cycles && estimated.is_none() {
+            return None;
+        }
+        Some(Time { instructions, cycles: estimated.filter(|_| has_cycles) })
     }
 }

@@ -103,7 +103,10 @@ impl fmt::Display for Infeasible {
         let found = if self.every { "no plan keeps" } else { "no plan was found that keeps" };
         if self.together {
             let takes = list(&|missed| missed.takes(), " and ");
-            write!(f, "{found} all budgets together, though each alone can be kept: the nearest plan, {nearest}, takes {takes}")?;
+            write!(
+                f,
+                "{found} all budgets together, though each alone can be kept: the nearest plan, {nearest}, takes {takes}"
+            )?;
         } else {
             let least = list(&|missed| missed.limit.text(missed.needed), " and ");
             write!(f, "{found} {budgets}: {network} takes at least {least}, ")?;
@@ -113,7 +116,10 @@ impl fmt::Display for Infeasible {
         let asked = self.missed.iter().all(|missed| missed.limit.asked);
         if asked {
             let options = list(&|missed| missed.limit.option(missed.needed), " ");
-            write!(f, "; the nearest that would do is {options}, with the plan {nearest}; give that, or narrower --weights")
+            write!(
+                f,
+                "; the nearest that would do is {options}, with the plan {nearest}; give that, or narrower --weights"
+            )
         } else {
             write!(f, "; the nearest plan is {nearest}; give narrower --weights or choose a larger board")
         }
@@ -124,7 +130,9 @@ impl Missed {
     /// `--max-flash 65536`, or whose room it is.
     fn budget(&self) -> String {
         match self.limit.board {
-            Some(board) if !self.limit.asked => format!("within the room of {board}, {}", self.limit.text(self.limit.most)),
+            Some(board) if !self.limit.asked => {
+                format!("within the room of {board}, {}", self.limit.text(self.limit.most))
+            }
             _ => self.limit.option(self.limit.most),
         }
     }
@@ -132,14 +140,14 @@ impl Missed {
     fn excess(&self) -> String {
         let more = self.needed - self.limit.most;
         match self.limit.resource {
-            Resource::Latency => format!("{} too many", super::budget::milliseconds(more)),
+            Resource::Latency => format!("{} too many", self.limit.amount(more)),
             _ => format!("{} too many", crate::terminal::grouped(more.ceil() as u64)),
         }
     }
 
     fn dominant(&self) -> String {
         let (layer, amount) = &self.layer;
-        let amount = Limit { board: None, ..self.limit.clone() }.text(*amount);
+        let amount = self.limit.amount(*amount);
         match self.limit.resource {
             Resource::Ram => format!("most is needed while layer `{layer}` runs, {amount}"),
             _ => format!("layer `{layer}` takes the most of it, {amount}"),
@@ -148,6 +156,10 @@ impl Missed {
 
     fn takes(&self) -> String {
         let (layer, _) = &self.layer;
-        format!("{} (allowed {}, most for layer `{layer}`)", self.limit.text(self.needed), self.limit.option(self.limit.most))
+        format!(
+            "{} (allowed {}, most for layer `{layer}`)",
+            self.limit.text(self.needed),
+            self.limit.option(self.limit.most)
+        )
     }
 }

@@ -194,4 +194,3 @@ impl Limits for Hardware {
         self.limits.iter().map(|limit| (self.amount(&taken, limit) / limit.most - 1.0).max(0.0)).sum()
     }
 }
-

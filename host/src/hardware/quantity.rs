@@ -7,10 +7,11 @@ use std::time::Duration;
 /// # Errors
 /// A text that is none, with what to write.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("B", 1.0), ("", 1.0)];
-    measured(text, &units).map(|bytes| bytes as u64).ok_or_else(|| {
-        format!("`{text}` is no size; write bytes, or a number of KiB, kB, MiB or MB, such as 64KiB")
-    })
+    let units =
+        [("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("kB", 1e3), ("KB", 1e3), ("MB", 1e6), ("B", 1.0), ("", 1.0)];
+    measured(text, &units)
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| format!("`{text}` is no size; write bytes, or a number of KiB, kB, MiB or MB, such as 64KiB"))
 }
 
 /// A duration of `15ms`, `900us` or `1.5s`.
@@ -20,9 +21,9 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("s", 1.0)];
     let seconds = measured(text, &units).filter(|seconds| *seconds < 1e9);
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| {
-        format!("`{text}` is no duration; write a number of s, ms or us, such as 15ms")
-    })
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("`{text}` is no duration; write a number of s, ms or us, such as 15ms"))
 }
 
 /// Hertz of `168MHz`, `32kHz` or a plain number.
@@ -41,7 +42,9 @@ pub fn hertz(text: &str) -> Result<f64, String> {
 /// A text that is none, with what to write.
 pub fn count(text: &str) -> Result<f64, String> {
     let found = measured(text, &[("k", 1e3), ("M", 1e6), ("", 1.0)]);
-    found.ok_or_else(|| format!("`{text}` is no count; write a number, in thousands or millions with k or M, such as 2M"))
+    found.ok_or_else(|| {
+        format!("`{text}` is no count; write a number, in thousands or millions with k or M, such as 2M")
+    })
 }
 
 /// The number before the first unit that fits, in what that unit is worth; positive and finite.
@@ -60,8 +63,14 @@ mod tests {
 
     #[test]
     fn what_people_write_is_read() {
-        assert_eq!(["64KiB", "64kB", "65536", "1 MiB", "0.5KiB", "7B"].map(bytes), [65_536, 64_000, 65_536, 1_048_576, 512, 7].map(Ok));
-        assert_eq!(["15ms", "900us", "1.5s"].map(duration), [15_000, 900, 1_500_000].map(|us| Ok(Duration::from_micros(us))));
+        assert_eq!(
+            ["64KiB", "64kB", "65536", "1 MiB", "0.5KiB", "7B"].map(bytes),
+            [65_536, 64_000, 65_536, 1_048_576, 512, 7].map(Ok)
+        );
+        assert_eq!(
+            ["15ms", "900us", "1.5s"].map(duration),
+            [15_000, 900, 1_500_000].map(|us| Ok(Duration::from_micros(us)))
+        );
         assert_eq!(["168MHz", "32.768kHz", "25_000_000"].map(hertz), [168e6, 32_768.0, 25e6].map(Ok));
         assert_eq!(["2M", "900k", "1234"].map(count), [2e6, 9e5, 1234.0].map(Ok));
     }

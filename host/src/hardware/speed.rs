@@ -63,13 +63,13 @@ impl Speed {
         Ok(Self { board, clock, instructions: cost::prices(board.name)?, cycles })
     }
 
-    /// What `layer` takes.
+    /// What `layer` takes; no cycles where none of its work has a price in them.
     ///
     /// # Errors
-    /// [`Unpriced`] for work that nothing was fitted from.
+    /// [`Unpriced`] for work that instructions were not fitted from.
     pub fn of_layer(&self, layer: &Layer) -> Result<Time, Unpriced> {
         let work = layer.work(self.board.family);
-        let cycles = self.cycles.as_ref().map(|cycles| cycles.prices.instructions(&work)).transpose()?;
+        let cycles = self.cycles.as_ref().and_then(|cycles| cycles.prices.instructions(&work).ok());
         Ok(Time { instructions: self.instructions.instructions(&work)?, cycles })
     }
 

@@ -28,9 +28,7 @@ pub fn sections_at<'a>(
 fn longest(op: Op) -> Op {
     match op {
         Op::AvgPool { window, shift, .. } => Op::AvgPool { window, shift, bias: i32::MIN, multiplier: i32::MAX },
-        Op::Add { scale } => {
-            Op::Add { scale: AddScale { multipliers: [i16::MIN; 2], constant: i32::MIN, ..scale } }
-        }
+        Op::Add { scale } => Op::Add { scale: AddScale { multipliers: [i16::MIN; 2], constant: i32::MIN, ..scale } },
         Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Dense { .. } | Op::MaxPool { .. } => op,
     }
 }

@@ -35,24 +35,27 @@ pub struct Beyond {
 impl Nearest {
     /// After a search that ended with `chosen`, which does not do.
     pub(super) fn of(terms: &Terms<'_>, entries: &[Entry], chosen: &Attempt) -> Self {
-        let beyond = terms.request.within.as_ref().filter(|within| !within.hardware.limits().is_empty()).and_then(|within| {
-            let model = taught(terms.objective.float(), entries.iter().map(|entry| (&entry.plan, entry.seen.accuracy)));
-            let loss = |plan: &BitPlan| terms.objective.float() - model.accuracy(plan);
-            let missed = |plan: &BitPlan| (loss(plan) / terms.request.max_loss.max(1e-6) - 1.0).max(0.0);
-            // Any plan that keeps the loss is nearer than any that does not.
-            let distance = |plan: &BitPlan| match missed(plan) {
-                0.0 => within.hardware.excess(plan),
-                missed => 1e6 + missed,
-            };
-            let found = least(&terms.request.space, distance);
-            let taken = within.hardware.taken(&found.plan);
-            let over = within.hardware.limits().iter().filter(|limit| limit.asked);
-            let over = over.map(|limit| (limit, within.hardware.amount(&taken, limit)));
-            let options = over.filter(|(limit, amount)| *amount > limit.most).map(|(limit, amount)| limit.option(amount));
-            let options: Vec<String> = options.collect();
-            let beyond = Beyond { loss: 100.0 * loss(&found.plan), plan: found.plan, options };
-            (missed(&beyond.plan) <= 0.0 && !beyond.options.is_empty()).then_some(beyond)
-        });
+        let beyond =
+            terms.request.within.as_ref().filter(|within| !within.hardware.limits().is_empty()).and_then(|within| {
+                let model =
+                    taught(terms.objective.float(), entries.iter().map(|entry| (&entry.plan, entry.seen.accuracy)));
+                let loss = |plan: &BitPlan| terms.objective.float() - model.accuracy(plan);
+                let missed = |plan: &BitPlan| (loss(plan) / terms.request.max_loss.max(1e-6) - 1.0).max(0.0);
+                // Any plan that keeps the loss is nearer than any that does not.
+                let distance = |plan: &BitPlan| match missed(plan) {
+                    0.0 => within.hardware.excess(plan),
+                    missed => 1e6 + missed,
+                };
+                let found = least(&terms.request.space, distance);
+                let taken = within.hardware.taken(&found.plan);
+                let over = within.hardware.limits().iter().filter(|limit| limit.asked);
+                let over = over.map(|limit| (limit, within.hardware.amount(&taken, limit)));
+                let options =
+                    over.filter(|(limit, amount)| *amount > limit.most).map(|(limit, amount)| limit.option(amount));
+                let options: Vec<String> = options.collect();
+                let beyond = Beyond { loss: 100.0 * loss(&found.plan), plan: found.plan, options };
+                (missed(&beyond.plan) <= 0.0 && !beyond.options.is_empty()).then_some(beyond)
+            });
         Self { plan: chosen.plan.clone(), loss: chosen.expected_loss, beyond }
     }
 }

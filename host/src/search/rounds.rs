@@ -182,7 +182,8 @@ fn settled(
     let round = Round { law: laws.map(|laws| laws.short), known: &known, budget: known.len(), objective };
     let first = round.run(bench, searcher, request, log, watch)?;
     let Some(laws) = laws else { return Ok(Searched { entries: first, ranked: Vec::new(), laws: None }) };
-    let longer = first.iter().map(|entry| &entry.plan).filter(|plan| bench.knows(plan, request.long)).cloned().collect();
+    let longer =
+        first.iter().map(|entry| &entry.plan).filter(|plan| bench.knows(plan, request.long)).cloned().collect();
     let mut ranked = fine_tuned_longer(bench, terms, longer, laws.long)?;
     let law = Forecast { scale: laws.short.scale * misled(objective, &first, &ranked), ..laws.short };
     let round = Round { law: Some(law), known: &known, budget: known.len(), objective };

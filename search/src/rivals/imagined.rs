@@ -21,9 +21,7 @@ pub(super) fn best_new(
     rng: &mut ChaCha8Rng,
     score: impl Fn(&BitPlan) -> f64,
 ) -> Option<BitPlan> {
-    let new = |plan: &BitPlan| {
-        ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan)
-    };
+    let new = |plan: &BitPlan| ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan);
     if problem.space.count() <= LISTED {
         return best_of(problem.space.plans(), &new, &score).map(|(plan, _)| plan);
     }

@@ -38,7 +38,9 @@ use report::Report;
 
 /// Example: releq search lenet.onnx --data mnist --max-flash 64KiB --max-loss 0.3 -o runs/lenet
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  releq search lenet.onnx --data mnist --max-flash 64KiB --max-loss 0.3 -o runs/lenet")]
+#[command(
+    after_help = "Example:\n  releq search lenet.onnx --data mnist --max-flash 64KiB --max-loss 0.3 -o runs/lenet"
+)]
 pub(super) struct Arguments {
     /// A model: .onnx, or .safetensors from `releq train` or `releq import`
     model: PathBuf,
@@ -217,7 +219,9 @@ impl<'a> Search<'a> {
         let record = self.record(bench.key(), searcher.name());
         let request = Request { settled: record.is_settled(run), ..self.request() };
         if request.settled {
-            terminal::say("note: this run is finished and its boards or budgets are others now, so nothing new is evaluated");
+            terminal::say(
+                "note: this run is finished and its boards or budgets are others now, so nothing new is evaluated",
+            );
         }
         let found = hunt(&mut bench, &shelf, searcher, &request, &episodes, &mut watch);
         progress.finish();

@@ -195,18 +195,24 @@ impl<'a> Report<'a> {
     }
 }
 
-/// `keeps to 64 852 of 65 536 bytes of flash, 684 to spare`.
+/// `keeps to --max-flash 65536: 64 852 bytes of flash`.
 pub(in crate::cli) fn budget_text(budget: &Checked, hardware: &Hardware) -> String {
-    let asked = |limit: &&Limit| limit.asked && limit.resource == budget.resource && limit.board == budget.board.as_deref();
+    let asked =
+        |limit: &&Limit| limit.asked && limit.resource == budget.resource && limit.board == budget.board.as_deref();
     let Some(limit) = hardware.limits().iter().find(asked) else { return String::new() };
     let kept = if budget.kept { "keeps to" } else { "MISSES" };
-    let [asked, got] = [budget.asked, budget.got].map(|amount| limit.text(amount));
-    let note = match budget.resource {
-        Resource::Latency => hardware.band().map_or(String::new(), |band| format!(", estimated, within {band} % at best")),
-        Resource::Instructions if budget.basis == Basis::Prices => ", predicted".to_owned(),
+    let basis = match budget.basis {
+        Basis::Image => "",
+        Basis::Prices => ", predicted",
+        Basis::Emulator => ", counted by the emulated board",
+    };
+    let band = match budget.resource {
+        Resource::Latency => {
+            hardware.band().map_or(String::new(), |band| format!("; cycles are estimates, within {band} % at best"))
+        }
         _ => String::new(),
     };
-    format!("{kept} {}: {got} of {asked}{note}\n", limit.option(budget.asked))
+    format!("{kept} {}: {}{basis}{band}\n", limit.option(budget.asked), limit.text(budget.got))
 }
 
 impl<'a> Beside<'a> {
