@@ -63,8 +63,12 @@ fn widths<'s>(space: &'s Space, plan: &BitPlan, layer: usize) -> impl Iterator<I
 
 fn descended(space: &Space, start: BitPlan, measure: &impl Fn(&BitPlan) -> f64) -> BitPlan {
     let (mut here, mut least) = (start.clone(), measure(&start));
-    let (mut layer, mut still) = (0, 0);
-    while still < space.layers() && least > 0.0 {
+    let free: Vec<usize> = space.free().collect();
+    let mut still = 0;
+    for &layer in free.iter().cycle() {
+        if still == free.len() || least <= 0.0 {
+            break;
+        }
         still += 1;
         for plan in widths(space, &here.clone(), layer) {
             let found = measure(&plan);
@@ -72,7 +76,6 @@ fn descended(space: &Space, start: BitPlan, measure: &impl Fn(&BitPlan) -> f64) 
                 (here, least, still) = (plan, found, 0);
             }
         }
-        layer = (layer + 1) % space.layers();
     }
     here
 }
@@ -83,10 +86,11 @@ fn descended(space: &Space, start: BitPlan, measure: &impl Fn(&BitPlan) -> f64) 
 /// HAQ (arXiv 1811.08886) keeps to budgets in this way.
 pub fn admitted(space: &Space, plan: &BitPlan, limits: &dyn Limits) -> Option<BitPlan> {
     let (mut here, mut excess) = (plan.clone(), limits.excess(plan));
-    let (mut layer, mut still) = (0, 0);
-    while excess > 0.0 {
-        if still == space.layers() {
-            return None;
+    let free: Vec<usize> = space.free().collect();
+    let mut still = 0;
+    for &layer in free.iter().cycle() {
+        if excess <= 0.0 || still == free.len() {
+            break;
         }
         let mut narrower = std::iter::successors(space.narrowed(&here, layer), |plan| space.narrowed(plan, layer));
         let better = narrower.find_map(|plan| Some((limits.excess(&plan), plan)).filter(|(found, _)| *found < excess));
@@ -94,9 +98,8 @@ pub fn admitted(space: &Space, plan: &BitPlan, limits: &dyn Limits) -> Option<Bi
             Some((found, plan)) => (here, excess, still) = (plan, found, 0),
             None => still += 1,
         }
-        layer = (layer + 1) % space.layers();
     }
-    Some(here)
+    (excess <= 0.0).then_some(here)
 }
 
 #[cfg(test)]

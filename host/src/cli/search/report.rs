@@ -104,7 +104,7 @@ impl<'a> Report<'a> {
             value: entry.seen.value,
         };
         Ok(Self {
-            schema: 2,
+            schema: 3,
             model: &search.network.graph.name,
             data: search.source.name(),
             synthetic: search.source.synthetic(),
