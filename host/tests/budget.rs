@@ -13,7 +13,6 @@ use releq::network::Network;
 use releq::train::quantize::Method;
 use releq::zoo;
 use releq_device::board::Board;
-use releq_format::image::Image;
 use releq_search::budget::Limits;
 use releq_search::plan::BitPlan;
 use releq_search::space::Space;
@@ -74,16 +73,6 @@ fn budgets_that_exclude_each_other_are_told_apart() {
     assert!(refusal.contains("nearest plan"), "{refusal}");
     let alone = Asked { instructions: None, ..both };
     assert_eq!(within(alone).feasible(&space).unwrap(), plan("3,3,3,3"));
-}
-
-/// A plan's flash and RAM are the image's; its time is that of the image's own layers.
-#[test]
-fn what_a_plan_takes_is_what_its_image_takes() {
-    let hardware = within(Asked::default());
-    for text in ["8,8,8,8", "2,3,4,5", "1,2,1,7"] {
-        let image = nominal::image(lenet(), &plan(text)).unwrap().image;
-        assert_eq!(hardware.taken(&plan(text)), hardware.taken_by(&Image::open(&image).unwrap()), "{text}");
-    }
 }
 
 #[test]

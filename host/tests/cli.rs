@@ -220,7 +220,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
             "--weights",
             "3,8",
             "--max-flash",
-            "200kB",
+            "170kB",
             "--max-instructions",
             "2.2M",
             "-o",

@@ -5,10 +5,13 @@ use std::time::Instant;
 use proptest::prelude::*;
 use releq::data::{self, Dataset, Which};
 use releq::hardware::blueprint::Blueprint;
+use releq::hardware::{Hardware, Place};
 use releq::lower::lower;
+use releq::network::Network;
 use releq::train::quantize::{Method, Recipe, quantize};
 use releq::zoo;
-use releq_format::image::Image;
+use releq_device::board::Board;
+use releq_format::image::{Image, ImageBuffer};
 use releq_search::plan::{BitPlan, LayerBits};
 
 /// A few drawn digits; for networks of colours, the same noise that ranges can be learned from.
@@ -17,18 +20,15 @@ fn images(shape: [usize; 3]) -> Dataset {
     noise.slice(0..16)
 }
 
-/// Quantized as a search does it, on real scales and ranges, but without a step of training.
-fn built(name: &str, plan: &BitPlan, method: Method, images: &Dataset) -> (u32, u32, releq::network::Network) {
-    let network = zoo::build(name, images.shape, 10, 7).unwrap();
+/// The image of `network`, quantized as a search does it, on real scales and ranges, but without a step of training.
+fn built(network: &Network, plan: &BitPlan, method: Method, images: &Dataset) -> ImageBuffer {
     let recipe = match method {
         Method::Learned => Recipe::learned(0.0, 1),
         method => Recipe::authors(method, 0.0, 1),
     };
     let recipe = Recipe { calibration_images: 16, ..recipe };
-    let quantized = quantize(&network, plan, images, &recipe, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
-    let image = lower(&quantized).unwrap().image;
-    let opened = Image::open(&image).unwrap();
-    (opened.len() as u32, opened.arena_bytes() as u32, network)
+    let quantized = quantize(network, plan, images, &recipe, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    lower(&quantized).unwrap().image
 }
 
 fn plan(widths: &[(u8, u8)]) -> BitPlan {
@@ -36,10 +36,16 @@ fn plan(widths: &[(u8, u8)]) -> BitPlan {
 }
 
 fn same(name: &str, method: Method, plans: &[BitPlan], images: &Dataset) -> Result<(), TestCaseError> {
+    let network = zoo::build(name, images.shape, 10, 7).unwrap();
+    let board = Place::new(Board::by_name("virt-m4").unwrap(), None);
+    let hardware = Hardware::new(&network, method, vec![board]).unwrap();
     for plan in plans {
-        let (flash, ram, network) = built(name, plan, method, images);
-        let drawn = Blueprint::of(&network, method).unwrap().draw(plan).unwrap();
-        prop_assert_eq!((drawn.flash, drawn.ram), (flash, ram), "{} {} {:?}", name, plan, method);
+        let image = built(&network, plan, method, images);
+        let (drawn, own) = (hardware.taken(plan), hardware.taken_by(&Image::open(&image).unwrap()));
+        prop_assert_eq!((drawn.flash, drawn.ram), (own.flash, own.ram), "{} {} {:?}", name, plan, method);
+        // Times are predictions, but of the same work, down to how sums without a ReLU are centred.
+        let [drawn, own] = [drawn, own].map(|taken| taken.times[0].unwrap().instructions);
+        prop_assert!((drawn / own - 1.0).abs() < 0.02, "{name} {plan} {method:?}: {drawn} {own}");
     }
     Ok(())
 }
