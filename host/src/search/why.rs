@@ -140,7 +140,8 @@ impl<'o> Imagination<'o> {
         Self { evaluated: &outcome.evaluated, model: taught(float, seen), float }
     }
 
-    /// Points that `other` loses more than `plan`, the deviation of that, and how it is known.
+    /// Points that `other` loses more than `plan`, the deviation of that, and how it is known. Of what is imagined, they are
+    /// the median and half of what the middle 68 % span.
     fn difference(&self, plan: &BitPlan, other: &BitPlan) -> (f64, f64, Basis) {
         let seen = |plan: &BitPlan| self.evaluated.iter().find(|one| one.plan == *plan).map(|one| one.loss);
         if let (Some(own), Some(others)) = (seen(plan), seen(other)) {
@@ -149,15 +150,16 @@ impl<'o> Imagination<'o> {
         }
         let layers = plan.layers().len();
         let mut rng = seed::stream(0, "search/why");
-        let draws: Vec<f64> = (0..DRAWS)
+        let mut draws: Vec<f64> = (0..DRAWS)
             .map(|_| {
                 let draw = self.model.draw(layers, &mut rng);
                 let loss = |plan: &BitPlan| 100.0 * (self.float - draw.expected(plan));
                 loss(other) - loss(plan)
             })
             .collect();
-        let mean = draws.iter().sum::<f64>() / DRAWS as f64;
-        let variance = draws.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / (DRAWS - 1) as f64;
-        (mean, variance.sqrt(), Basis::Imagined)
+        draws.sort_by(f64::total_cmp);
+        // Losses are modelled by their logarithm, so a mean would be that of the few worst draws.
+        let at = |share: f64| draws[(share * (DRAWS - 1) as f64).round() as usize];
+        (at(0.5), (at(0.84) - at(0.16)) / 2.0, Basis::Imagined)
     }
 }
