@@ -7,7 +7,8 @@
 //! * [`lower`]: from there to one checked image;
 //! * [`search`]: which bits each layer gets, with training in the loop;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
-//! * [`cost`]: what networks cost on boards, predicted from the boards' own counts;
+//! * [`cost`]: what networks cost on boards, predicted from the boards' own counts; [`hardware`]: flash, RAM and time of
+//!   any plan, and the budgets that plans keep;
 //! * [`mod@bench`]: kernels on a board, one layer at a time;
 //! * [`whole`]: files that appear whole or not at all; [`cli`]: the `releq` command over all of these.
 
@@ -20,6 +21,7 @@ pub mod codes;
 pub mod cost;
 pub mod data;
 pub mod encode;
+pub mod hardware;
 pub mod import;
 pub mod lower;
 pub mod network;

@@ -116,6 +116,8 @@ fn fill(directory: &Path) {
     fs::write(directory.join("wide.rlq"), too_large()).unwrap();
     fs::write(directory.join("erf.onnx"), unsupported_onnx()).unwrap();
     fs::write(directory.join("plain.safetensors"), weights_alone()).unwrap();
+    let lenet = releq::zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
+    releq::checkpoint::save(&lenet, &directory.join("lenet.safetensors")).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
     fs::write(directory.join("poem.tflite"), "So long lives this, and this gives life to thee").unwrap();
     fs::write(directory.join("cut.tflite"), b"\x40\0\0\0TFL3 and no more").unwrap();
@@ -207,6 +209,31 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["search", "missing.onnx", "--activations", "2..9", "-o", "new"],
         &["search", "missing.onnx", "--minimize", "instructions", "-o", "new"],
         &["search", "missing.onnx", "--minimize", "instructions", "--board", "virt-m3", "-o", "new"],
+        &["search", "missing.onnx", "--max-flash", "64GiB", "-o", "new"],
+        &["search", "missing.onnx", "--max-latency", "15", "-o", "new"],
+        &["search", "missing.onnx", "--max-instructions", "few", "-o", "new"],
+        &["search", "missing.onnx", "--clock", "fast", "-o", "new"],
+        &["search", "lenet.safetensors", "--max-flash", "50KiB", "-o", "new"],
+        &["search", "lenet.safetensors", "--max-ram", "10KiB", "-o", "new"],
+        &["search", "lenet.safetensors", "--max-instructions", "1M", "-o", "new"],
+        &["search", "lenet.safetensors", "--max-latency", "5ms", "--clock", "168MHz", "-o", "new"],
+        &[
+            "search",
+            "lenet.safetensors",
+            "--weights",
+            "3,8",
+            "--max-flash",
+            "170kB",
+            "--max-instructions",
+            "2.2M",
+            "-o",
+            "new",
+        ],
+        &["search", "lenet.safetensors", "--board", "virt-m7", "--max-latency", "5ms", "-o", "new"],
+        &["search", "lenet.safetensors", "--board", "virt-m3", "--max-instructions", "9M", "-o", "new"],
+        &["export", "missing", "-o", "new.rlq"],
+        &["export", ".", "--pick", "best", "-o", "new.rlq"],
+        &["why", "."],
     ];
     let mut table = cases.iter().fold(String::new(), |mut table, arguments| {
         writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();

@@ -7,7 +7,8 @@
 //! compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
 //! sees [`state`]s, and a [`record`] keeps what happened. Everything random comes from one [`seed`].
 //!
-//! Beside accuracy a plan has a [`cost`] on some hardware.
+//! Beside accuracy a plan has a [`cost`] on some hardware, and may have to keep a [`budget`] there; what then is left to choose from is
+//! a [`pareto`] front.
 //!
 //! It is not the place where networks are trained or run.
 
@@ -15,6 +16,7 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod budget;
 pub mod cost;
 pub mod evaluate;
 #[cfg(feature = "agent")]
@@ -22,6 +24,7 @@ pub mod learners;
 pub mod ledger;
 pub mod network;
 pub mod objective;
+pub mod pareto;
 pub mod plan;
 pub mod race;
 pub mod record;

@@ -2,9 +2,11 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{self, Limits};
 use crate::cost::Costs;
 use crate::network::{Network, StateOfQuantization};
 use crate::plan::BitPlan;
@@ -34,12 +36,14 @@ pub enum Contest {
 }
 
 /// A goal on one network: the value of a plan once its accuracy is known or imagined.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Objective {
     goal: Goal,
     quantization: StateOfQuantization,
     /// What stands for bits, if anything does.
     costs: Option<Costs>,
+    /// What a plan must keep to whatever it scores.
+    limits: Option<Arc<dyn Limits>>,
     network: Network,
     float: f64,
 }
@@ -47,19 +51,28 @@ pub struct Objective {
 /// Share of the value that decides between plans of equal cost, by accuracy; less than one bit of one layer in 1,000.
 const TIE: f64 = 1e-4;
 
+/// Below the value of any plan within the limits.
+const BEYOND: f64 = -2.0;
+
 /// Accuracies come from counts of images: differences below this are rounding.
 const ROUNDING: f64 = 1e-9;
 
 impl Objective {
     /// The objective `goal` on `network`, whose float accuracy is `float`, 0 to 1.
     pub fn new(goal: Goal, quantization: StateOfQuantization, network: Network, float: f64) -> Self {
-        Self { goal, quantization, costs: None, network, float }
+        Self { goal, quantization, costs: None, limits: None, network, float }
     }
 
     /// The same, with plans weighed by what they cost on some hardware instead of by a State of Quantization.
     #[must_use]
     pub fn with_costs(self, costs: Costs) -> Self {
         Self { costs: Some(costs), ..self }
+    }
+
+    /// The same, of plans within `limits`: every plan beyond them is worth less than any within.
+    #[must_use]
+    pub fn within(self, limits: Arc<dyn Limits>) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     /// The same network, asked for something else.
@@ -101,9 +114,32 @@ impl Objective {
         self.costs.as_ref().map_or(1.0, Costs::dearest)
     }
 
-    /// The value of `plan` at `accuracy`, 0 to 1; more is better.
+    /// Whether there are limits.
+    pub fn is_limited(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Whether `plan` is within the limits, where there are any: if not, it is never an answer.
+    pub fn admits(&self, plan: &BitPlan) -> bool {
+        self.excess(plan) <= 0.0
+    }
+
+    /// `plan`, or what [`budget::admitted`] narrows it to; none where that leads nowhere.
+    pub fn admitted(&self, space: &Space, plan: BitPlan) -> Option<BitPlan> {
+        match &self.limits {
+            Some(limits) => budget::admitted(space, &plan, limits.as_ref()),
+            None => Some(plan),
+        }
+    }
+
+    fn excess(&self, plan: &BitPlan) -> f64 {
+        self.limits.as_ref().map_or(0.0, |limits| limits.excess(plan))
+    }
+
+    /// The value of `plan` at `accuracy`, 0 to 1; more is better. Beyond the limits it is −2 less the excess.
     pub fn value(&self, plan: &BitPlan, accuracy: f64) -> f64 {
-        self.value_at(self.quantization(plan), accuracy)
+        let excess = self.excess(plan);
+        if excess > 0.0 { BEYOND - excess } else { self.value_at(self.quantization(plan), accuracy) }
     }
 
     /// The value at a State of Quantization and an accuracy, 0 to 1; more is better.
@@ -223,6 +259,22 @@ mod tests {
         let objective = floor().with_costs(Costs::new(vec![slow; 4], 1.0));
         assert!(objective.quantization(&plan("3,3,3,3")) > 2.0);
         assert!(objective.value(&plan("3,3,3,3"), 0.993) > objective.value(&plan("2,2,2,2"), 0.992_999));
+    }
+
+    /// However it scores, and whatever is asked.
+    #[test]
+    fn a_plan_beyond_the_limits_is_worth_less_than_any_within() {
+        for contest in Contest::ALL {
+            let space = Space::same(&[2, 3, 4, 8], 4).unwrap();
+            let objective =
+                contest.objective(&space, lenet(), 0.998).within(Arc::new(crate::budget::tests::Bits(12.0)));
+            let [within, beyond, far] = ["2,2,4,4", "2,2,4,8", "8,8,8,8"].map(plan);
+            assert!(objective.admits(&within) && !objective.admits(&beyond));
+            assert!(objective.value(&within, 0.0) > objective.value(&beyond, 1.0), "{contest}");
+            assert!(objective.value(&beyond, 0.0) > objective.value(&far, 1.0), "{contest}");
+            let admitted = objective.admitted(&space, far).unwrap();
+            assert!(objective.admits(&admitted) && space.contains(&admitted));
+        }
     }
 
     #[test]

@@ -225,6 +225,9 @@ impl Surrogate {
 
     /// Mean of `of` the value over what one evaluation may say, on either side of the objective's cliff apart.
     fn expected(&self, objective: &Objective, plan: &BitPlan, of: impl Fn(f64) -> f64) -> f64 {
+        if !objective.admits(plan) {
+            return of(objective.value(plan, 0.0));
+        }
         let belief = self.belief(plan);
         let deviation = belief.deviation.hypot(self.settings.noise);
         let quantization = objective.quantization(plan);

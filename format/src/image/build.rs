@@ -45,6 +45,16 @@ impl ImageBuilder {
         self.features |= record.op.features();
     }
 
+    /// Where the section area of the image begins, in bytes, once it is finished with `header`.
+    ///
+    /// # Errors
+    /// [`ImageError::Header`] for a header that no image holds.
+    pub fn sections_at(&self, header: Header<'_>) -> Result<usize, ImageError> {
+        let header = Header { layers: self.layers, ..header };
+        let header = postcard::to_allocvec(&header).map_err(|_| ImageError::Header)?;
+        Ok((CONTAINER_BYTES + header.len() + self.records.len()).next_multiple_of(ALIGNMENT))
+    }
+
     /// The image, checked by the reader's own rules. `header.layers` is filled in here.
     ///
     /// # Errors

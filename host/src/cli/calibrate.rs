@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::{Failure, Outcome, check_writable, open_image, print_json, read_image, write_whole};
 use crate::cost::errors::{Errors, Verdict, compare};
-use crate::cost::measure::{MeasureError, measure};
+use crate::cost::measure::{MeasureError, estimate, measure};
 use crate::cost::{sample, table};
+use crate::hardware::speed::Cycles;
 use crate::target::qemu::Launch;
 use crate::terminal::{self, Progress, grouped, table as columns};
 
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// the new files are called BOARD.new.*
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Fit the emulator's estimates of cycles instead of its counts of instructions, into BOARD-cycles.json alone
+    #[arg(long, conflicts_with_all = ["from", "check_table"])]
+    cycles: bool,
     /// Write over what is there
     #[arg(long)]
     replace: bool,
@@ -75,6 +79,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let files = Files::of(arguments, board);
     check_writable(&files.table)?;
     let launch = Launch::from_env();
+    if arguments.cycles {
+        return cycles(arguments, board, &launch);
+    }
     let rows = match &arguments.from {
         Some(path) => read_table(path)?,
         None => sampled(board, &launch, arguments.samples)?,
@@ -105,11 +112,55 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(true)
 }
 
+/// Prices of cycles. Samples are the same as for instructions, and so is the fit; the table of estimates is not kept.
+fn cycles(arguments: &Arguments, board: &'static Board, launch: &Launch) -> Outcome {
+    let path = Files::of(arguments, board).cycles;
+    let mut progress = Progress::new(board.name);
+    let (mut model, mut rows, mut checked) = (None, Vec::new(), Vec::new());
+    for index in 0..arguments.samples {
+        let lowered = sample::lowered(index)?;
+        let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
+        let (named, found) = estimate(board, launch, &image).map_err(failure)?;
+        (model, _) = (Some(named), rows.extend(found));
+        progress.update(index as usize + 1, arguments.samples as usize, "");
+    }
+    progress.finish();
+    let works: Vec<(Work, f64)> =
+        rows.iter().map(|row| (row.layer.work(board.family), f64::from(row.instructions))).collect();
+    let prices = PackedSimd::fitted(board.name, works.iter().map(|(work, count)| (work, *count)));
+    for path in &arguments.check {
+        let bytes = read_image(path)?;
+        let mut found = estimate(board, launch, &open_image(path, &bytes)?).map_err(failure)?.1;
+        let name = network(path);
+        found.iter_mut().for_each(|row| row.network.clone_from(&name));
+        checked.extend(found);
+    }
+    let fitted = compare(&rows, board.family, &prices)?;
+    let checked = if checked.is_empty() { None } else { Some(compare(&checked, board.family, &prices)?) };
+    let cycles = Cycles {
+        model: model.as_ref().map_or(String::new(), |model| model.name.clone()),
+        band_percent: model.map_or(0, |model| model.band_percent),
+        fitted: fitted.networks.clone(),
+        checked: checked.as_ref().map(|checked| checked.networks.clone()),
+        prices,
+    };
+    write_whole(&path, (serde_json::to_string_pretty(&cycles)? + "\n").as_bytes())?;
+    let (table, prices) = ("not kept".to_owned(), path.display().to_string());
+    let report = Report { schema: 1, board: board.name, unit: "cycles", table, prices, fitted, checked };
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        terminal::answer(&text(&report))?;
+    }
+    Ok(true)
+}
+
 /// Where results go: beside what is there, unless that may be replaced.
 struct Files {
     table: PathBuf,
     prices: PathBuf,
     checked: PathBuf,
+    cycles: PathBuf,
 }
 
 impl Files {
@@ -118,7 +169,12 @@ impl Files {
             let path = |middle: &str| arguments.output.join(format!("{}{suffix}{middle}.{extension}", board.name));
             if !arguments.replace && path("").exists() { path(".new") } else { path("") }
         };
-        Self { table: at("", "csv"), prices: at("", "json"), checked: at("-checked", "csv") }
+        Self {
+            table: at("", "csv"),
+            prices: at("", "json"),
+            checked: at("-checked", "csv"),
+            cycles: at("-cycles", "json"),
+        }
     }
 }
 
@@ -148,11 +204,16 @@ fn checked(arguments: &Arguments, board: &'static Board, launch: &Launch) -> Res
     for path in &arguments.check {
         let bytes = read_image(path)?;
         let mut found = measure(board, launch, &open_image(path, &bytes)?).map_err(failure)?;
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().replace(',', "_")).unwrap_or_default();
+        let name = network(path);
         found.iter_mut().for_each(|row| row.network.clone_from(&name));
         rows.extend(found);
     }
     Ok(rows)
+}
+
+/// The name of a checked image's network: its file's.
+fn network(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().replace(',', "_")).unwrap_or_default()
 }
 
 fn failure(error: MeasureError) -> Failure {
@@ -160,7 +221,7 @@ fn failure(error: MeasureError) -> Failure {
         MeasureError::Fit(_) => 1,
         MeasureError::Target(error) => error.exit_code(),
         MeasureError::Inexact { .. } => 4,
-        MeasureError::Lower(_) | MeasureError::Unrunnable(_) => 2,
+        MeasureError::Lower(_) | MeasureError::Unrunnable(_) | MeasureError::NoCycles(_) => 2,
     };
     Failure::with_code(code, error)
 }

@@ -4,9 +4,11 @@
 //! misbehaved; 130 interrupted.
 
 mod bench;
+mod budget;
 mod calibrate;
 mod cost;
 mod eval;
+mod export;
 mod import;
 mod inspect;
 mod ptq;
@@ -16,6 +18,7 @@ mod reproduce;
 mod run;
 mod search;
 mod train;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +30,8 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, run, bench, cost, calibrate, replay, reproduce, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, run, bench, cost,
+/// calibrate, replay, reproduce, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -49,6 +53,10 @@ enum Verb {
     Quantize(quantize::Arguments),
     /// Find the cheapest bits for every layer that keep the accuracy.
     Search(search::Arguments),
+    /// Write the image of a point on a finished search's front.
+    Export(export::Arguments),
+    /// Say what one bit more or less of each layer would cost or save.
+    Why(why::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
     /// Measure what kernels cost on a board, and whether they are exact.
@@ -121,6 +129,8 @@ pub fn main() -> ExitCode {
         Verb::Ptq(arguments) => ptq::run(&arguments),
         Verb::Quantize(arguments) => quantize::run(&arguments),
         Verb::Search(arguments) => search::run(&arguments),
+        Verb::Export(arguments) => export::run(&arguments),
+        Verb::Why(arguments) => why::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Cost(arguments) => cost::run(&arguments),

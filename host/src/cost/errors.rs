@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use releq_format::graph::KernelHint;
 use releq_search::cost::{PackedSimd, Unpriced};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::table::Row;
 
 /// Relative errors of predictions, |predicted / counted − 1|.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Errors {
     /// How many there are.
     pub count: usize,

@@ -9,8 +9,9 @@ use super::table::Row;
 use crate::lower::LowerError;
 use crate::target::TargetError;
 use crate::target::fit::{FitError, check_fit};
+use crate::target::marks::{Marks, Model};
 use crate::target::native;
-use crate::target::qemu::{Launch, Qemu};
+use crate::target::qemu::{Launch, NoPlugin, Qemu};
 use crate::target::session::{Patience, Session};
 
 /// Why an image's counts are not to be had.
@@ -28,6 +29,9 @@ pub enum MeasureError {
     /// The board is missing or misbehaved.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The emulator says nothing of cycles.
+    #[error("no cycles are estimated: {0}")]
+    NoCycles(NoPlugin),
     /// It answered otherwise than this machine.
     #[error(
         "{board} computes {network} otherwise than this machine, so its counts mean nothing; \
@@ -46,8 +50,32 @@ pub enum MeasureError {
 /// # Errors
 /// [`MeasureError`]; among them outputs that are not this machine's.
 pub fn measure(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Result<Vec<Row>, MeasureError> {
+    Ok(counted(board, launch, image)?.0)
+}
+
+/// As [`measure`], with the cycles that the emulator estimates in the place of instructions, and the model it takes.
+///
+/// # Errors
+/// [`MeasureError`]; among them an emulator without a model of the board's core.
+pub fn estimate(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Result<(Model, Vec<Row>), MeasureError> {
+    let (mut rows, marks) = counted(board, launch, image)?;
+    let counts: Vec<u32> = rows.iter().map(|row| row.instructions).collect();
+    let (model, cycles) = marks.map_err(MeasureError::NoCycles)?.cycles(&counts)?;
+    for (row, cycles) in rows.iter_mut().zip(cycles) {
+        row.instructions = u32::try_from(cycles).unwrap_or(u32::MAX);
+    }
+    Ok((model, rows))
+}
+
+/// The rows, and what the emulator's plugin wrote down or why it wrote nothing.
+fn counted(
+    board: &'static Board,
+    launch: &Launch,
+    image: &Image<'_>,
+) -> Result<(Vec<Row>, Result<Marks, NoPlugin>), MeasureError> {
     check_fit(board, image)?;
     let qemu = Qemu::start(board, image, launch)?;
+    let marks = qemu.marks();
     let mut session = Session::open(board, qemu, image, Patience::default())?;
     let header = image.header();
     let mut input = vec![0; image.input_bytes()];
@@ -61,5 +89,5 @@ pub fn measure(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Res
         let kernel = session.kernel(index)?;
         rows.push(Row { network: header.name.to_owned(), layer, kernel, instructions });
     }
-    Ok(rows)
+    Ok((rows, marks))
 }

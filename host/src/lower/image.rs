@@ -8,6 +8,7 @@ use releq_format::pack::Layout;
 
 use super::LowerError;
 use super::integer::{IntegerNetwork, Integers, Operation, Step};
+use super::length;
 use super::place::place;
 use crate::network;
 use crate::quantized::ActivationQuant;
@@ -31,21 +32,27 @@ pub(super) fn image(integers: &IntegerNetwork, name: &str, self_test: SelfTest) 
     for (tensor, region) in tensors.iter_mut().zip(&places) {
         tensor.offset = region.offset;
     }
+    let mut records = Vec::with_capacity(layers.len());
     for (index, ((op, inputs, bytes), step)) in layers.into_iter().zip(&integers.steps).enumerate() {
         let scratch = Region { bytes, ..places[tensors.len() + index] };
         let (input, output) = (tensors[usize::from(inputs[0])], tensors[index + 1]);
         let kernel = kernels::hint(&op, &input, &output);
-        builder.layer(&LayerRecord { name: &step.name, op, inputs, output, scratch, kernel });
+        let record = LayerRecord { name: &step.name, op, inputs, output, scratch, kernel };
+        builder.layer(&record);
+        records.push(record);
     }
+    let normalisation = normalisation(&integers.input);
     let header = Header {
         name,
         input: tensors[0],
         input_scale: integers.codes.scale.to_bits(),
-        normalisation: &normalisation(&integers.input),
+        normalisation: &normalisation,
         logit_scale: integers.logit_unit.to_bits(),
         self_test,
         layers: 0,
     };
+    let saved = length::sections_at(header, records)? - builder.sections_at(header)?;
+    builder.section(&vec![0; saved]);
     Ok(builder.finish(header, arena)?)
 }
 

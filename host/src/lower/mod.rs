@@ -1,12 +1,13 @@
 //! Lowering: a quantized network becomes one checked image.
 //!
 //! Shortcuts to convolutions (`shortcut`) → fuse ([`fuse`]) → integers ([`integer`]) and fixed-point constants
-//! ([`rescale`]) → layouts (`image`) and places in the arena ([`memory`]) → bytes (`releq_format::image`). Everything
-//! clever happens here; the device only walks the result.
+//! ([`rescale`]) → layouts (`image`) and places in the arena ([`memory`]) → bytes, as many as [`length`] says
+//! (`releq_format::image`). Everything clever happens here; the device only walks the result.
 
 pub mod fuse;
 mod image;
 pub mod integer;
+pub mod length;
 pub mod memory;
 mod place;
 pub mod rescale;
@@ -22,6 +23,7 @@ use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
 use crate::quantized::QuantizedNetwork;
 pub(crate) use image::best_layout;
 use integer::{IntegerNetwork, Reading};
+pub(crate) use place::place;
 pub(crate) use shortcut::quantizer;
 
 /// Why a network cannot become an image.

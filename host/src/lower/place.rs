@@ -5,7 +5,7 @@ use releq_format::graph::{Op, Region, TensorRecord};
 use super::memory::{self, Need};
 
 /// Places of all tensors, then of each layer's scratch; and the arena's size.
-pub(super) fn place(tensors: &[TensorRecord], layers: &[(Op, [u16; 2], u32)]) -> (Vec<Region>, u32) {
+pub(crate) fn place(tensors: &[TensorRecord], layers: &[(Op, [u16; 2], u32)]) -> (Vec<Region>, u32) {
     // Tensor i is written in step i and layer i runs in step i + 1; the logits outlive the last step.
     let mut last_read: Vec<usize> = (0..tensors.len()).collect();
     for (layer, (op, inputs, _)) in layers.iter().enumerate() {

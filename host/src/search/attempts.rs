@@ -6,6 +6,7 @@ use releq_search::plan::BitPlan;
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Loss, weighted};
+use crate::hardware::budget::Checked;
 
 /// Most long fine-tunes.
 pub const ATTEMPTS: usize = 5;
@@ -26,7 +27,10 @@ pub struct Attempt {
     pub deviation: f64,
     /// What to believe after all of it, points.
     pub expected_loss: f64,
-    /// Whether that is allowed.
+    /// Every budget, against the image that was built.
+    #[serde(default)]
+    pub budgets: Vec<Checked>,
+    /// Whether the loss is allowed and the image keeps every budget.
     pub met: bool,
 }
 
@@ -46,14 +50,14 @@ pub fn rank(objective: &Objective, attempt: &Attempt) -> f64 {
     if attempt.met { objective.quantization(&attempt.plan) } else { 1.0 + objective.dearest() + attempt.expected_loss }
 }
 
-/// Every plan evaluated, with the better forecast of those that were re-ranked.
+/// Every plan evaluated that is within the limits, with the better forecast of those that were re-ranked.
 pub fn candidates(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> Vec<Candidate> {
     let forecast = |entry: &Entry| {
         let longer = ranked.iter().find(|(plan, _)| *plan == entry.plan);
         let short = (entry.plan.clone(), objective.float() - entry.seen.accuracy);
         longer.cloned().unwrap_or(short)
     };
-    entries.iter().map(forecast).collect()
+    entries.iter().filter(|entry| objective.admits(&entry.plan)).map(forecast).collect()
 }
 
 /// What to fine-tune at length after `done`, the first choice first: plans cheaper than what was accepted that the
@@ -100,7 +104,8 @@ mod tests {
         let plan = plan.parse().unwrap();
         let [validation_loss, judged_loss] = [expected_loss; 2];
         let (deviation, met) = (0.01, expected_loss <= 0.3);
-        Attempt { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, met }
+        let budgets = Vec::new();
+        Attempt { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, budgets, met }
     }
 
     #[test]

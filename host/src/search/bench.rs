@@ -146,6 +146,16 @@ impl<'a> Bench<'a> {
         self.known.len()
     }
 
+    /// Whether `plan` was measured after a fine-tune on `images` images.
+    pub fn knows(&self, plan: &BitPlan, images: usize) -> bool {
+        self.known.contains_key(&(plan.clone(), images))
+    }
+
+    /// All measurements.
+    pub fn measurements(&self) -> Vec<Measurement> {
+        self.known.values().cloned().collect()
+    }
+
     /// Measures `plan` after a fine-tune on `images` images, or says what was measured before.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! The hunt itself: anchors, the searcher's rounds, long fine-tunes, and the test set once.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use releq_format::image::ImageBuffer;
+use releq_format::image::{Image, ImageBuffer};
 use releq_search::ledger::Entry;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
@@ -14,14 +15,17 @@ use releq_search::space::Space;
 use super::attempts::{ATTEMPTS, Attempt, Candidate, believed, rank};
 use super::bench::Bench;
 use super::comparison::{self, Row};
-use super::forecast::{Forecast, Laws, anchor_plans};
+use super::forecast::{Laws, anchor_plans};
 use super::judge::Judge;
 use super::minimize::Measure;
+use super::nearest::Nearest;
 use super::rounds::{self, Searched};
 use super::shelf::Shelf;
 use super::verdict::{Answers, Floats, Verdict};
 use super::{SearchError, features};
 use crate::data::Dataset;
+use crate::hardware::Hardware;
+use crate::lower::LowerError;
 use crate::network::Network;
 
 /// What a plan is wanted for.
@@ -29,8 +33,19 @@ use crate::network::Network;
 pub enum Aim {
     /// The least of what is minimised whose predicted loss is allowed.
     Loss,
+    /// The least predicted loss, for those who limit something else.
+    Accuracy,
     /// The largest reward, whatever it loses: accuracy is top-1 after the short fine-tune, as published.
     Reward(Reward),
+}
+
+/// Hardware whose limits every answer keeps.
+#[derive(Clone, Debug)]
+pub struct Within {
+    /// The network on its boards.
+    pub hardware: Arc<Hardware>,
+    /// A plan that keeps the limits; it is evaluated first, so that there is an answer.
+    pub start: BitPlan,
 }
 
 /// What is asked for, and what may be spent.
@@ -42,6 +57,10 @@ pub struct Request {
     pub aim: Aim,
     /// What is made small.
     pub measure: Measure,
+    /// What plans keep to, if anything.
+    pub within: Option<Within>,
+    /// Whether nothing new is evaluated: the answer is chosen among what is known.
+    pub settled: bool,
     /// Most top-1 loss against the float network, 0 to 1.
     pub max_loss: f64,
     /// Most distinct plans the searcher may have evaluated.
@@ -66,19 +85,30 @@ impl Request {
     pub fn objective(&self, bench: &Bench<'_>, float: f64) -> Result<Objective, SearchError> {
         let (goal, float) = match self.aim {
             Aim::Loss => (Goal::Floor(self.max_loss), float),
+            // A floor that no plan keeps: each is worth more the less it misses.
+            Aim::Accuracy => (Goal::Floor(0.0), float),
             // As published: accuracy over that of the network as it came.
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
         let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
-        Ok(match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
+        let objective = match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
             Some(costs) => objective.with_costs(costs),
+            None => objective,
+        };
+        Ok(match &self.within {
+            Some(within) => objective.within(within.hardware.clone()),
             None => objective,
         })
     }
 
     /// Whether plans are compared by their predicted final loss.
     pub fn forecasts(&self) -> bool {
-        self.aim == Aim::Loss
+        !matches!(self.aim, Aim::Reward(_))
+    }
+
+    /// Plans to evaluate before any other.
+    pub(super) fn first(&self) -> &[BitPlan] {
+        self.within.as_ref().map_or(&[], |within| std::slice::from_ref(&within.start))
     }
 }
 
@@ -126,8 +156,10 @@ pub struct Found {
     pub entries: Vec<Entry>,
     /// Uniform plans measured for the forecast.
     pub anchors: Vec<BitPlan>,
-    /// Short divergence to final loss.
-    pub forecast: Option<Forecast>,
+    /// Divergence to final loss.
+    pub laws: Option<Laws>,
+    /// What would do, where the chosen plan does not.
+    pub nearest: Option<Nearest>,
     /// Accuracy in floats on the validation images that losses are measured against, 0 to 1.
     pub float_accuracy: f64,
     /// Long fine-tunes, in order.
@@ -178,7 +210,7 @@ pub fn hunt(
     let mut searched = rounds::search(bench, searcher, &terms, laws, &mut log, watch)?;
     let attempts = fine_tune(bench, searcher, &terms, &mut searched, &mut log, watch)?;
     let Entry { plan: best, .. } = searched.best(&terms.objective)?.clone();
-    let entries = searched.entries;
+    let entries = std::mem::take(&mut searched.entries);
     let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
         rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
     };
@@ -189,6 +221,7 @@ pub fn hunt(
     let verdict = Verdict::new(&floats, &Answers::of_image(&image, &bench.split.test)?);
     watch(Step { doing: "plans at the same cost", done: entries.len(), of: request.budget });
     let comparison = comparison::compare(bench, shelf, request, &chosen.plan, &control)?;
+    let nearest = (!chosen.met && request.forecasts()).then(|| Nearest::of(&terms, &entries, &chosen));
     let value = entries.iter().find(|entry| entry.plan == chosen.plan).map_or(0.0, |entry| entry.seen.value);
     Ok(Found {
         plan: chosen.plan,
@@ -197,7 +230,8 @@ pub fn hunt(
         met: chosen.met,
         entries,
         anchors,
-        forecast: laws.map(|laws| laws.short),
+        laws: searched.laws,
+        nearest,
         float_accuracy: terms.objective.float(),
         attempts: attempts.into_iter().map(|(attempt, _)| attempt).collect(),
         verdict,
@@ -227,7 +261,7 @@ fn fine_tune(
             attempts.push(attempt(bench, terms, candidate)?);
         }
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        if done.len() == ATTEMPTS {
+        if done.len() == ATTEMPTS || request.aim == Aim::Accuracy {
             return Ok(attempts);
         }
         let looked = searched.look_again(bench, searcher, terms, &done, log, watch)?;
@@ -248,6 +282,10 @@ fn attempt(
     let float = reference.last.better();
     let ((counted, _), judged) = (answers.loss_against(float), judge.loss(float, &answers));
     let expected = if request.forecasts() { believed(predicted, judged).0 } else { counted };
+    let opened = Image::open(&image).map_err(LowerError::Refused)?;
+    let budgets = request.within.as_ref().map_or(Vec::new(), |within| within.hardware.checked(&opened));
+    // Counts of images, so anything below this is rounding.
+    let allowed = request.aim == Aim::Accuracy || expected <= request.max_loss + 1e-9;
     let attempt = Attempt {
         plan,
         predicted_loss: 100.0 * predicted,
@@ -255,8 +293,8 @@ fn attempt(
         judged_loss: 100.0 * judged.0,
         deviation: 100.0 * judged.1,
         expected_loss: 100.0 * expected,
-        // Counts of images, so anything below this is rounding.
-        met: expected <= request.max_loss + 1e-9,
+        met: allowed && budgets.iter().all(|budget| budget.kept),
+        budgets,
     };
     Ok((attempt, image))
 }

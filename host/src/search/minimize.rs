@@ -9,7 +9,7 @@ use releq_format::graph::KernelHint;
 use releq_search::cost::{BitSerialAccelerator, CostModel, Costs};
 use releq_search::network::StateOfQuantization;
 use releq_search::space::Space;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::SearchError;
 use crate::cost::layer::nominal_levels;
@@ -20,7 +20,7 @@ use crate::train::fold::fold;
 use crate::train::quantize::{self, Method};
 
 /// What is made small.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Minimize {
     /// Mean bits of the layers: of the weights, times those of the codes they are multiplied with over 8

@@ -5,8 +5,10 @@
 //! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
 //! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
 //! on few images; [`hunt`] spends the budget in rounds, re-ranks the best plans longer, fine-tunes the chosen one, as
-//! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes are kept on a [`shelf`]; a [`comparison`] sets other plans of
-//! the same cost beside the chosen one. [`census`] measures every plan instead, and a
+//! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes
+//! are kept on a [`shelf`]; a [`comparison`] sets other plans of the same cost beside the chosen one, and [`nearest`] says
+//! what would do where it does not. All that was measured has a [`front`]; a [`record`] of the run lets points of it be
+//! exported, and [`why`] asks what single bits are worth. [`census`] measures every plan instead, and a
 //! [`contest`] races all searchers.
 
 pub mod attempts;
@@ -15,14 +17,18 @@ pub mod census;
 pub mod comparison;
 pub mod contest;
 pub mod forecast;
+pub mod front;
 pub mod hunt;
 pub mod judge;
 pub mod minimize;
+pub mod nearest;
 pub mod preset;
+pub mod record;
 mod rounds;
 pub mod shelf;
 pub mod split;
 pub mod verdict;
+pub mod why;
 
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
 //! The two ways to search: as published, and as users ask.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::train::quantize::{Method, Recipe};
 
 /// What is asked of a plan, and how plans are fine-tuned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Fewest mean bits whose predicted loss is allowed; learned scales, distillation, Adam
@@ -16,7 +16,7 @@ pub enum Preset {
 }
 
 /// A quantizer without a learned scale, as the paper and its authors' scripts use them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Published {
     /// WRPN: clamp to ±1, one fixed scale; the paper's

@@ -12,7 +12,7 @@ use super::SearchError;
 use super::attempts::{Attempt, Candidate, candidates, correction, next_attempts};
 use super::bench::{Bench, BenchError, Stage};
 use super::forecast::{Forecast, Laws};
-use super::hunt::{Request, Step, Terms};
+use super::hunt::{Aim, Request, Step, Terms};
 
 /// Shares of the budget that have been spent by the end of the first round, and of the second; the rest is for looking
 /// again once long fine-tunes have said more.
@@ -22,7 +22,7 @@ const LOOK: f64 = 0.1;
 /// How far re-ranking may correct the forecast after the first round, as a factor.
 const RERANKING: [f64; 2] = [0.5, 2.0];
 /// Deviation of a prediction from a smooth function of the plan, on the scale of the logarithm of the loss (docs/adr/0006).
-const NOISE: f64 = 0.05;
+pub(super) const NOISE: f64 = 0.05;
 /// Plans that are fine-tuned longer after a round.
 const RERANKED: usize = 3;
 
@@ -32,17 +32,19 @@ pub(super) struct Searched {
     pub(super) entries: Vec<Entry>,
     /// Plans that were fine-tuned longer, best first.
     pub(super) ranked: Vec<Candidate>,
-    laws: Option<Laws>,
+    /// Divergence to final loss, as corrected by re-ranking.
+    pub(super) laws: Option<Laws>,
 }
 
 impl Searched {
-    /// The plan of the largest value.
+    /// The plan of the largest value within the limits.
     ///
     /// # Errors
-    /// Where no plan was evaluated.
+    /// Where no such plan was evaluated.
     pub(super) fn best(&self, objective: &Objective) -> Result<&Entry, SearchError> {
         let value = |entry: &&Entry| objective.value(&entry.plan, entry.seen.accuracy);
-        let best = self.entries.iter().reduce(|best, next| if value(&next) > value(&best) { next } else { best });
+        let within = self.entries.iter().filter(|entry| objective.admits(&entry.plan));
+        let best = within.reduce(|best, next| if value(&next) > value(&best) { next } else { best });
         best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))
     }
 
@@ -52,8 +54,16 @@ impl Searched {
     /// As [`best`](Self::best).
     pub(super) fn first(&self, objective: &Objective) -> Result<Candidate, SearchError> {
         let best = self.best(objective)?;
-        let first = self.ranked.first().cloned();
-        Ok(first.unwrap_or((best.plan.clone(), objective.float() - best.seen.accuracy)))
+        let short = (best.plan.clone(), objective.float() - best.seen.accuracy);
+        let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
+        // What was re-ranked is known better, unless the best of the others was not fine-tuned longer for want of asking.
+        let reranked = |first: &&Candidate| self.ranks(&short.0) || value(first) >= value(&short);
+        Ok(self.ranked.first().filter(reranked).cloned().unwrap_or(short))
+    }
+
+    /// Whether `plan` was fine-tuned longer.
+    fn ranks(&self, plan: &BitPlan) -> bool {
+        self.ranked.iter().any(|(ranked, _)| ranked == plan)
     }
 
     /// Another round for plans that are allowed even if they lose as much more than predicted as those `done` did; says
@@ -71,7 +81,10 @@ impl Searched {
         let known: Vec<BitPlan> = self.entries.iter().map(|entry| entry.plan.clone()).collect();
         let budget = (known.len() + share(request.budget, LOOK)).min(request.budget);
         let Some(laws) = self.laws.filter(|_| budget > known.len()) else { return Ok(false) };
-        let corrected = objective.with_goal(Goal::Floor(request.max_loss / correction(done)));
+        let corrected = match request.aim {
+            Aim::Loss => objective.with_goal(Goal::Floor(request.max_loss / correction(done))),
+            Aim::Accuracy | Aim::Reward(_) => objective.clone(),
+        };
         let round = Round { law: Some(laws.short), known: &known, budget, objective: &corrected };
         self.entries = round.run(bench, searcher, request, log, watch)?;
         self.entries.iter_mut().for_each(|Entry { plan, seen }| seen.value = objective.value(plan, seen.accuracy));
@@ -88,6 +101,11 @@ impl Searched {
     ) -> Result<Option<Candidate>, SearchError> {
         let Terms { request, objective, .. } = terms;
         let Some(laws) = self.laws else { return Ok(None) };
+        if request.settled {
+            let all = candidates(objective, &self.entries, &self.ranked);
+            let next = next_attempts(objective, &all, done, request.max_loss).into_iter().next();
+            return Ok(next.filter(|(plan, _)| terms.shelf.kept(plan, request.last).is_some()));
+        }
         loop {
             let all = candidates(objective, &self.entries, &self.ranked);
             let next = next_attempts(objective, &all, done, request.max_loss);
@@ -117,13 +135,18 @@ pub(super) fn search(
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Searched, SearchError> {
     let Terms { request, objective, .. } = terms;
+    if request.settled {
+        return settled(bench, searcher, terms, laws, log, watch);
+    }
     let Some(laws) = laws else {
-        let round = Round { law: None, known: &[], budget: request.budget, objective };
+        let round = Round { law: None, known: request.first(), budget: request.budget, objective };
         let entries = round.run(bench, searcher, request, log, watch)?;
         return Ok(Searched { entries, ranked: Vec::new(), laws: None });
     };
-    let [first, second] = ROUNDS.map(|part| share(request.budget, part));
-    let round = Round { law: Some(laws.short), known: &[], budget: first, objective };
+    // One long fine-tune ends a search for accuracy, so nothing is kept for looks after it.
+    let rounds = if request.aim == Aim::Accuracy { [ROUNDS[0], 1.0] } else { ROUNDS };
+    let [first, second] = rounds.map(|part| share(request.budget, part));
+    let round = Round { law: Some(laws.short), known: request.first(), budget: first, objective };
     let first = round.run(bench, searcher, request, log, watch)?;
     watch(Step { doing: "re-ranking", done: first.len(), of: request.budget });
     let ranked = rerank(bench, terms, &first, laws.long)?;
@@ -138,6 +161,35 @@ pub(super) fn search(
     );
     by_value(objective, &mut again);
     Ok(Searched { entries, ranked: again, laws: Some(Laws { short: law, ..laws }) })
+}
+
+/// All that was measured before, and nothing new unless none of it is within the limits.
+fn settled(
+    bench: &mut Bench<'_>,
+    searcher: &mut dyn Searcher,
+    terms: &Terms<'_>,
+    laws: Option<Laws>,
+    log: &mut Log,
+    watch: &mut dyn FnMut(Step<'_>),
+) -> Result<Searched, SearchError> {
+    let Terms { request, objective, .. } = terms;
+    let measured = bench.measurements().into_iter().filter(|one| one.images == request.short);
+    let mut known: Vec<BitPlan> = measured.map(|one| one.plan).filter(|plan| request.space.contains(plan)).collect();
+    if !known.iter().any(|plan| objective.admits(plan)) {
+        // Nothing known is an answer, so this once something has to be evaluated.
+        known.extend_from_slice(request.first());
+    }
+    let round = Round { law: laws.map(|laws| laws.short), known: &known, budget: known.len(), objective };
+    let first = round.run(bench, searcher, request, log, watch)?;
+    let Some(laws) = laws else { return Ok(Searched { entries: first, ranked: Vec::new(), laws: None }) };
+    let longer =
+        first.iter().map(|entry| &entry.plan).filter(|plan| bench.knows(plan, request.long)).cloned().collect();
+    let mut ranked = fine_tuned_longer(bench, terms, longer, laws.long)?;
+    let law = Forecast { scale: laws.short.scale * misled(objective, &first, &ranked), ..laws.short };
+    let round = Round { law: Some(law), known: &known, budget: known.len(), objective };
+    let entries = round.run(bench, searcher, request, log, watch)?;
+    ranked.retain(|(plan, _)| objective.admits(plan));
+    Ok(Searched { entries, ranked, laws: Some(Laws { short: law, ..laws }) })
 }
 
 /// What longer fine-tunes say of the loss over what short ones said, the geometric mean over `ranked`.
@@ -197,7 +249,7 @@ fn rerank(
     entries: &[Entry],
     law: Forecast,
 ) -> Result<Vec<Candidate>, SearchError> {
-    let mut best: Vec<&Entry> = entries.iter().collect();
+    let mut best: Vec<&Entry> = entries.iter().filter(|entry| terms.objective.admits(&entry.plan)).collect();
     best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let plans = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
     fine_tuned_longer(bench, terms, plans, law)

@@ -38,15 +38,23 @@ impl Shelf {
         self.directory.join(format!("{}-{name}-{images}.{extension}", self.key))
     }
 
+    /// The image of `plan` fine-tuned on `images` images, if it is here and whole.
+    pub fn kept(&self, plan: &BitPlan, images: usize) -> Option<ImageBuffer> {
+        let image = ImageBuffer::from(&fs::read(self.path_of(plan, images)).ok()?[..]);
+        Image::open(&image).is_ok().then_some(image)
+    }
+
+    fn path_of(&self, plan: &BitPlan, images: usize) -> PathBuf {
+        self.path(&plan.to_string().replace(':', "a").replace(',', "-"), images, "rlq")
+    }
+
     /// The image of `plan` fine-tuned on `images` images: from the shelf, or made and put there.
     ///
     /// # Errors
     /// [`SearchError`].
     pub fn image(&self, bench: &Bench<'_>, plan: &BitPlan, images: usize) -> Result<ImageBuffer, SearchError> {
-        let path = self.path(&plan.to_string().replace(':', "a").replace(',', "-"), images, "rlq");
-        if let Some(image) = fs::read(&path).ok().map(|bytes| ImageBuffer::from(&bytes[..]))
-            && Image::open(&image).is_ok()
-        {
+        let path = self.path_of(plan, images);
+        if let Some(image) = self.kept(plan, images) {
             return Ok(image);
         }
         let image = lower::lower(&bench.tuned(plan, images)?)?.image;

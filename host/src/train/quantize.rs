@@ -10,7 +10,7 @@ use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
 use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit_kept};
-use super::fold::FoldError;
+use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use super::norms::{self, Norms, Trainee};
 use super::resume::Resume;
@@ -234,6 +234,7 @@ fn weight_states(
     plan: &BitPlan,
     method: Method,
 ) -> Result<BTreeMap<usize, WeightState>, QuantizeError> {
+    let folded = fold(network)?;
     let weighted = network.graph.weighted();
     let names =
         || weighted.iter().map(|&index| network.graph.nodes[index].name.as_str()).collect::<Vec<_>>().join(", ");
@@ -245,15 +246,17 @@ fn weight_states(
         let name = &network.graph.nodes[node].name;
         let weight = network.parameters.get(&format!("{name}.weight"));
         let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let rows = if method == Method::Tensor { 1 } else { weight.shape[0] };
         let (quant, transform) = match method {
-            Method::Learned | Method::Fixed => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
-            Method::Tensor => (least_square(&weight.data, 1, bits), Transform::Identity),
+            Method::Learned | Method::Fixed | Method::Tensor => {
+                // Levels as the folded network has them, whatever is folded before training and what after it.
+                let effective = folded.parameters.get(&format!("{name}.weight")).unwrap_or(weight);
+                let levels = levels_at(method, effective, bits);
+                (fitted(&weight.data, rows, bits, levels).1, Transform::Identity)
+            }
             Method::Wrpn if bits.get() == 1 => return Err(QuantizeError::WrpnOneBit(name.clone())),
             Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
-            Method::Dorefa if bits == BitWidth::EIGHT => {
-                (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Tanh)
-            }
-            Method::Dorefa => (fixed(bits, Levels::MidRise, weight.shape[0]), Transform::Tanh),
+            Method::Dorefa => (fixed(bits, levels_at(method, weight, bits), weight.shape[0]), Transform::Tanh),
         };
         let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
         let learn = method.learns();
@@ -268,19 +271,25 @@ fn weight_states(
 /// # Errors
 /// [`QuantizeError`] for a layer without weights.
 pub fn levels(network: &Network, method: Method) -> Result<Vec<[Levels; 8]>, QuantizeError> {
-    let at = |weight: &Tensor, bits: BitWidth| match (method, bits.get()) {
-        (Method::Learned, 2..8) => least_square(&weight.data, weight.shape[0], bits).levels,
-        (Method::Learned | Method::Wrpn, 1) | (Method::Dorefa, 1..8) => Levels::MidRise,
-        _ => Levels::MidTread,
-    };
     let of = |node: &usize| {
         let name = &network.graph.nodes[*node].name;
         let weight = network.parameters.get(&format!("{name}.weight"));
         let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
-        let levels: Vec<Levels> = (1..=8).into_par_iter().map(|bits: u8| at(weight, width(bits))).collect();
+        let levels: Vec<Levels> =
+            (1..=8).into_par_iter().map(|bits: u8| levels_at(method, weight, width(bits))).collect();
         Ok(std::array::from_fn(|place| levels[place]))
     };
     network.graph.weighted().iter().map(of).collect()
+}
+
+/// The levels that `method` gives effective weights `[out, …]`.
+pub(crate) fn levels_at(method: Method, weight: &Tensor, bits: BitWidth) -> Levels {
+    match (method, bits.get()) {
+        (Method::Learned | Method::Fixed, 2..8) => least_square(&weight.data, weight.shape[0], bits).levels,
+        (Method::Tensor, 2..8) => least_square(&weight.data, 1, bits).levels,
+        (Method::Dorefa, 1..8) | (_, 1) => Levels::MidRise,
+        _ => Levels::MidTread,
+    }
 }
 
 fn width(bits: u8) -> BitWidth {
@@ -304,13 +313,16 @@ pub fn least_square(weights: &[f32], out: usize, bits: BitWidth) -> WeightQuant 
         8 => &[Levels::MidTread],
         _ => &[Levels::MidTread, Levels::MidRise],
     };
-    let quantized = candidates.iter().map(|&levels| {
-        let rows = weights.chunks((weights.len() / out.max(1)).max(1));
-        let fits: Vec<(f32, f64)> = rows.map(|row| best_scale(row, bits, levels)).collect();
-        let error: f64 = fits.iter().map(|(_, error)| error).sum();
-        (error, WeightQuant { bits, levels, scales: fits.into_iter().map(|(scale, _)| scale).collect() })
-    });
+    let quantized = candidates.iter().map(|&levels| fitted(weights, out, bits, levels));
     quantized.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, quant)| quant).expect("there is a level set")
+}
+
+/// The square error of `weights` under the scales of least error, and those.
+fn fitted(weights: &[f32], out: usize, bits: BitWidth, levels: Levels) -> (f64, WeightQuant) {
+    let rows = weights.chunks((weights.len() / out.max(1)).max(1));
+    let fits: Vec<(f32, f64)> = rows.map(|row| best_scale(row, bits, levels)).collect();
+    let error = fits.iter().map(|(_, error)| error).sum();
+    (error, WeightQuant { bits, levels, scales: fits.into_iter().map(|(scale, _)| scale).collect() })
 }
 
 /// The scale with the least square error on `row`, and that error.

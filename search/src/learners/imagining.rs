@@ -176,7 +176,8 @@ fn best_value(ledger: &Ledger<'_>) -> f64 {
 /// Each but the first is chosen as if those before it had scored what the surrogate believes of them.
 fn most_promising(walked: &Walked, model: &Surrogate, ledger: &Ledger<'_>) -> Vec<BitPlan> {
     let (mut model, mut best) = (model.clone(), best_value(ledger));
-    let mut new: Vec<&BitPlan> = walked.keys().filter(|plan| ledger.known(plan).is_none()).collect();
+    let new = |plan: &&BitPlan| ledger.known(plan).is_none() && ledger.objective().admits(plan);
+    let mut new: Vec<&BitPlan> = walked.keys().filter(new).collect();
     let mut chosen = Vec::new();
     while chosen.len() < ledger.side_by_side() && !new.is_empty() {
         let gain = |plan: &BitPlan| model.expected_improvement(ledger.objective(), plan, best);

@@ -302,6 +302,21 @@ fn imagining_keeps_its_promise_on_the_authors_table() {
     }
 }
 
+/// What the policy chooses is brought within the limits, so it learns which intentions are worth something there.
+#[test]
+fn imagining_answers_within_the_limits() {
+    let (space, objective) = rivals::tests::deep(6);
+    let objective = objective.within(std::sync::Arc::new(crate::budget::tests::Bits(24.0)));
+    let problem = Problem { space: &space, objective: &objective };
+    let mut searcher = Imagining::with(ImaginingSettings { settling: 1, ..ImaginingSettings::default() });
+    let mut evaluator = rivals::tests::lossy;
+    let mut ledger = Ledger::new(&mut evaluator, &objective, 12);
+    race::run(&mut searcher, &problem, &mut ledger, 1).unwrap();
+    assert_eq!(ledger.distinct(), 12);
+    assert!(ledger.entries().iter().all(|entry| objective.admits(&entry.plan)));
+    assert!(objective.admits(&searcher.greedy().unwrap()));
+}
+
 /// Run it with `--ignored --nocapture`: best values of three seeds after 60 evaluations of 20 layers.
 #[test]
 #[ignore = "prints values, for minutes"]

@@ -142,7 +142,17 @@ impl<'a, J: Judge> World<'a, J> {
         let forbidden = AgentError::Forbidden { step: self.visited, action };
         let mut steps = self.steps.clone();
         steps[choice] = self.rules.destination(choice, steps[choice], action).ok_or(forbidden)?;
-        Ok(steps)
+        Ok(if self.visited + 1 == self.rules.visits.len() { self.admitted(steps) } else { steps })
+    }
+
+    /// A whole plan brought within the limits where there are any: what the policy chose is then an intention.
+    fn admitted(&self, steps: Vec<usize>) -> Vec<usize> {
+        let Problem { space, objective } = self.rules.problem;
+        if !objective.is_limited() {
+            return steps;
+        }
+        let admitted = objective.admitted(space, space.at(&steps));
+        admitted.and_then(|plan| space.steps(&plan)).unwrap_or(steps)
     }
 
     /// Whether the plan as it stands after one more action is judged.

@@ -49,7 +49,7 @@ fn greedy(
     start: BitPlan,
     step: Move,
 ) -> Result<(), Stop> {
-    let mut next = Some(start);
+    let mut next = problem.objective.admitted(problem.space, start).or_else(|| restart(problem, ledger, rng));
     while let Some(mut here) = next {
         let mut value = ledger.look_up(&here)?.value;
         loop {

@@ -13,6 +13,6 @@ impl Searcher for Enumeration {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
-        ledger.look_up_each(problem.space.upward(seed))
+        ledger.look_up_each(problem.space.upward(seed).filter(|plan| problem.objective.admits(plan)))
     }
 }

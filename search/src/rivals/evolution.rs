@@ -44,7 +44,8 @@ fn next(
     rng: &mut ChaCha8Rng,
 ) -> Option<BitPlan> {
     let born = (0..TRIES).filter(|_| parents.len() == POPULATION).map(|_| child(problem, parents, rng));
-    born.into_iter().find(|plan| ledger.known(plan).is_none()).or_else(|| restart(problem, ledger, rng))
+    let new = |plan: &BitPlan| ledger.known(plan).is_none() && problem.objective.admits(plan);
+    born.into_iter().find(new).or_else(|| restart(problem, ledger, rng))
 }
 
 fn child(problem: &Problem<'_>, parents: &[(BitPlan, f64)], rng: &mut ChaCha8Rng) -> BitPlan {

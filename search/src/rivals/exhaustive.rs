@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
 
-/// Looks up every plan of the space, the last choice changing fastest.
+/// Looks up every plan of the space that is within the limits, the last choice changing fastest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exhaustive;
 
@@ -13,6 +13,6 @@ impl Searcher for Exhaustive {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, _seed: u64) -> Result<(), Stop> {
-        ledger.look_up_each(problem.space.plans())
+        ledger.look_up_each(problem.space.plans().filter(|plan| problem.objective.admits(plan)))
     }
 }

@@ -13,7 +13,7 @@ const LISTED: u128 = 4096;
 /// Climbs from plans not yet looked up, and from the best ones that were.
 const CLIMBS: usize = 8;
 
-/// The plan neither looked up nor in `chosen` with the largest `score`; none once every plan is.
+/// The plan within the limits, neither looked up nor in `chosen`, with the largest `score`; none once every plan is.
 pub(super) fn best_new(
     problem: &Problem<'_>,
     ledger: &Ledger<'_>,
@@ -21,7 +21,7 @@ pub(super) fn best_new(
     rng: &mut ChaCha8Rng,
     score: impl Fn(&BitPlan) -> f64,
 ) -> Option<BitPlan> {
-    let new = |plan: &BitPlan| ledger.known(plan).is_none() && !chosen.contains(plan);
+    let new = |plan: &BitPlan| ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan);
     if problem.space.count() <= LISTED {
         return best_of(problem.space.plans(), &new, &score).map(|(plan, _)| plan);
     }

@@ -2,6 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
+use super::climb::restart;
 use super::imagined::best_new;
 use crate::ledger::{Ledger, Stop};
 use crate::plan::BitPlan;
@@ -39,7 +40,7 @@ impl Searcher for Improvement {
             Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
         ledger.entries().iter().for_each(|entry| model.observe(&entry.plan, entry.seen.accuracy));
         let mut next = match ledger.distinct() {
-            0 => vec![problem.space.sample(&mut rng)],
+            0 => restart(problem, ledger, &mut rng).into_iter().collect(),
             _ => most_promising(problem, ledger, &model, &mut rng),
         };
         while !next.is_empty() {

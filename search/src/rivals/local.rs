@@ -48,6 +48,7 @@ fn first_better(
     value: f64,
 ) -> Result<Option<(BitPlan, f64)>, Stop> {
     let mut around = problem.space.neighbours(here);
+    around.retain(|plan| problem.objective.admits(plan));
     around.shuffle(rng);
     for near in around {
         let found = ledger.look_up(&near)?.value;
@@ -63,7 +64,7 @@ fn near_best(problem: &Problem<'_>, ledger: &Ledger<'_>, rng: &mut ChaCha8Rng) -
     let best = ledger.best().and_then(|entry| problem.space.steps(&entry.plan));
     let drawn = best.and_then(|best| {
         let mut starts = (0..TRIES).map(|_| redrawn(problem, best.clone(), rng));
-        starts.find(|plan| ledger.known(plan).is_none())
+        starts.find(|plan| ledger.known(plan).is_none() && problem.objective.admits(plan))
     });
     drawn.or_else(|| restart(problem, ledger, rng))
 }

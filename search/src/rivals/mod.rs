@@ -93,6 +93,23 @@ pub(crate) mod tests {
         assert!(values["surrogate"] > values["random"] && values["surrogate"] > values["evolution"], "{values:?}");
     }
 
+    /// Whoever searches, the answer is within the limits, and only what a searcher has to know beyond them is evaluated:
+    /// the probes of a sensitivity, the unfinished plans of an episode.
+    #[test]
+    fn every_answer_is_within_the_limits() {
+        let (space, objective) = deep(6);
+        let objective = objective.within(std::sync::Arc::new(crate::budget::tests::Bits(24.0)));
+        let problem = Problem { space: &space, objective: &objective };
+        for mut rival in ALL.map(|make| make()) {
+            let mut evaluator = lossy;
+            let mut ledger = Ledger::new(&mut evaluator, &objective, 80);
+            race::run(rival.as_mut(), &problem, &mut ledger, 1).unwrap();
+            let beyond = ledger.entries().iter().filter(|entry| !objective.admits(&entry.plan)).count();
+            assert!(objective.admits(&ledger.best().unwrap().plan), "{}", rival.name());
+            assert!(beyond == 0 || rival.name() == "sensitivity", "{}: {beyond}", rival.name());
+        }
+    }
+
     #[test]
     fn names_are_unique_and_found() {
         for make in ALL {

@@ -2,6 +2,7 @@
 
 use rand::seq::SliceRandom;
 
+use super::climb::restart;
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
 use crate::seed;
@@ -21,15 +22,12 @@ impl Searcher for Random {
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/random");
         if problem.space.count() <= LISTED {
-            let mut plans: Vec<_> = problem.space.plans().collect();
+            let mut plans: Vec<_> = problem.space.plans().filter(|plan| problem.objective.admits(plan)).collect();
             plans.shuffle(&mut rng);
             return ledger.look_up_each(plans);
         }
-        while (ledger.distinct() as u128) < problem.space.count() {
-            let plan = problem.space.sample(&mut rng);
-            if ledger.known(&plan).is_none() {
-                ledger.look_up(&plan)?;
-            }
+        while let Some(plan) = restart(problem, ledger, &mut rng) {
+            ledger.look_up(&plan)?;
         }
         Ok(())
     }

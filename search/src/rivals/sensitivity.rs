@@ -63,11 +63,10 @@ fn ranked(problem: &Problem<'_>, losses: &[Vec<f64>], whole: f64) -> Vec<BitPlan
     for (lost, saved) in losses.iter().zip(savings(problem)) {
         partial = extended(&partial, lost, &saved);
     }
-    let plans = partial.into_values().flatten().map(|(loss, steps)| {
-        let plan = problem.space.at(&steps);
-        (problem.objective.value(&plan, (whole - loss).max(0.0)), plan)
-    });
-    let mut plans: Vec<(f64, BitPlan)> = plans.collect();
+    let plans = partial.into_values().flatten().map(|(loss, steps)| (loss, problem.space.at(&steps)));
+    let plans = plans.filter(|(_, plan)| problem.objective.admits(plan));
+    let valued = |(loss, plan): (f64, BitPlan)| (problem.objective.value(&plan, (whole - loss).max(0.0)), plan);
+    let mut plans: Vec<(f64, BitPlan)> = plans.map(valued).collect();
     plans.sort_by(|one, other| other.0.total_cmp(&one.0));
     plans.into_iter().map(|(_, plan)| plan).collect()
 }

@@ -1,5 +1,6 @@
 //! Thompson sampling: imagine accuracies that fit all evaluations so far, evaluate the plan that they make best.
 
+use super::climb::restart;
 use super::imagined::best_new;
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
@@ -34,7 +35,8 @@ impl Searcher for Thompson {
         let mut rng = seed::stream(seed, "rivals/thompson");
         let mut model =
             Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
-        let mut next = vec![problem.space.widest()];
+        let start = problem.objective.admitted(problem.space, problem.space.widest());
+        let mut next: Vec<_> = start.or_else(|| restart(problem, ledger, &mut rng)).into_iter().collect();
         while !next.is_empty() {
             for (plan, seen) in next.iter().zip(ledger.look_up_all(&next)?) {
                 model.observe(plan, seen.accuracy);

@@ -18,7 +18,8 @@ impl Searcher for Uniform {
     }
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, _seed: u64) -> Result<(), Stop> {
-        ledger.look_up_each(pairs(problem.space).into_iter().map(|(w, a)| problem.space.uniform(w, a)))
+        let levels = pairs(problem.space).into_iter().map(|(w, a)| problem.space.uniform(w, a));
+        ledger.look_up_each(levels.filter(|plan| problem.objective.admits(plan)))
     }
 }
 

@@ -2,28 +2,36 @@
 
 mod census;
 mod contest;
+mod front;
 mod layers;
-mod report;
+pub(super) mod report;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use releq_device::board::Board;
+use releq_search::plan::BitPlan;
 use releq_search::reward::Reward;
 use releq_search::searcher::Searcher;
 use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
+use super::budget::{BoardOptions, BudgetOptions};
 use super::{DataOption, Failure, Outcome, load_model, write_whole};
 use crate::codes;
 use crate::data::{self, Source, Which};
+use crate::hardware::Hardware;
+use crate::hardware::budget::room;
 use crate::network::Network;
 use crate::search::SearchError;
 use crate::search::bench::Bench;
-use crate::search::hunt::{Aim, Request, Step, hunt};
+use crate::search::front::{Front, Known};
+use crate::search::hunt::{Aim, Found, Request, Step, Within, hunt};
 use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
+use crate::search::record::{FRONT, RESULT, RunRecord};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
 use crate::target::fit::check_fit;
@@ -31,9 +39,11 @@ use crate::terminal::{self, Progress};
 use crate::train::interrupt::Interrupt;
 use report::Report;
 
-/// Example: releq search lenet.onnx --data mnist --max-loss 0.3 -o runs/lenet
+/// Example: releq search lenet.onnx --data mnist --max-flash 64KiB --max-loss 0.3 -o runs/lenet
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  releq search lenet.onnx --data mnist --max-loss 0.3 -o runs/lenet")]
+#[command(
+    after_help = "Example:\n  releq search lenet.onnx --data mnist --max-flash 64KiB --max-loss 0.3 -o runs/lenet"
+)]
 pub(super) struct Arguments {
     /// A model: .onnx, or .safetensors from `releq train` or `releq import`
     model: PathBuf,
@@ -42,9 +52,10 @@ pub(super) struct Arguments {
     /// Compare plans on the test images of this directory instead
     #[arg(long, value_name = "DIR")]
     val: Option<String>,
-    /// Also check that the image fits this board, exit code 1 if it does not; and whose --minimize instructions are meant
-    #[arg(long, value_name = "BOARD")]
-    board: Option<String>,
+    #[command(flatten)]
+    boards: BoardOptions,
+    #[command(flatten)]
+    budgets: BudgetOptions,
     /// Weight bits to choose from: a range 2..8 or a list 2,3,4,8
     #[arg(long, value_name = "A..B", default_value = "2..8", value_parser = widths)]
     weights: Widths,
@@ -72,9 +83,9 @@ pub(super) struct Arguments {
     /// Plans to fine-tune side by side, each on one thread; which plans are tried depends on it
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     actors: u8,
-    /// Most top-1 points that may be lost against the float network
-    #[arg(long, value_name = "POINTS", default_value_t = 0.3)]
-    max_loss: f64,
+    /// Most top-1 points that may be lost against the float network; by default 0.3, or as few as the other budgets allow
+    #[arg(long, value_name = "POINTS", help_heading = "Budgets")]
+    max_loss: Option<f64>,
     /// Images of fine-tuning for each evaluation
     #[arg(long, value_name = "N", default_value_t = 3000)]
     short: usize,
@@ -135,22 +146,45 @@ struct Search<'a> {
     split: Split,
     space: Space,
     measure: Measure,
+    hardware: Arc<Hardware>,
+    /// A plan within the budgets, where these bind.
+    start: Option<BitPlan>,
     started: Instant,
 }
 
+/// A run's network and images.
+pub(super) struct Setting {
+    pub(super) network: Network,
+    pub(super) source: Source,
+    pub(super) split: Split,
+}
+
+impl Setting {
+    /// The images that `data` and `val` name, for `network`.
+    pub(super) fn open(network: Network, data: &DataOption, val: Option<&str>) -> Result<Self, Failure> {
+        let source = data.locate()?;
+        let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
+        super::quantize::check_images(&network, &test, source.name())?;
+        let own = val.map(|spec| data::locate(Some(spec), None)?.load(Which::Test)).transpose()?;
+        let split = Split::new(train, test, network.graph.held_out, own);
+        Ok(Self { network, source, split })
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let board = arguments.board.as_deref().map(super::run::board).transpose()?;
+    let boards = arguments.boards.named()?;
     let mut searcher = searcher(arguments)?;
     if let Some(table) = &arguments.table {
         census::check(searcher.name(), table)?;
     }
-    let measure = Measure::new(arguments.minimize, board).map_err(|error| Failure::with_code(2, error))?;
+    let measure =
+        Measure::new(arguments.minimize, boards.first().copied()).map_err(|error| Failure::with_code(2, error))?;
     let search = Search::open(arguments, measure)?;
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
         Some(table) => census::run(&search, table),
         None if arguments.race => contest::run(&search),
-        None => search.run(searcher.as_mut(), board),
+        None => search.run(searcher.as_mut(), &boards),
     }
 }
 
@@ -158,13 +192,11 @@ impl<'a> Search<'a> {
     fn open(arguments: &'a Arguments, measure: Measure) -> Result<Self, Failure> {
         let started = Instant::now();
         let network = load_model(&arguments.model)?;
-        let source = arguments.data.locate()?;
-        let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
-        super::quantize::check_images(&network, &test, source.name())?;
-        let own = arguments.val.as_deref().map(|spec| data::locate(Some(spec), None)?.load(Which::Test)).transpose()?;
-        let split = Split::new(train, test, network.graph.held_out, own);
         let space = space(arguments, &network)?;
-        Ok(Self { arguments, network, source, split, space, measure, started })
+        // Before anything is trained, and before any image is read.
+        let (hardware, start) = weighed(arguments, &network, &space)?;
+        let Setting { network, source, split } = Setting::open(network, &arguments.data, arguments.val.as_deref())?;
+        Ok(Self { arguments, network, source, split, space, measure, hardware, start, started })
     }
 
     /// The log of everything measured, which the same command goes on from.
@@ -184,7 +216,7 @@ impl<'a> Search<'a> {
         Ok(bench)
     }
 
-    fn run(&self, searcher: &mut dyn Searcher, board: Option<&Board>) -> Outcome {
+    fn run(&self, searcher: &mut dyn Searcher, boards: &[&Board]) -> Outcome {
         let run = &self.arguments.output;
         let interrupt = Interrupt::watch();
         let stop = move || interrupt.requested();
@@ -193,16 +225,26 @@ impl<'a> Search<'a> {
         let mut progress = Progress::new("searching");
         let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
         let episodes = run.join("episodes.jsonl");
-        let found = hunt(&mut bench, &shelf, searcher, &self.request(), &episodes, &mut watch);
+        let record = self.record(bench.key(), searcher.name());
+        let request = Request { settled: record.is_settled(run), ..self.request() };
+        if request.settled {
+            terminal::say(
+                "note: this run is finished and its boards or budgets are others now, so nothing new is evaluated",
+            );
+        }
+        let found = hunt(&mut bench, &shelf, searcher, &request, &episodes, &mut watch);
         progress.finish();
         let found = found.map_err(failure)?;
 
         let image = run.join("model.rlq");
         write_whole(&image, &found.image)?;
         let opened = super::open_image(&image, &found.image)?;
-        let report = Report::new(self, &bench, searcher.name(), &found, &opened, &image)?;
+        let front = self.front(&bench, &found);
+        write_whole(&run.join(FRONT), (serde_json::to_string_pretty(&front)? + "\n").as_bytes())?;
+        let report = Report::new(self, &bench, searcher.name(), &found, &front, &opened, &image)?;
         let result = serde_json::to_string_pretty(&report)? + "\n";
-        write_whole(&run.join("result.json"), result.as_bytes())?;
+        write_whole(&run.join(RESULT), result.as_bytes())?;
+        record.write(run)?;
         if !found.comparison.is_empty() {
             let rows = serde_json::to_string_pretty(&found.comparison)? + "\n";
             write_whole(&run.join("comparison.json"), rows.as_bytes())?;
@@ -212,10 +254,50 @@ impl<'a> Search<'a> {
         } else {
             terminal::answer(&report.text())?
         }
-        if let Some(board) = board {
+        for board in boards {
             check_fit(board, &opened).map_err(|error| Failure::with_code(1, error))?;
         }
         Ok(found.met)
+    }
+
+    fn front(&self, bench: &Bench<'_>, found: &Found) -> Front {
+        let known = Known {
+            measurements: &bench.measurements(),
+            attempts: &found.attempts,
+            laws: found.laws.map(|laws| (laws, self.arguments.long)),
+            float: found.float_accuracy,
+            max_loss: self.arguments.max_loss(),
+        };
+        Front::of(known, &self.hardware)
+    }
+
+    /// What the run was asked.
+    fn record(&self, key: &str, agent: &str) -> RunRecord {
+        let arguments = self.arguments;
+        let Request { short, long, last, .. } = self.request();
+        RunRecord {
+            schema: 1,
+            key: key.to_owned(),
+            model: fs::canonicalize(&arguments.model).unwrap_or_else(|_| arguments.model.clone()),
+            data: arguments.data.data.clone(),
+            val: arguments.val.clone(),
+            preset: arguments.preset,
+            quantizer: arguments.quantizer,
+            agent: agent.to_owned(),
+            weights: arguments.weights.0.clone(),
+            activations: arguments.activations.0.clone(),
+            minimize: arguments.minimize,
+            pin_ends: arguments.pin_ends,
+            episodes: arguments.episodes,
+            seed: arguments.seed,
+            actors: arguments.actors,
+            short,
+            long,
+            last,
+            max_loss: arguments.max_loss(),
+            boards: arguments.boards.records(),
+            budgets: arguments.budgets.asked(),
+        }
     }
 
     fn request(&self) -> Request {
@@ -224,12 +306,15 @@ impl<'a> Search<'a> {
         let exhaustive = arguments.agent.as_deref() == Some(EXHAUSTIVE);
         Request {
             space: self.space.clone(),
-            aim: match arguments.preset {
-                Preset::Default => Aim::Loss,
-                Preset::Paper => Aim::Reward(Reward::paper()),
+            aim: match (arguments.preset, arguments.max_loss()) {
+                (Preset::Default, Some(_)) => Aim::Loss,
+                (Preset::Default, None) => Aim::Accuracy,
+                (Preset::Paper, _) => Aim::Reward(Reward::paper()),
             },
             measure: self.measure.clone(),
-            max_loss: arguments.max_loss / 100.0,
+            within: self.start.clone().map(|start| Within { hardware: self.hardware.clone(), start }),
+            settled: false,
+            max_loss: arguments.max_loss().unwrap_or(0.0) / 100.0,
             budget: if exhaustive { everything } else { usize::try_from(arguments.episodes).unwrap_or(usize::MAX) },
             short: arguments.short,
             long: arguments.long,
@@ -254,6 +339,37 @@ fn space(arguments: &Arguments, network: &Network) -> Result<Space, Failure> {
     Ok(space)
 }
 
+impl Arguments {
+    /// Most points that may be lost: what was asked, or the usual unless something else is limited.
+    fn max_loss(&self) -> Option<f64> {
+        self.max_loss.or_else(|| self.budgets.asked().is_empty().then_some(USUAL_LOSS))
+    }
+}
+
+/// Most points that may be lost where nothing is asked.
+const USUAL_LOSS: f64 = 0.3;
+
+/// The network on its boards, and a plan within the budgets where there are any that bind.
+fn weighed(
+    arguments: &Arguments,
+    network: &Network,
+    space: &Space,
+) -> Result<(Arc<Hardware>, Option<BitPlan>), Failure> {
+    let places = arguments.boards.places()?;
+    let mut limits = arguments.budgets.asked().limits(&places)?;
+    if !arguments.boards.named()?.is_empty() {
+        limits.extend(places.iter().enumerate().flat_map(|(number, place)| room(place.board, number)));
+    }
+    let method = arguments.preset.recipe(arguments.quantizer, arguments.seed).method;
+    let hardware = Hardware::new(network, method, places)?.within(limits);
+    let start = if hardware.binds(space) {
+        Some(hardware.feasible(space).map_err(|infeasible| Failure::with_code(1, *infeasible))?)
+    } else {
+        None
+    };
+    Ok((Arc::new(hardware), start))
+}
+
 /// The searcher that sees every plan.
 const EXHAUSTIVE: &str = "exhaustive";
 
@@ -270,12 +386,12 @@ fn searcher(arguments: &Arguments) -> Result<Box<dyn Searcher>, Failure> {
     })
 }
 
-fn failure(error: SearchError) -> Failure {
+pub(super) fn failure(error: SearchError) -> Failure {
     Failure::with_code(if error.is_interruption() { 130 } else { 2 }, error)
 }
 
 /// Makes the run's directory and keeps other searches out of it until this one ends.
-fn lock(directory: &Path) -> Result<fs::File, Failure> {
+pub(super) fn lock(directory: &Path) -> Result<fs::File, Failure> {
     let refused = |error: std::io::Error| {
         let directory = directory.display();
         Failure::with_code(

@@ -9,16 +9,21 @@ use releq_search::plan::BitPlan;
 use serde::Serialize;
 
 use super::layers::{Cost, LayerReport, reports};
-use super::{Search, failure};
+use super::{Search, failure, front};
 use crate::cli::Failure;
+use crate::hardware::Hardware;
+use crate::hardware::budget::{Basis, Checked, Limit, Resource};
 use crate::search::attempts::Attempt;
 use crate::search::bench::Bench;
 use crate::search::comparison::{Kind, Row};
 use crate::search::features;
 use crate::search::forecast::Forecast;
+use crate::search::front::{Front, OnBoard, boards};
 use crate::search::hunt::Found;
 use crate::search::minimize::Minimize;
+use crate::search::nearest::{Beyond, Nearest};
 use crate::search::preset::Preset;
+use crate::search::record::Evaluated;
 use crate::search::split::Origin;
 use crate::search::verdict::Verdict;
 use crate::terminal::grouped;
@@ -31,7 +36,6 @@ pub(super) struct Report<'a> {
     synthetic: bool,
     preset: Preset,
     minimize: Minimize,
-    board: Option<&'a str>,
     agent: &'a str,
     actors: usize,
     validation: Origin,
@@ -41,7 +45,10 @@ pub(super) struct Report<'a> {
     greedy: Option<String>,
     last: Option<String>,
     met: bool,
-    max_loss: f64,
+    max_loss: Option<f64>,
+    boards: Vec<OnBoard>,
+    budgets: Vec<Checked>,
+    nearest: Option<&'a Nearest>,
     mean_weight_bits: f64,
     mean_bits_per_weight: f64,
     /// Of the codes between layers, where these were searched.
@@ -61,6 +68,10 @@ pub(super) struct Report<'a> {
     attempts: &'a [Attempt],
     comparison: Vec<Beside<'a>>,
     evaluated: Vec<Evaluated>,
+    #[serde(skip)]
+    front: &'a Front,
+    #[serde(skip)]
+    hardware: &'a Hardware,
     bytes: usize,
     arena_bytes: usize,
     image: String,
@@ -82,19 +93,13 @@ struct Beside<'a> {
     bytes: usize,
 }
 
-#[derive(Serialize)]
-struct Evaluated {
-    plan: String,
-    loss: f64,
-    value: f64,
-}
-
 impl<'a> Report<'a> {
     pub(super) fn new(
         search: &'a Search<'_>,
         bench: &Bench<'_>,
         agent: &'a str,
         found: &'a Found,
+        front: &'a Front,
         opened: &Image<'_>,
         image: &Path,
     ) -> Result<Self, Failure> {
@@ -104,18 +109,17 @@ impl<'a> Report<'a> {
         let layers = reports(opened, &search.measure)?;
         let cost = Cost::of(&layers, &search.measure, &search.network).map_err(failure)?;
         let evaluated = |entry: &Entry| Evaluated {
-            plan: entry.plan.to_string(),
+            plan: entry.plan.clone(),
             loss: float - 100.0 * entry.seen.accuracy,
             value: entry.seen.value,
         };
         Ok(Self {
-            schema: 2,
+            schema: 3,
             model: &search.network.graph.name,
             data: search.source.name(),
             synthetic: search.source.synthetic(),
             preset: arguments.preset,
             minimize: arguments.minimize,
-            board: arguments.board.as_deref(),
             agent,
             actors: bench.actors(),
             validation: search.split.origin,
@@ -125,7 +129,10 @@ impl<'a> Report<'a> {
             greedy: found.greedy.as_ref().map(BitPlan::to_string),
             last: found.entries.last().map(|entry| entry.plan.to_string()),
             met: found.met,
-            max_loss: arguments.max_loss,
+            max_loss: arguments.max_loss(),
+            boards: boards(&search.hardware, &search.hardware.taken_by(opened)),
+            budgets: search.hardware.checked(opened),
+            nearest: found.nearest.as_ref(),
             mean_weight_bits: found.plan.mean_weight_bits(),
             mean_bits_per_weight: features.mean_bits_per_weight(&found.plan),
             mean_activation_bits: search.space.mean_activation_bits(&found.plan),
@@ -138,10 +145,12 @@ impl<'a> Report<'a> {
             verdict: &found.verdict,
             distinct_evaluations: found.entries.len(),
             anchors: found.anchors.iter().map(BitPlan::to_string).collect(),
-            forecast: found.forecast,
+            forecast: found.laws.map(|laws| laws.short),
             attempts: &found.attempts,
             comparison: found.comparison.iter().map(Beside::of).collect(),
             evaluated: found.entries.iter().map(evaluated).collect(),
+            front,
+            hardware: &search.hardware,
             bytes: opened.len(),
             arena_bytes: opened.arena_bytes(),
             image: image.display().to_string(),
@@ -154,29 +163,71 @@ impl<'a> Report<'a> {
     pub(super) fn text(&self) -> String {
         let synthetic = if self.synthetic { " (synthetic)" } else { "" };
         let Verdict { images, float_top1, final_top1, loss, loss_interval: [low, high], .. } = self.verdict;
-        let kept = if self.met { "keeps to" } else { "MISSES" };
         format!(
             "{} at {} bits (mean {:.2}), chosen by {} from {} plans evaluated\n\
              float    top-1 {float_top1:.2} %   {images} {}{synthetic} test images, looked at once\n\
              integer  top-1 {final_top1:.2} %   loss {loss:.2} points (95 % interval {low:.2} to {high:.2})\n\
-             {kept} --max-loss {} on {} validation images\n\
-             {}flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}",
+             {}{}{}flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}\n{}",
             self.model,
             self.plan,
             self.mean_weight_bits,
             self.agent,
             self.distinct_evaluations,
             self.data,
-            self.max_loss,
-            self.validation_images,
+            self.loss_text(),
+            self.budgets.iter().map(|budget| budget_text(budget, self.hardware)).collect::<String>(),
             self.cost.as_ref().map_or(String::new(), Cost::text),
             grouped(self.bytes as u64),
             grouped(self.arena_bytes as u64),
             self.seconds,
             self.image,
             self.comparison.iter().map(Beside::text).collect::<String>(),
+            front::text(self.front),
         )
     }
+
+    /// Whether the loss is what was allowed, and what would do if it is not.
+    fn loss_text(&self) -> String {
+        let Some(most) = self.max_loss else { return String::new() };
+        let images = self.validation_images;
+        let Some(nearest) = self.nearest else {
+            let kept = if self.met { "keeps to" } else { "MISSES" };
+            return format!("{kept} --max-loss {most} on {images} validation images\n");
+        };
+        let more = |beyond: &Beyond| {
+            let Beyond { plan, loss, options } = beyond;
+            format!(", or {} for the plan {plan}, expected to lose {loss:.2}", options.join(" "))
+        };
+        format!(
+            "MISSES --max-loss {most} on {images} validation images: the nearest found within the budgets is {}, \
+             which loses {:.2}; give --max-loss {:.2}{}\n",
+            nearest.plan,
+            nearest.loss,
+            // Rounded so that it is kept.
+            (100.0 * nearest.loss).ceil() / 100.0,
+            nearest.beyond.as_ref().map_or(String::new(), more),
+        )
+    }
+}
+
+/// `keeps to --max-flash 65536: 64 852 bytes of flash`.
+pub(in crate::cli) fn budget_text(budget: &Checked, hardware: &Hardware) -> String {
+    let asked =
+        |limit: &&Limit| limit.asked && limit.resource == budget.resource && limit.board == budget.board.as_deref();
+    let Some(limit) = hardware.limits().iter().find(asked) else { return String::new() };
+    let kept = if budget.kept { "keeps to" } else { "MISSES" };
+    let basis = match budget.basis {
+        Basis::Image => "",
+        Basis::Prices => ", predicted",
+        Basis::Emulator => ", counted by the emulated board",
+    };
+    let band = match budget.resource {
+        Resource::Latency => {
+            hardware.band().map_or(String::new(), |band| format!("; cycles are estimates, within {band} % at best"))
+        }
+        _ => String::new(),
+    };
+    format!("{kept} {}: {}{basis}{band}\n", limit.option(budget.asked), limit.text(budget.got))
 }
 
 impl<'a> Beside<'a> {
