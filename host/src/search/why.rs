@@ -5,6 +5,7 @@
 
 use releq_search::plan::{BITS, BitPlan, LayerBits};
 use releq_search::seed;
+use releq_search::space::Space;
 use releq_search::surrogate::Surrogate;
 use serde::Serialize;
 
@@ -61,13 +62,16 @@ pub struct Change {
     pub within: bool,
 }
 
+/// Every width that a change may lead to.
+const WIDTHS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
 /// Draws of the surrogate that deviations are taken over.
 const DRAWS: usize = 256;
 
 /// Every change of one bit that `plan` allows: of weights, and of activations if `activations`.
 pub fn changes(outcome: &Outcome, hardware: &Hardware, activations: bool) -> Vec<Change> {
     let plan = &outcome.plan;
-    let imagination = Imagination::of(outcome);
+    let imagination = Imagination::of(outcome, activations);
     let names = hardware.blueprint().planned();
     let mut changes = Vec::new();
     for (layer, name) in names.iter().enumerate() {
@@ -130,14 +134,24 @@ fn changed(plan: &BitPlan, layer: usize, what: What, to: u8) -> BitPlan {
 struct Imagination<'o> {
     evaluated: &'o [Evaluated],
     model: Surrogate,
+    /// How many bit-widths the model looks at.
+    choices: usize,
     float: f64,
 }
 
 impl<'o> Imagination<'o> {
-    fn of(outcome: &'o Outcome) -> Self {
+    fn of(outcome: &'o Outcome, activations: bool) -> Self {
+        let layers = outcome.plan.layers().len();
+        let weights = Space::same(&WIDTHS, layers).expect("a plan has layers, and these are widths");
+        let space = if activations { weights.with_activations(&WIDTHS).expect("widths") } else { weights };
         let float = outcome.float_validation_top1 / 100.0;
         let seen = outcome.evaluated.iter().map(|one| (&one.plan, float - one.loss / 100.0));
-        Self { evaluated: &outcome.evaluated, model: taught(float, seen), float }
+        Self {
+            evaluated: &outcome.evaluated,
+            model: taught(&space, float, seen),
+            choices: space.choices().len(),
+            float,
+        }
     }
 
     /// Points that `other` loses more than `plan`, the deviation of that, and how it is known. Of what is imagined, they are
@@ -148,11 +162,10 @@ impl<'o> Imagination<'o> {
             // Each evaluation is known to a share of itself.
             return (others - own, NOISE * own.hypot(others), Basis::Measured);
         }
-        let layers = plan.layers().len();
         let mut rng = seed::stream(0, "search/why");
         let mut draws: Vec<f64> = (0..DRAWS)
             .map(|_| {
-                let draw = self.model.draw(layers, &mut rng);
+                let draw = self.model.draw(self.choices, &mut rng);
                 let loss = |plan: &BitPlan| 100.0 * (self.float - draw.expected(plan));
                 loss(other) - loss(plan)
             })
