@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use releq::data::{self, Which};
 use releq::target::native;
 use releq::train::fit;
+use releq::train::integer::IntegerModel;
 use releq::train::model::Model;
 use releq::train::quantize::{Recipe, quantize};
 use releq::{checkpoint, lower};
@@ -27,17 +28,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let recipe = Recipe::learned(epochs, 1);
     let started = std::time::Instant::now();
-    let quantized = quantize(&network, &plan, &train, &recipe, &mut |_| ControlFlow::Continue(()))?;
+    let quantized = quantize(&network, &plan, &train, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
     println!("quantized  in {:.1} s", started.elapsed().as_secs_f64());
 
     let lowered = lower::lower(&quantized)?;
-    let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
-    println!("fake-quant {:.2} %", 100.0 * fit::correct(&fake, &test) as f64 / test.len() as f64);
+    let expected = IntegerModel::new(&lowered.integers).answers(&test)?;
+    println!("quantized  {:.2} %", 100.0 * fit::correct(&expected, &test) as f64 / test.len() as f64);
 
     let image = Image::open(&lowered.image)?;
     let started = std::time::Instant::now();
     let integer = native::answers(&image, &test)?;
-    let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
+    let agree = integer.iter().zip(&expected).filter(|(one, other)| one == other).count();
     println!(
         "integer    {:.2} %, agrees on {agree} of {}, {} bytes, arena {}, {:.1} s",
         100.0 * fit::correct(&integer, &test) as f64 / test.len() as f64,

@@ -11,10 +11,13 @@ use releq::network::{Network, Op, Source};
 use releq::summary::ImageSummary;
 use releq::target::native;
 use releq::train::fit::{self, Schedule};
+use releq::train::integer::IntegerModel;
 use releq::train::model::Model;
 use releq::train::quantize::{Method, Recipe, quantize};
 use releq::{checkpoint, lower, zoo};
 use releq_format::image::Image;
+use releq_search::seed;
+use releq_search::space::Space;
 
 fn recipe(method: Method, epochs: f64) -> Recipe {
     Recipe { method, calibration_images: 256, ..Recipe::learned(epochs, 1) }
@@ -33,18 +36,19 @@ fn percent(count: usize, data: &Dataset) -> f64 {
 
 fn quantized(network: &Network, plan: &str, recipe: &Recipe, train: &Dataset, test: &Dataset) -> Quantized {
     let plan = plan.parse().unwrap();
-    let quantized = quantize(network, &plan, train, recipe, &mut |_| ControlFlow::Continue(())).unwrap();
+    let quantized = quantize(network, &plan, train, recipe, None, &mut |_| ControlFlow::Continue(())).unwrap();
     let lowered = lower::lower(&quantized).unwrap();
-    let fake = fit::predict(&Model::from_quantized(&lowered.quantized).unwrap(), test).unwrap();
+    let expected = IntegerModel::new(&lowered.integers).answers(test).unwrap();
     let image = Image::open(&lowered.image).unwrap();
     let summary = ImageSummary::of(&image);
     assert!(summary.bytes <= summary.budget_bytes, "{summary:#?}");
     let integer = native::answers(&image, test).unwrap();
-    let agree = integer.iter().zip(&fake).filter(|(one, other)| one == other).count();
+    let agree = integer.iter().zip(&expected).filter(|(one, other)| one == other).count();
     Quantized { integer: percent(fit::correct(&integer, test), test), agreement: percent(agree, test) }
 }
 
-/// On drawn digits, with every quantizer and with narrow activations, which leave least room for a rounding apart.
+/// On drawn digits, with every quantizer and with narrow activations, which leave least room for a rounding apart; and at
+/// plans drawn from all that a search may choose.
 #[test]
 fn the_engine_computes_what_was_fine_tuned() {
     let (train, test) = (glyphs::generate(1, 4000), glyphs::generate(2, 500));
@@ -63,7 +67,14 @@ fn the_engine_computes_what_was_fine_tuned() {
         (Method::Dorefa, "3,3,3,3"),
     ] {
         let outcome = quantized(&network, plan, &recipe(method, 0.25), &train, &test);
-        assert!(outcome.agreement >= 99.8, "{method:?} {plan}: {outcome:?}");
+        assert_eq!(outcome.agreement, 100.0, "{method:?} {plan}: {outcome:?}");
+    }
+    let space = Space::same(&[1, 2, 3, 4, 5, 6, 7, 8], 4).unwrap().with_activations(&[2, 3, 4, 5, 6, 7, 8]).unwrap();
+    let mut rng = seed::stream(1, "plans");
+    for _ in 0..6 {
+        let plan = space.sample(&mut rng).to_string();
+        let outcome = quantized(&network, &plan, &recipe(Method::Learned, 0.1), &train, &test);
+        assert!(outcome.agreement >= 99.6, "{plan}: {outcome:?}");
     }
 }
 
@@ -81,11 +92,12 @@ fn shortcuts_and_ceilings_are_what_was_fake_quantized() {
     for widths in ["8", "4:4", "3:8"] {
         let plan = [widths; 20].join(",");
         let outcome = quantized(&network, &plan, &recipe(Method::Learned, 0.0), &train, &test);
-        assert!(outcome.agreement >= 99.0, "{widths}: {outcome:?}");
-        let quantized = quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        assert_eq!(outcome.agreement, 100.0, "{widths}: {outcome:?}");
+        let quantized =
+            quantize(&network, &plan.parse().unwrap(), &train, &recipe(Method::Learned, 0.0), None, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
         let graph = &quantized.network.graph;
         for (source, quant) in &quantized.activations {
             let Source::Node(index) = *source else { continue };
@@ -123,6 +135,6 @@ fn lenet_on_mnist_keeps_its_accuracy() {
         let outcome = quantized(&network, plan, &recipe(Method::Learned, epochs), &train, &test);
         writeln!(std::io::stderr(), "{plan}: float {float:.2} %, {outcome:?}").unwrap();
         assert!(float - outcome.integer <= loss + 1e-9, "{plan}: float {float}, {outcome:?}");
-        assert!(outcome.agreement >= 99.9, "{plan}: {outcome:?}");
+        assert_eq!(outcome.agreement, 100.0, "{plan}: {outcome:?}");
     }
 }

@@ -102,6 +102,17 @@ fn ends() -> TestNet {
     net.dense(10, 8, None)
 }
 
+/// Channels side by side, in every storage, meeting at bytes and within them.
+fn joined() -> TestNet {
+    let mut net = TestNet::new(1813, Fill::Random, [5, 4, 3], 8);
+    net.concat(5, 4, true).conv(3, 2, 1);
+    net.concat(9, 1, false).conv(5, 3, 2);
+    net.concat(3, 5, true).twice().conv(7, 4, 3);
+    net.concat(4, 8, false).conv(2, 6, 4);
+    net.concat(3, 2, true);
+    net.dense(10, 4, None)
+}
+
 fn tested(image: impl Fn(SelfTest) -> ImageBuffer) -> ImageBuffer {
     let seed = 0x5EED_0001;
     let digest = answer(&image(SelfTest { seed: 0, digest: 0 }), seed);
@@ -117,7 +128,7 @@ fn write_golden_files() {
         }
     };
     write("tiny.rlq", &tiny);
-    for (name, net) in [("every-op.rlq", every_op()), ("ends.rlq", ends())] {
+    for (name, net) in [("every-op.rlq", every_op()), ("ends.rlq", ends()), ("concat.rlq", joined())] {
         write(name, &|test| net.image_with(KernelHint::PACKED, test));
     }
 }
@@ -134,7 +145,7 @@ fn golden_images_still_open_and_answer() {
         assert_eq!(answer(&bytes, seed), digest, "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 #[test]
@@ -159,7 +170,7 @@ fn the_specification_shows_the_golden_bytes() {
 
 #[test]
 fn every_flipped_bit_and_every_truncation_is_refused() {
-    for name in ["tiny.rlq", "every-op.rlq", "ends.rlq"] {
+    for name in ["tiny.rlq", "every-op.rlq", "ends.rlq", "concat.rlq"] {
         let mut bytes = ImageBuffer::from(&std::fs::read(golden(name)).unwrap()[..]);
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -75,6 +75,21 @@ fn every_width_is_exact_at_its_extremes() {
     }
 }
 
+/// Channels that meet at bytes and within them, at every width, on either side.
+#[test]
+fn joined_channels_are_exact_at_every_width() {
+    for (seed, (left, right)) in [(1, 1), (3, 5), (8, 7), (16, 4), (5, 13), (31, 2)].into_iter().enumerate() {
+        for activations in 1..=8 {
+            for behind in [true, false] {
+                let mut net = TestNet::new(seed as u64, Fill::Random, [3, 4, left], activations);
+                net.concat(right, 4, behind).twice();
+                net.concat(1, 4, behind);
+                check(net.dense(3, 4, None), &format!("{left} and {right} channels at {activations} bits, {behind}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn long_sums_are_exact_at_their_extremes() {
     for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {

@@ -58,6 +58,7 @@ fn check(board: &'static Board, mut net: TestNet, hint: KernelHint, what: &str) 
 }
 
 fn run_suite(board: &'static Board) {
+    run_joined(board);
     for seed in 0..RANDOM_NETWORKS {
         for hint in [KernelHint::REFERENCE, KernelHint::PACKED, KernelHint::DSP] {
             if !check(board, TestNet::random(seed), hint, &format!("seed {seed}")) {
@@ -73,6 +74,21 @@ fn run_suite(board: &'static Board) {
             let net = net.dense(3, bits, None);
             for hint in [KernelHint::PACKED, KernelHint::DSP] {
                 check(board, net.clone(), hint, &format!("{fill:?} {bits}"));
+            }
+        }
+    }
+}
+
+/// Channels that meet at bytes and within them, in every storage.
+fn run_joined(board: &'static Board) {
+    for bits in 1..=8 {
+        let mut net = TestNet::new(u64::from(bits), Fill::Random, [4, 3, 3], bits);
+        net.concat(5, 4, true).twice();
+        net.concat(3, 4, false).concat(16, 4, true);
+        let net = net.dense(3, 4, None);
+        for hint in [KernelHint::REFERENCE, KernelHint::PACKED, KernelHint::DSP] {
+            if !check(board, net.clone(), hint, &format!("joined channels at {bits} bits")) {
+                return;
             }
         }
     }

@@ -211,12 +211,12 @@ fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, output: Range<u
     };
     let view = |record: &TensorRecord, bytes| Input { record: *record, bytes };
     let [left, right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
-    let adds_two = matches!(layer.op, Op::Add { .. }) && layer.inputs[0] != layer.inputs[1];
-    if adds_two && left.start == output.start {
-        // In place: the left operand is what the output holds.
+    let reads_two = layer.op.arity() == 2 && layer.inputs[0] != layer.inputs[1];
+    if reads_two && left.start == output.start {
+        // An add in place: the left operand is what the output holds.
         let Ok([right, output, scratch]) = arena.get_disjoint_mut([right, output, scratch]) else { return };
         (layer.kernel.run)(task(view(input, &[]), view(other, right), output, scratch));
-    } else if adds_two {
+    } else if reads_two {
         let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
         (layer.kernel.run)(task(view(input, left), view(other, right), output, scratch));
     } else {

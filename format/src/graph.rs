@@ -221,6 +221,9 @@ pub enum Op {
         /// The two scales brought to one.
         scale: AddScale,
     },
+    /// The channels of one tensor, then those of another of the same height and width. Codes are copied: bits, zero
+    /// point and storage of both and of the output are the same.
+    Concat,
 }
 
 impl Op {
@@ -233,7 +236,19 @@ impl Op {
             Self::MaxPool { .. } => "maxpool",
             Self::AvgPool { .. } => "avgpool",
             Self::Add { .. } => "add",
+            Self::Concat => "concat",
         }
+    }
+
+    /// How many tensors it reads.
+    pub const fn arity(&self) -> usize {
+        if matches!(self, Self::Add { .. } | Self::Concat) { 2 } else { 1 }
+    }
+
+    /// The features a reader needs for it, one bit each.
+    pub(crate) fn features(&self) -> u32 {
+        let own = if matches!(self, Self::Concat) { crate::image::CONCAT } else { 0 };
+        own | self.weights().map_or(0, |weights| weights.layout.features())
     }
 
     /// The constants of a weighted layer.
@@ -250,7 +265,7 @@ impl Op {
             Self::Conv2d { window, .. } => window.taps().checked_mul(u32::from(input.channels)),
             Self::Depthwise { window, .. } | Self::AvgPool { window, .. } => Some(window.taps()),
             Self::Dense { .. } => input.elements(),
-            Self::MaxPool { .. } | Self::Add { .. } => Some(0),
+            Self::MaxPool { .. } | Self::Add { .. } | Self::Concat => Some(0),
         }
     }
 
@@ -295,7 +310,7 @@ pub struct LayerRecord<'a> {
     pub name: &'a str,
     /// What it computes.
     pub op: Op,
-    /// Tensors read; the second is 0 unless the op adds.
+    /// Tensors read; the second is 0 unless the op reads two.
     pub inputs: [u16; 2],
     /// Shape, encoding and place of the result.
     pub output: TensorRecord,
@@ -306,9 +321,8 @@ pub struct LayerRecord<'a> {
 }
 
 impl LayerRecord<'_> {
-    /// The tensors this layer reads: one, or two for an add.
+    /// The tensors this layer reads: one, or two for an add or a concatenation.
     pub fn reads(&self) -> impl Iterator<Item = u16> {
-        let count = if matches!(self.op, Op::Add { .. }) { 2 } else { 1 };
-        self.inputs.into_iter().take(count)
+        self.inputs.into_iter().take(self.op.arity())
     }
 }

@@ -216,7 +216,7 @@ fn sizes_are_usual(op: &Op) -> bool {
         Op::Shortcut { stride, before, after } => {
             stride.iter().all(|&step| (1..=LARGEST_SIDE).contains(&step)) && before.max(after) <= &LARGEST_CHANNELS
         }
-        Op::Relu | Op::GlobalAvgPool | Op::Add | Op::Flatten => true,
+        Op::Relu | Op::GlobalAvgPool | Op::Add | Op::Concat | Op::Flatten => true,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In the order data flows:
 //! * [`data`]: images and labels; [`import`] and [`checkpoint`]: trained networks from files; [`zoo`]: untrained ones;
-//! * [`network`]: the float network that all of them speak;
+//! * [`network`]: the float network that all of them speak; [`codes`]: whose activation widths its values have;
 //! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
 //! * [`lower`]: from there to one checked image;
 //! * [`search`]: which bits each layer gets, with training in the loop;
@@ -17,6 +17,7 @@
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
+pub mod codes;
 pub mod cost;
 pub mod data;
 pub mod encode;
@@ -25,6 +26,7 @@ pub mod import;
 pub mod lower;
 pub mod network;
 pub mod quantized;
+pub mod reproduce;
 pub mod search;
 pub mod summary;
 pub mod target;

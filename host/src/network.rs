@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use releq_format::crc::Crc32;
 use serde::{Deserialize, Serialize};
 
 /// Where a value comes from: the network's input or a node's output.
@@ -113,6 +114,8 @@ pub enum Op {
     GlobalAvgPool,
     /// Element-wise sum of two inputs of one shape.
     Add,
+    /// The channels of two or more inputs of one height and width, one after the other.
+    Concat,
     /// Every `stride`-th pixel, the first included, with channels of zeros around: the shortcut without parameters of
     /// CIFAR ResNets (option A of He et al., arXiv 1512.03385).
     Shortcut {
@@ -135,12 +138,12 @@ pub struct Node {
     /// What it computes.
     #[serde(flatten)]
     pub op: Op,
-    /// Where its inputs come from: one, or two for [`Op::Add`].
+    /// Where its inputs come from: one, two for [`Op::Add`], two or more for [`Op::Concat`].
     pub inputs: Vec<Source>,
 }
 
 /// A float tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
@@ -173,6 +176,16 @@ pub struct Network {
     pub graph: Graph,
     /// Parameters, `<node>.<part>`.
     pub parameters: BTreeMap<String, Tensor>,
+}
+
+impl Network {
+    /// A checksum of everything that a training starts from, to go on with.
+    pub fn crc(&self) -> Crc32 {
+        let graph = Crc32::new().update(format!("{:?}", self.graph).as_bytes());
+        let parameters = self.parameters.iter();
+        parameters
+            .fold(graph, |crc, (name, tensor)| crc.update(name.as_bytes()).update(bytemuck::cast_slice(&tensor.data)))
+    }
 }
 
 impl Graph {
@@ -219,7 +232,7 @@ const MOST_ELEMENTS: usize = 1 << 40;
 impl Op {
     /// Whether a quantized node hands its input's codes on, so that input and output share one quantizer.
     pub fn keeps_codes(&self) -> bool {
-        matches!(self, Op::MaxPool { .. } | Op::Shortcut { .. } | Op::Flatten)
+        matches!(self, Op::MaxPool { .. } | Op::Concat | Op::Shortcut { .. } | Op::Flatten)
     }
 
     /// Whether it is a ReLU, with a ceiling or without.
@@ -238,9 +251,14 @@ impl Op {
     }
 
     fn any_output_shape(&self, inputs: &[[usize; 3]]) -> Result<[usize; 3], String> {
-        let arity = if matches!(self, Op::Add) { 2 } else { 1 };
-        if inputs.len() != arity {
-            return Err(format!("takes {arity} input(s), has {}", inputs.len()));
+        let (least, most) = match self {
+            Op::Add => (2, 2),
+            Op::Concat => (2, usize::MAX),
+            _ => (1, 1),
+        };
+        if !(least..=most).contains(&inputs.len()) {
+            let more = if most > least { " or more" } else { "" };
+            return Err(format!("takes {least}{more} input(s), has {}", inputs.len()));
         }
         let [channels, height, width] = inputs[0];
         let slide = |window: &Window| {
@@ -268,6 +286,10 @@ impl Op {
             Op::GlobalAvgPool => Ok([channels, 1, 1]),
             Op::Add if inputs[0] == inputs[1] => Ok(inputs[0]),
             Op::Add => Err(format!("adds {:?} to {:?}", inputs[0], inputs[1])),
+            Op::Concat if inputs.iter().all(|input| input[1..] == inputs[0][1..]) => {
+                Ok([inputs.iter().map(|input| input[0]).sum(), height, width])
+            }
+            Op::Concat => Err(format!("joins the channels of {inputs:?}, whose heights or widths differ")),
             Op::Shortcut { stride: [down, right], before, after } => {
                 if *down == 0 || *right == 0 {
                     return Err("has a stride of zero".to_owned());
@@ -298,6 +320,7 @@ impl Op {
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Add
+            | Op::Concat
             | Op::Shortcut { .. }
             | Op::Flatten => Vec::new(),
         }

@@ -27,7 +27,8 @@ fn built(network: &Network, plan: &BitPlan, method: Method, images: &Dataset) ->
         method => Recipe::authors(method, 0.0, 1),
     };
     let recipe = Recipe { calibration_images: 16, ..recipe };
-    let quantized = quantize(network, plan, images, &recipe, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+    let quantized =
+        quantize(network, plan, images, &recipe, None, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
     lower(&quantized).unwrap().image
 }
 

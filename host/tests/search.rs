@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use releq_search::plan::BitPlan;
 use releq_search::record::Episode;
 
 fn releq(directory: &Path, arguments: &[&str]) -> Command {
@@ -111,6 +112,44 @@ fn the_papers_search_tells_its_episodes() {
         assert!(policy.iter().all(|chances| (chances.iter().sum::<f32>() - 1.0).abs() < 1e-4));
     }
     assert!(episodes.len() >= 2 && episodes.iter().all(|episode| episode.distinct_evaluations <= 9));
+}
+
+/// Widths of weights and of codes, for the least instructions of a board: every plan has both, each layer says what it costs,
+/// and the same command ends where it ended without another measurement.
+#[test]
+fn activations_are_searched_for_a_boards_instructions() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
+    assert!(releq(here, &train).status().unwrap().success());
+    let search = || {
+        let mut search =
+            releq(here, &["search", "net.safetensors", "--data", "glyphs", "--max-loss", "95", "-o", "run"]);
+        search.args(["--weights", "2,8", "--activations", "3,8", "--minimize", "instructions", "--board", "virt-m4"]);
+        search.args(["--episodes", "4", "--short", "64", "--long", "64", "--epochs", "0.02"]);
+        assert_eq!(search.status().unwrap().code(), Some(0));
+        (measured(here, "run"), result(here, "run"))
+    };
+    let (measurements, found) = search();
+    let plans = found["evaluated"].as_array().unwrap().iter().map(|row| row["plan"].as_str().unwrap());
+    let plans: Vec<BitPlan> = plans.map(|plan| plan.parse().unwrap()).collect();
+    let chosen = |plan: &BitPlan| plan.activations().take(3).all(|bits| [3, 8].contains(&bits));
+    assert!(plans.len() == 4 && plans.iter().all(chosen), "{plans:?}");
+    assert!(plans.iter().all(|plan| plan.activations().last() == Some(8)));
+    assert!(plans.iter().any(|plan| plan.activations().any(|bits| bits == 3)));
+    let plan: BitPlan = found["plan"].as_str().unwrap().parse().unwrap();
+    let layers = found["layers"].as_array().unwrap();
+    let bits = |field: &str| -> Vec<u64> { layers.iter().filter_map(|layer| layer[field].as_u64()).collect() };
+    assert_eq!(bits("w"), plan.weights().map(u64::from).collect::<Vec<_>>());
+    // A pool reads and hands on what its convolution does.
+    let [first, second, third, _] = *plan.activations().map(u64::from).collect::<Vec<_>>() else { panic!("{plan}") };
+    assert_eq!(bits("a"), [8, first, first, second, second, third]);
+    assert_eq!(bits("out"), [first, first, second, second, third]);
+    assert!(layers.iter().all(|layer| layer["kernel"].as_str().unwrap().starts_with("dsp::")));
+    let costs: Vec<f64> = layers.iter().map(|layer| layer["cost"].as_f64().unwrap()).collect();
+    assert_eq!(found["cost"]["predicted"].as_f64().unwrap(), costs.iter().sum::<f64>());
+    assert_eq!((&found["minimize"], &found["cost"]["unit"]), (&"instructions".into(), &"instructions".into()));
+    assert_eq!(search(), (measurements, found));
 }
 
 #[test]

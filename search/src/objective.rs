@@ -109,15 +109,9 @@ impl Objective {
         }
     }
 
-    /// How much of that each layer holds at 8 bits; they add up to 1.
-    pub fn shares(&self) -> Vec<f64> {
-        let weight = |(index, layer)| match &self.costs {
-            Some(costs) => costs.layer(index).map_or(0.0, |costs| costs[7]),
-            None => self.quantization.weight(layer),
-        };
-        let weights: Vec<f64> = self.network.layers().iter().enumerate().map(weight).collect();
-        let total: f64 = weights.iter().sum();
-        weights.iter().map(|weight| weight / total).collect()
+    /// No plan has more of that than this; at least 1, and 1 where bits are counted.
+    pub fn dearest(&self) -> f64 {
+        self.costs.as_ref().map_or(1.0, Costs::dearest)
     }
 
     /// Whether there are limits.
@@ -151,14 +145,16 @@ impl Objective {
     /// The value at a State of Quantization and an accuracy, 0 to 1; more is better.
     ///
     /// Under a floor, a plan that keeps it has the cost it saves, from 0 (8 bits everywhere) towards 1, plus a tie-break by
-    /// accuracy; one that misses it has minus the share of the floor it misses, so that a search finds its way up.
+    /// accuracy; one that misses it has minus the share of the floor it misses, so that a search finds its way up. Where
+    /// narrow plans may cost more than 8 bits everywhere, the latter lie as much lower as they may.
     pub fn value_at(&self, quantization: f64, accuracy: f64) -> f64 {
         match self.goal {
             Goal::Reward(reward) => reward.value(quantization, self.relative(accuracy)),
             Goal::Floor(loss) => {
                 let floor = self.float - loss;
                 let kept = accuracy >= floor - ROUNDING;
-                if kept { 1.0 - quantization + TIE * accuracy } else { (accuracy - floor) / floor }
+                let missed = (accuracy - floor) / floor - (self.dearest() - 1.0);
+                if kept { 1.0 - quantization + TIE * accuracy } else { missed }
             }
         }
     }
@@ -255,7 +251,14 @@ mod tests {
         assert_eq!(objective.quantization(&plan("8,8,8,8")), 1.0);
         assert_eq!(objective.value(&plan("2,2,2,2"), 0.995), objective.value(&plan("2,2,8,2"), 0.995));
         assert!(objective.value(&plan("2,2,8,2"), 0.995) > objective.value(&plan("2,3,2,2"), 0.995));
-        assert_eq!(objective.shares(), [8.0 / 26.0, 8.0 / 26.0, 2.0 / 26.0, 8.0 / 26.0]);
+    }
+
+    #[test]
+    fn a_plan_that_keeps_the_floor_is_better_however_dear_it_is() {
+        let slow = [9.0, 3.0, 9.0, 9.0, 9.0, 9.0, 9.0, 4.0];
+        let objective = floor().with_costs(Costs::new(vec![slow; 4], 1.0));
+        assert!(objective.quantization(&plan("3,3,3,3")) > 2.0);
+        assert!(objective.value(&plan("3,3,3,3"), 0.993) > objective.value(&plan("2,2,2,2"), 0.992_999));
     }
 
     /// However it scores, and whatever is asked.

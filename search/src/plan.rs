@@ -76,6 +76,11 @@ impl BitPlan {
         self.0.iter().map(|layer| layer.weights)
     }
 
+    /// Bits of the codes every layer hands on, in forward order.
+    pub fn activations(&self) -> impl ExactSizeIterator<Item = u8> + '_ {
+        self.0.iter().map(|layer| layer.activations)
+    }
+
     /// Sum of the layers' weight bits: the mean without its division, so it compares exactly.
     pub fn total_weight_bits(&self) -> u32 {
         self.weights().map(u32::from).sum()

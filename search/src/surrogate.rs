@@ -1,8 +1,8 @@
 //! A model of accuracy, fitted only to plans that were really evaluated: what a search imagines between evaluations.
 //!
 //! Accuracy is looked at through a [`Link`], on whose scale a Gaussian process is fitted: a constant near the float
-//! network's, a slope for each layer in [`coarseness`] whose prior says that narrow layers cost accuracy, and a smooth
-//! rest for what layers do to each other. [`Settings::ADDITIVE`] leaves the rest out and is Bayesian linear regression;
+//! network's, a slope for each choice of the space in [`coarseness`] whose prior says that narrow widths cost accuracy, and a
+//! smooth rest for what choices do to each other. Activations are choices like weights: nothing is known of either before. [`Settings::ADDITIVE`] leaves the rest out and is Bayesian linear regression;
 //! [`Settings::SMOOTH`] leaves the slopes out and is the textbook process. Both follow from one set of formulas.
 
 use rand::RngExt;
@@ -11,21 +11,22 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::objective::Objective;
 use crate::plan::BitPlan;
+use crate::space::{Choice, Space};
 
 /// What the model believes before it has seen anything.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The scale on which accuracy is modelled.
     pub link: Link,
-    /// Expected fall when every layer goes from many bits to 2.
+    /// Expected fall when every choice goes from many bits to 2.
     pub slope: f64,
-    /// Deviation of a single layer's share of that fall, times the number of layers.
+    /// Deviation of a single choice's share of that fall, times the number of choices.
     pub slope_deviation: f64,
     /// Deviation of the constant from the float network's accuracy.
     pub constant_deviation: f64,
     /// Deviation of the smooth rest.
     pub rest_deviation: f64,
-    /// Distance over which the rest is alike: 1 is one layer going from many bits to 2, in a network of four.
+    /// Distance over which the rest is alike: 1 is one choice going from many bits to 2, among four.
     pub reach: f64,
     /// Deviation of one evaluation from what the model can say.
     pub noise: f64,
@@ -47,6 +48,8 @@ pub enum Link {
 pub struct Surrogate {
     settings: Settings,
     float: f64,
+    /// What of a plan it looks at; every layer's weights, if nothing is said.
+    choices: Option<Vec<Choice>>,
     inputs: Vec<Vec<f64>>,
     /// Observations on the link's scale, less the prior's mean.
     residuals: Vec<f64>,
@@ -88,7 +91,7 @@ struct Wave {
 /// Cosines in a draw of the rest. Conditioning corrects what so few miss near the evaluated plans.
 const WAVES: usize = 128;
 
-/// How coarse a layer of `bits` is: 1 at 2 bits, halved by each more.
+/// How coarse `bits` are: 1 at 2 bits, halved by each more.
 pub fn coarseness(bits: u8) -> f64 {
     4.0 * 0.5_f64.powi(bits.into())
 }
@@ -150,10 +153,27 @@ impl Link {
 }
 
 impl Surrogate {
-    /// A model of a network whose float accuracy is `float`, 0 to 1, that has seen nothing.
+    /// A model of a network whose float accuracy is `float`, 0 to 1, that has seen nothing and looks at weights alone.
     pub fn new(settings: Settings, float: f64) -> Self {
         let empty = Vec::new;
-        Self { settings, float, inputs: Vec::new(), residuals: empty(), factor: Vec::new(), weights: empty() }
+        Self { settings, float, choices: None, inputs: vec![], residuals: empty(), factor: vec![], weights: empty() }
+    }
+
+    /// The same, of a model that looks at what is chosen in `space`.
+    pub fn over(space: &Space, settings: Settings, float: f64) -> Self {
+        Self { choices: Some(space.choices().to_vec()), ..Self::new(settings, float) }
+    }
+
+    /// The bits of what it looks at.
+    fn bits(&self, plan: &BitPlan) -> Vec<u8> {
+        match &self.choices {
+            Some(choices) => choices.iter().map(|choice| choice.of(plan)).collect(),
+            None => plan.weights().collect(),
+        }
+    }
+
+    fn features(&self, plan: &BitPlan) -> Vec<f64> {
+        self.bits(plan).into_iter().map(coarseness).collect()
     }
 
     /// How many evaluations it has seen.
@@ -163,7 +183,7 @@ impl Surrogate {
 
     /// Learns that `plan` scored `accuracy`, 0 to 1. Costs the square of what was seen.
     pub fn observe(&mut self, plan: &BitPlan, accuracy: f64) {
-        let input = features(plan);
+        let input = self.features(plan);
         let mut row = self.covariances(&input);
         solve_lower(&self.factor, &mut row);
         let noise = self.settings.noise.powi(2);
@@ -178,7 +198,7 @@ impl Surrogate {
 
     /// What it believes of `plan` on the link's scale.
     pub fn belief(&self, plan: &BitPlan) -> Belief {
-        let input = features(plan);
+        let input = self.features(plan);
         let mut covariances = self.covariances(&input);
         let mean = self.prior_mean(&input) + dot(&covariances, &self.weights);
         solve_lower(&self.factor, &mut covariances);
@@ -188,7 +208,7 @@ impl Surrogate {
 
     /// The accuracy of `plan`, 0 to 1, at the middle of what it believes.
     pub fn accuracy(&self, plan: &BitPlan) -> f64 {
-        let input = features(plan);
+        let input = self.features(plan);
         let mean = self.prior_mean(&input) + dot(&self.covariances(&input), &self.weights);
         self.settings.link.backward(mean, self.float)
     }
@@ -224,15 +244,15 @@ impl Surrogate {
         self.settings.link.backward(value, self.float)
     }
 
-    /// Draws a function from the posterior, for plans of `layers` layers.
+    /// Draws a function from the posterior, for plans of `choices` choices.
     ///
     /// It is a draw of the prior, corrected by what the same draw would have had to be at the evaluated plans.
-    pub fn draw(&self, layers: usize, rng: &mut ChaCha8Rng) -> Draw<'_> {
+    pub fn draw(&self, choices: usize, rng: &mut ChaCha8Rng) -> Draw<'_> {
         let settings = &self.settings;
-        let spread = settings.slope_deviation / layers.max(1) as f64;
+        let spread = settings.slope_deviation / choices.max(1) as f64;
         let constant = settings.constant_deviation * normal(rng);
-        let slopes = (0..layers).map(|_| spread * normal(rng)).collect();
-        let waves = if settings.rest_deviation > 0.0 { self.waves(layers, rng) } else { Vec::new() };
+        let slopes = (0..choices).map(|_| spread * normal(rng)).collect();
+        let waves = if settings.rest_deviation > 0.0 { self.waves(choices, rng) } else { Vec::new() };
         let mut draw = Draw { model: self, constant, slopes, waves, weights: Vec::new(), luck: rng.random() };
         let missed = self.inputs.iter().zip(&self.residuals);
         let missed = missed.map(|(input, residual)| residual - draw.prior(input) - settings.noise * normal(rng));
@@ -242,17 +262,17 @@ impl Surrogate {
 
     /// Draws the accuracies of all `plans` at once.
     pub fn draw_at(&self, plans: &[BitPlan], rng: &mut ChaCha8Rng) -> Vec<f64> {
-        let layers = plans.first().map_or(0, |plan| plan.layers().len());
-        let draw = self.draw(layers, rng);
+        let choices = plans.first().map_or(0, |plan| self.bits(plan).len());
+        let draw = self.draw(choices, rng);
         plans.iter().map(|plan| draw.accuracy(plan)).collect()
     }
 
-    fn waves(&self, layers: usize, rng: &mut ChaCha8Rng) -> Vec<Wave> {
+    fn waves(&self, choices: usize, rng: &mut ChaCha8Rng) -> Vec<Wave> {
         let height = self.settings.rest_deviation * (2.0 / WAVES as f64).sqrt();
         let wave = |_| Wave {
             height: height * normal(rng),
             phase: rng.random_range(0.0..std::f64::consts::TAU),
-            frequency: (0..layers).map(|_| normal(rng) / reach(&self.settings, layers)).collect(),
+            frequency: (0..choices).map(|_| normal(rng) / reach(&self.settings, choices)).collect(),
         };
         (0..WAVES).map(wave).collect()
     }
@@ -264,11 +284,11 @@ impl Surrogate {
 
     fn kernel(&self, one: &[f64], other: &[f64]) -> f64 {
         let settings = &self.settings;
-        let layers = one.len().max(1);
-        let slope = (settings.slope_deviation / layers as f64).powi(2) * dot(one, other);
+        let choices = one.len().max(1);
+        let slope = (settings.slope_deviation / choices as f64).powi(2) * dot(one, other);
         let apart: f64 = one.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
         let rest = if settings.rest_deviation > 0.0 {
-            settings.rest_deviation.powi(2) * (-0.5 * apart / reach(settings, layers).powi(2)).exp()
+            settings.rest_deviation.powi(2) * (-0.5 * apart / reach(settings, choices).powi(2)).exp()
         } else {
             0.0
         };
@@ -298,13 +318,13 @@ impl Draw<'_> {
     ///
     /// An evaluation is one short training, and keeps its luck: a plan may well score what its neighbours do not.
     pub fn accuracy(&self, plan: &BitPlan) -> f64 {
-        let input = features(plan);
+        let input = self.model.features(plan);
         self.model.as_accuracy(self.smooth(&input) + self.model.settings.noise * self.luck(plan))
     }
 
     /// The accuracy that `plan` would have in this draw on average over evaluations, 0 to 1.
     pub fn expected(&self, plan: &BitPlan) -> f64 {
-        self.model.as_accuracy(self.smooth(&features(plan)))
+        self.model.as_accuracy(self.smooth(&self.model.features(plan)))
     }
 
     fn smooth(&self, input: &[f64]) -> f64 {
@@ -315,7 +335,7 @@ impl Draw<'_> {
     /// A standard normal number of this draw and plan.
     fn luck(&self, plan: &BitPlan) -> f64 {
         let mix = |state: u64, bits: u8| (state ^ u64::from(bits)).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
-        normal(&mut ChaCha8Rng::seed_from_u64(plan.weights().fold(self.luck, mix)))
+        normal(&mut ChaCha8Rng::seed_from_u64(self.model.bits(plan).into_iter().fold(self.luck, mix)))
     }
 
     fn prior(&self, input: &[f64]) -> f64 {
@@ -336,13 +356,9 @@ fn normal_mean(of: impl Fn(f64) -> f64, low: f64, high: f64) -> f64 {
     step * points.map(|z| of(z) * density(z)).sum::<f64>()
 }
 
-fn features(plan: &BitPlan) -> Vec<f64> {
-    plan.weights().map(coarseness).collect()
-}
-
-/// The reach among `layers`: distances grow with their root.
-fn reach(settings: &Settings, layers: usize) -> f64 {
-    settings.reach * (layers as f64 / 4.0).sqrt()
+/// The reach among `choices`: distances grow with their root.
+fn reach(settings: &Settings, choices: usize) -> f64 {
+    settings.reach * (choices as f64 / 4.0).sqrt()
 }
 
 fn dot(one: &[f64], other: &[f64]) -> f64 {
@@ -435,7 +451,7 @@ mod tests {
             let draws: Vec<Draw> = (0..4000).map(|_| model.draw(4, &mut rng)).collect();
             for text in ["2,2,3,2", "2,3,3,4", "3,3,3,3", "8,5,8,4"] {
                 let belief = model.belief(&plan(text));
-                let values: Vec<f64> = draws.iter().map(|draw| draw.smooth(&features(&plan(text)))).collect();
+                let values: Vec<f64> = draws.iter().map(|draw| draw.smooth(&model.features(&plan(text)))).collect();
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
                 assert!((mean - belief.mean).abs() < 0.08 * belief.deviation + 0.01, "{text}: {mean} {belief:?}");
@@ -457,6 +473,26 @@ mod tests {
         assert_eq!(answers, plans.iter().map(|plan| draw.accuracy(plan)).collect::<Vec<_>>());
         assert_eq!(answers, model.draw_at(&plans, &mut seed::stream(1, "test")));
         assert_ne!(draw.accuracy(&plans[0]), draw.expected(&plans[0]));
+    }
+
+    #[test]
+    fn activations_are_looked_at_where_they_are_chosen() {
+        let space = Space::same(&[2, 3, 4, 5, 8], 4).unwrap().with_activations(&[2, 4, 8]).unwrap();
+        let mut both = Surrogate::over(&space, Settings::DEFAULT, 0.998);
+        let narrow = plan("3:2,3:4,3:8,3:8");
+        assert!(both.accuracy(&narrow) < both.accuracy(&plan("3,3,3,3")));
+        both.observe(&plan("3:2,3:2,3:2,3:8"), 0.6);
+        both.observe(&plan("3,3,3,3"), 0.995);
+        let [coarse, fine] = ["4:2,4:2,4:2,4:8", "4,4,4,4"].map(|text| both.accuracy(&plan(text)));
+        assert!(coarse < 0.9 && fine > 0.98, "{coarse} {fine}");
+        let draw = both.draw(space.choices().len(), &mut seed::stream(1, "test"));
+        assert_ne!(draw.luck(&narrow), draw.luck(&plan("3,3,3,3")));
+        // Over weights alone nothing is different, its draws included.
+        let weights = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
+        let [one, other] =
+            [Surrogate::over(&weights, Settings::DEFAULT, 0.998), Surrogate::new(Settings::DEFAULT, 0.998)]
+                .map(|model| model.draw_at(&["2,2,3,2", "2,3,3,4"].map(plan), &mut seed::stream(1, "test")));
+        assert_eq!(one, other);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Recorded accuracy: a table of plans and what each scored, so that searchers race without training anything.
 //!
-//! A table is a CSV file of one plan a row, weight bits then top-1 in percent, under a header such as
-//! `b1,b2,b3,b4,top1`; a column `deviation` after it holds the deviation of that between trainings. What its rows do not say, the float accuracy and the layers' sizes, stands in a sidecar: a JSON
+//! A table is a CSV file of one plan a row, weight bits (or weight and activation bits, `2:4`) then top-1 in percent, under
+//! a header such as `b1,b2,b3,b4,top1`; a column `deviation` after it holds the deviation of that between trainings. What its rows do not say, the float accuracy and the layers' sizes, stands in a sidecar: a JSON
 //! file `<stem>.json` or `table.json` next to it ([`Sidecar`]), or one of those this crate carries for the tables of
 //! ReLeQ's authors (`lenet`, `cifar`, `svhn`, `vgg11`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluate::{Evaluator, Score};
 use crate::network::Network;
 use crate::objective::Objective;
-use crate::plan::{BitPlan, LayerBits};
+use crate::plan::{BITS, BitPlan, LayerBits};
 use crate::space::Space;
 
 /// Accuracies of plans, all with equally many layers.
@@ -180,7 +180,7 @@ impl Table {
         self.deviations.get(plan).copied()
     }
 
-    /// The space its rows span: for each layer, the widths that occur.
+    /// The space its rows span: for each layer, the widths of its weights and of its activations that occur.
     pub fn space(&self) -> &Space {
         &self.space
     }
@@ -242,16 +242,23 @@ fn percent(field: &str, line: usize) -> Result<f64, TableError> {
     percent.map(|percent: f64| percent / 100.0).ok_or_else(|| TableError::Accuracy { line, field: field.to_owned() })
 }
 
+/// A layer's bits, as plans write them.
 fn layer(field: &str, line: usize) -> Result<LayerBits, TableError> {
-    let bits = field.parse().ok().filter(|bits| crate::plan::BITS.contains(bits));
-    let weights = bits.ok_or_else(|| TableError::Bits { line, field: field.to_owned() })?;
-    Ok(LayerBits { weights, activations: 8 })
+    let error = || TableError::Bits { line, field: field.to_owned() };
+    let plan: BitPlan = field.parse().map_err(|_| error())?;
+    plan.layers().first().copied().ok_or_else(error)
 }
 
-/// The widths that occur in each of `layers` columns.
+/// The widths that occur in each of `layers` columns; activations that all have 8 bits are no choice.
 fn spanned(rows: &BTreeMap<BitPlan, f64>, layers: usize) -> Option<Space> {
-    let widths = |layer: usize| rows.keys().map(|plan| plan.layers()[layer].weights).collect();
-    Space::new((0..layers).map(widths).collect()).ok()
+    let occurring = |of: fn(&LayerBits) -> u8, layer: usize| -> Vec<u8> {
+        let widths: BTreeSet<u8> = rows.keys().map(|plan| of(&plan.layers()[layer])).collect();
+        widths.into_iter().collect()
+    };
+    let weights = (0..layers).map(|layer| occurring(|bits| bits.weights, layer)).collect();
+    let activations = (0..layers).map(|layer| (layer + 1, occurring(|bits| bits.activations, layer)));
+    let mut searched = activations.filter(|(_, widths)| *widths != [*BITS.end()]);
+    searched.try_fold(Space::new(weights).ok()?, |space, (layer, widths)| space.handing_on(layer, &widths).ok())
 }
 
 /// Sidecars of the tables that ReLeQ's authors published, by the tables' stems.
@@ -342,6 +349,20 @@ pub(crate) mod tests {
         assert_eq!((read.space(), read.deviation(&plans[0])), (table.space(), Some(0.00125)));
         assert_eq!(Table::parse("b1,top1\n2,50").unwrap().deviation(&"2".parse().unwrap()), None);
         assert!(matches!(Table::parse("b1,deviation\n2,50"), Err(TableError::Header(_))));
+    }
+
+    #[test]
+    fn a_table_with_activations_comes_back() {
+        let text = "b1,b2,b3,top1\n2:4,2:8,3:8,90.000\n2:8,2:8,3:8,95.000\n";
+        let table = Table::parse(text).unwrap();
+        assert_eq!(
+            table.space(),
+            &Space::new(vec![vec![2], vec![2], vec![3]]).unwrap().handing_on(1, &[4, 8]).unwrap()
+        );
+        assert!(table.is_complete());
+        assert_eq!(table.to_csv(), text.replace("2:8,2:8,3:8", "2,2,3"));
+        assert_eq!(Table::parse(&table.to_csv()).unwrap(), table);
+        assert_eq!(parse("b1,top1\n2:9,50"), "line 2 has `2:9` for bits; write a whole number from 1 to 8");
     }
 
     #[test]

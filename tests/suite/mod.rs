@@ -77,11 +77,12 @@ impl TestNet {
         let mut net = Self::new(seed, fill, shape, rng.random_range(1..=8));
         for _ in 0..rng.random_range(1..6) {
             let bits = rng.random_range(1..=8);
-            match rng.random_range(0..6) {
+            match rng.random_range(0..7) {
                 0 | 1 => net.conv(rng.random_range(1..18), rng.random_range(1..=8), bits),
                 2 => net.depthwise(rng.random_range(1..=8), bits),
                 3 => net.maxpool(),
                 4 => net.avgpool(bits),
+                5 => net.concat(rng.random_range(1..12), rng.random_range(1..=8), rng.random_bool(0.5)),
                 _ => net.add(bits),
             };
         }
@@ -289,6 +290,24 @@ impl TestNet {
         self.plain(Op::Add { scale }, [self.last_id(), other], output)
     }
 
+    /// Joins the last tensor and `out` channels that a convolution of single pixels makes of it, in either order.
+    pub fn concat(&mut self, out: u16, bits: u8, behind: bool) -> &mut Self {
+        let (from, left) = (self.last(), self.last_id());
+        self.conv_of(square(1, 0), out, bits, from.bits.get());
+        let TensorRecord { bits, zero_point, storage, .. } = from;
+        let joined = &mut self.layers.last_mut().expect("a convolution").output;
+        *joined = TensorRecord { bits, zero_point, storage, ..*joined };
+        let output = TensorRecord { channels: from.channels + out, ..from };
+        let inputs = if behind { [left, self.last_id()] } else { [self.last_id(), left] };
+        self.plain(Op::Concat, inputs, output)
+    }
+
+    /// Joins the last tensor to itself.
+    pub fn twice(&mut self) -> &mut Self {
+        let (from, id) = (self.last(), self.last_id());
+        self.plain(Op::Concat, [id, id], TensorRecord { channels: 2 * from.channels, ..from })
+    }
+
     /// A network of long sums: 576 products each in a convolution, 2060 in a dense layer.
     pub fn long_sums(fill: Fill, weights: u8, activations: u8) -> Self {
         let mut net = Self::new(u64::from(weights), fill, [5, 4, 64], activations);
@@ -446,6 +465,11 @@ fn naive_layer(layer: &TestLayer, left: &(TensorRecord, Vec<i64>), right: &(Tens
                     Op::AvgPool { window, shift, bias, multiplier } => {
                         let sum: i64 = window_of(window).map(|(y, x)| at(y, x, c).unwrap_or(zero)).sum();
                         finish(layer, *shift, Channel { bias: *bias, multiplier: *multiplier }, sum)
+                    }
+                    Op::Concat if c < channels => at(y, x, c).unwrap(),
+                    Op::Concat => {
+                        let others = i64::from(right.0.channels);
+                        right.1[((y * width + x) * others + c - channels) as usize]
                     }
                     Op::Add { scale } => {
                         let index = ((y * width + x) * channels + c) as usize;

@@ -55,7 +55,8 @@ fn host(_: &Found) -> Result<(), Failed> {
     process::run(cargo().env("RELEQ_RUNNERS", "not-built-yet").args(["test", "--locked", "--workspace"]))
 }
 
-/// The tests that take minutes: accuracy on real data, a search that is killed, searches of a whole table.
+/// The tests that take minutes: accuracy on real data, a search that is killed, searches of a whole table, the quick
+/// form of the results.
 fn slow(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args([
         "test",
@@ -71,9 +72,12 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "mlperf",
         "--test",
         "tables",
+        "--test",
+        "reproduce",
         "--",
         "--ignored",
-    ]))
+    ]))?;
+    process::run(cargo().args(["test", "--locked", "--package", "releq", "--lib", "--", "--ignored"]))
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {

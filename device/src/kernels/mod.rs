@@ -50,7 +50,7 @@ pub struct Task<'a> {
     pub op: &'a Op,
     /// The input; its bytes are empty for an add in place, whose left operand is in `output`.
     pub input: Input<'a>,
-    /// The right operand of an add; otherwise the same as `input`.
+    /// The right operand of an add or concatenation; otherwise the same as `input`.
     pub other: Input<'a>,
     /// Shape and encoding of the output.
     pub output_record: TensorRecord,
@@ -84,12 +84,14 @@ pub const ALL: &[&Kernel] = &[
     &packed::MAXPOOL,
     &packed::AVGPOOL,
     &packed::ADD,
+    &packed::CONCAT,
     &reference::CONV2D,
     &reference::DEPTHWISE,
     &reference::DENSE,
     &reference::MAXPOOL,
     &reference::AVGPOOL,
     &reference::ADD,
+    &reference::CONCAT,
     // Last: taken only by images that hint at them, since only those reserve the scratch.
     #[cfg(not(target_arch = "arm"))]
     &bitserial::CONV2D,

@@ -24,6 +24,8 @@ pub const DENSE: Kernel = kernel("reference::DENSE", |op, _, _| matches!(op, Op:
 pub const MAXPOOL: Kernel = kernel("reference::MAXPOOL", |op, _, _| matches!(op, Op::MaxPool { .. }), maxpool);
 /// Mean over windows.
 pub const AVGPOOL: Kernel = kernel("reference::AVGPOOL", |op, _, _| matches!(op, Op::AvgPool { .. }), avgpool);
+/// Channels side by side.
+pub const CONCAT: Kernel = kernel("reference::CONCAT", |op, _, _| matches!(op, Op::Concat), concat);
 /// Residual add.
 pub const ADD: Kernel = kernel("reference::ADD", |op, _, _| matches!(op, Op::Add { .. }), add);
 
@@ -134,6 +136,19 @@ fn add(task: Task<'_>) {
             tensor::replace(pixel, storage, channel, code);
         }
         tensor::clear_padding(pixel, storage, usize::from(task.output_record.channels));
+    }
+}
+
+fn concat(task: Task<'_>) {
+    let sources = [task.input, task.other];
+    for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
+        let codes = sources.iter().flat_map(|source| {
+            let channels = 0..usize::from(source.record.channels);
+            channels.map(move |channel| source.code(y as isize, x as isize, channel))
+        });
+        for (index, code) in codes.enumerate() {
+            tensor::store(pixel, task.output_record.storage, index, code);
+        }
     }
 }
 

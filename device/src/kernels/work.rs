@@ -64,15 +64,16 @@ impl Work {
     }
 }
 
-/// The work of a layer that reads `inputs` (an add's both operands, else the same one twice), on a core whose fastest
+/// The work of a layer that reads `inputs` (both, or else the same one twice), on a core whose fastest
 /// family is `family`: [`KernelHint::DSP`], or else [`KernelHint::PACKED`].
 pub fn work(family: KernelHint, op: &Op, inputs: [&TensorRecord; 2], output: &TensorRecord) -> Work {
     let dsp = if family == KernelHint::DSP { dsp::work(op, inputs, output) } else { None };
-    dsp.unwrap_or_else(|| portable(op, inputs[0], output))
+    dsp.unwrap_or_else(|| portable(op, inputs, output))
 }
 
 /// The portable kernels do the same at every output: what is counted are outputs, codes and products.
-fn portable(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Work {
+fn portable(op: &Op, inputs: [&TensorRecord; 2], output: &TensorRecord) -> Work {
+    let input = inputs[0];
     let (kernel, scheme) = match op {
         Op::Conv2d { .. } => ("packed::CONV2D", "patches"),
         Op::Depthwise { .. } => ("packed::DEPTHWISE", "taps"),
@@ -80,6 +81,7 @@ fn portable(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Work {
         Op::MaxPool { .. } => ("packed::MAXPOOL", "windows"),
         Op::AvgPool { .. } => ("packed::AVGPOOL", "windows"),
         Op::Add { .. } => ("packed::ADD", "codes"),
+        Op::Concat => return concat(inputs, output),
     };
     let [from, to] = [input, output].map(|record| record.storage.bits() as u8);
     let (pixels, channels) = (output.pixels() as usize, usize::from(output.channels));
@@ -102,7 +104,19 @@ fn portable(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Work {
             work.add_for("places", [0, from], pixels * window.taps() as usize);
             work.add_for("codes", [0, from], pixels * window.taps() as usize * channels);
         }
-        Op::Add { .. } => {}
+        Op::Add { .. } | Op::Concat => {}
     }
+    work
+}
+
+/// Bytes that are copied, or shifted to where those before them end.
+fn concat(inputs: [&TensorRecord; 2], output: &TensorRecord) -> Work {
+    let [left, right] = inputs.map(|input| input.pixel_bytes() as usize);
+    let pixels = output.pixels() as usize;
+    let meets = (u32::from(inputs[0].channels) * inputs[0].storage.bits()).is_multiple_of(8);
+    let mut work = Work::new("packed::CONCAT", if meets { "bytes" } else { "shifted" });
+    work.add("pixels", pixels);
+    work.add("copied bytes", pixels * if meets { left + right } else { left });
+    work.add("shifted bytes", if meets { 0 } else { pixels * right });
     work
 }

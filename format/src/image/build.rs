@@ -42,7 +42,7 @@ impl ImageBuilder {
         let bytes = postcard::to_allocvec(record).expect("a vector takes any record");
         self.records.extend_from_slice(&bytes);
         self.layers += 1;
-        self.features |= record.op.weights().map_or(0, |weights| weights.layout.features());
+        self.features |= record.op.features();
     }
 
     /// Where the section area of the image begins, in bytes, once it is finished with `header`.

@@ -29,8 +29,10 @@ pub const VERSION: u16 = 1;
 pub const LANES: u32 = 1;
 /// Required feature: the layout [`Layout::Ends`](crate::pack::Layout::Ends).
 pub const ENDS: u32 = 2;
+/// Required feature: the op [`Op::Concat`](crate::graph::Op::Concat).
+pub const CONCAT: u32 = 4;
 /// All features this reader has.
-pub const FEATURES: u32 = LANES | ENDS;
+pub const FEATURES: u32 = LANES | ENDS | CONCAT;
 /// Bytes of the fixed part before the postcard body.
 pub const CONTAINER_BYTES: usize = 96;
 /// Alignment, in bytes, that an image's first byte and the arena need.

@@ -28,6 +28,8 @@ pub enum Fault {
     Overlap,
     /// Logits anywhere but at the end, or none there.
     Logits,
+    /// It needs a feature that the container does not name.
+    Unannounced,
 }
 
 impl core::fmt::Display for Fault {
@@ -43,6 +45,7 @@ impl core::fmt::Display for Fault {
             Self::Arena => "uses memory outside the arena",
             Self::Overlap => "would overwrite a tensor that is still needed",
             Self::Logits => "breaks the rule that logits are the last layer's output and only that",
+            Self::Unannounced => "needs a feature that the image does not announce",
         })
     }
 }
@@ -71,7 +74,7 @@ fn check_header(image: &Image<'_>) -> Option<()> {
 fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result<(), Fault> {
     let input = read(image, index, layer.inputs[0])?;
     let other = read(image, index, layer.inputs[1])?;
-    if !matches!(layer.op, Op::Add { .. }) && layer.inputs[1] != 0 {
+    if layer.op.arity() == 1 && layer.inputs[1] != 0 {
         return Err(Fault::Input);
     }
     let last = index + 1 == image.header().layers;
@@ -112,13 +115,21 @@ fn check_shape(layer: &LayerRecord<'_>, input: &TensorRecord, other: &TensorReco
             let shape = |tensor: &TensorRecord| [tensor.height, tensor.width, tensor.channels];
             shape(input) == shape(output) && shape(other) == shape(output)
         }
+        Op::Concat => {
+            let place = |tensor: &TensorRecord| [tensor.height, tensor.width];
+            let joined = u32::from(input.channels) + u32::from(other.channels) == u32::from(output.channels);
+            joined && place(input) == place(output) && place(other) == place(output)
+        }
     };
     let logits = output.storage == Storage::Logits;
-    let passes_codes = matches!(layer.op, Op::MaxPool { .. });
-    let keeps_code = output.bits == input.bits && output.zero_point == input.zero_point;
+    let passes_codes = matches!(layer.op, Op::MaxPool { .. } | Op::Concat);
+    let keeps_code = |from: &TensorRecord| output.bits == from.bits && output.zero_point == from.zero_point;
+    // Joined codes lie side by side in the fields they came in.
+    let joins = matches!(layer.op, Op::Concat);
+    let alike = !joins || keeps_code(other) && [input, other].iter().all(|from| from.storage == output.storage);
     match () {
         () if !sound => Err(Fault::Shape),
-        () if passes_codes && !keeps_code => Err(Fault::Encoding),
+        () if passes_codes && !(keeps_code(input) && alike) => Err(Fault::Encoding),
         () if logits && (passes_codes || matches!(layer.op, Op::Add { .. }) || output.pixels() != 1) => {
             Err(Fault::Logits)
         }
@@ -138,6 +149,8 @@ fn check_constants(image: &Image<'_>, layer: &LayerRecord<'_>, input: &TensorRec
         }
         Op::Add { scale } => scale.is_valid().then_some(()).ok_or(Fault::Range),
         Op::MaxPool { .. } => Ok(()),
+        Op::Concat if layer.op.features() & !image.features() != 0 => Err(Fault::Unannounced),
+        Op::Concat => Ok(()),
     }
 }
 

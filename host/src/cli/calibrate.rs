@@ -187,11 +187,12 @@ fn read_table(path: &Path) -> Result<Vec<table::Row>, CalibrateError> {
 fn sampled(board: &'static Board, launch: &Launch, samples: u64) -> Result<Vec<table::Row>, Failure> {
     let mut progress = Progress::new(board.name);
     let mut rows = Vec::new();
-    for index in 0..samples {
-        let lowered = sample::lowered(index)?;
+    let joined = (0..samples.min(sample::JOINED)).map(sample::joined);
+    for (index, lowered) in (0..samples).map(sample::lowered).chain(joined).enumerate() {
+        let lowered = lowered?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
         rows.extend(measure(board, launch, &image).map_err(failure)?);
-        progress.update(index as usize + 1, samples as usize, "");
+        progress.update(index + 1, (samples + samples.min(sample::JOINED)) as usize, "");
     }
     progress.finish();
     Ok(rows)

@@ -132,7 +132,7 @@ fn report(arguments: &Arguments, board: &Board, layers: &[Layer]) -> Result<Repo
             op: layer.op.name(),
             a: layer.inputs[0].bits.get(),
             w: (!is_model(&arguments.file)).then_some(weights.bits.get()),
-            costs: *costs.layer(index)?,
+            costs: costs.layer(index)?,
             better: costs.better(index),
         })
     };

@@ -14,6 +14,7 @@ mod inspect;
 mod ptq;
 mod quantize;
 mod replay;
+mod reproduce;
 mod run;
 mod search;
 mod train;
@@ -30,7 +31,7 @@ use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
 /// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, run, bench, cost,
-/// calibrate, replay, inspect.
+/// calibrate, replay, reproduce, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -66,6 +67,8 @@ enum Verb {
     Calibrate(calibrate::Arguments),
     /// Race searchers on a recorded table of accuracies.
     Replay(replay::Arguments),
+    /// Make the paper's table of results anew.
+    Reproduce(reproduce::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
 }
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Cost(arguments) => cost::run(&arguments),
         Verb::Calibrate(arguments) => calibrate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Reproduce(arguments) => reproduce::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };
     match outcome {

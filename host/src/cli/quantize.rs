@@ -12,6 +12,7 @@ use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image
 use crate::cost;
 use crate::cost::layer::layers;
 use crate::cost::widths::fastest;
+use crate::data::augment::Augment;
 use crate::data::{Dataset, Which};
 use crate::lower;
 use crate::network::Network;
@@ -20,9 +21,12 @@ use crate::target::native;
 use crate::terminal::{self, Progress, grouped};
 use crate::train::calibrate::Calibration;
 use crate::train::fit::{self, Schedule};
+use crate::train::integer::IntegerModel;
 use crate::train::interrupt::Interrupt;
 use crate::train::model::Model;
+use crate::train::norms::Norms;
 use crate::train::quantize::{Method, QuantizeError, Recipe, quantize};
+use crate::train::resume::{Resume, beside};
 
 /// Example: releq quantize lenet.onnx --bits 2,2,3,2 --data mnist -o lenet.rlq
 #[derive(Debug, clap::Args)]
@@ -53,6 +57,12 @@ pub(super) struct Arguments {
     /// Take layers below 3 bits there step by step, an equal share of the passes at each width on the way
     #[arg(long)]
     progressive: bool,
+    /// What becomes of batch normalisation; networks without any are the same in each case
+    #[arg(long, value_enum, default_value_t = Normalisation::Reestimated)]
+    norms: Normalisation,
+    /// Learn from mirrored images, moved by up to four pixels, instead of from the images as they are
+    #[arg(long)]
+    augment: bool,
     /// Store weights in more bits wherever this board is faster then: takes flash, and leaves every weight what it is
     #[arg(long, value_name = "BOARD")]
     fast: Option<String>,
@@ -71,10 +81,24 @@ pub(super) struct Arguments {
 enum Quantizer {
     /// A scale per channel, started at the least square error and learned
     Learned,
+    /// A scale per channel, at the least square error and not learned
+    Fixed,
+    /// One learned scale for a whole layer
+    Tensor,
     /// WRPN: clamp to ±1, one fixed scale
     Wrpn,
     /// DoReFa: tanh, one fixed scale
     Dorefa,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Normalisation {
+    /// Folded before fine-tuning
+    Folded,
+    /// Left in while the network learns, folded afterwards
+    Live,
+    /// As live, and its statistics measured anew before folding
+    Reestimated,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -124,13 +148,16 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
     check_images(&network, &test, source.name())?;
     let started = Instant::now();
-    let quantized = fine_tuned(arguments, &network, &plan, &train)?;
+    let recipe = recipe(arguments);
+    let resume = Resume::of_quantizing(&beside(&arguments.output), &network, &plan, &train, &recipe);
+    let quantized = fine_tuned(&network, &plan, &train, &recipe, &resume)?;
     let lowered = lowered(&quantized, arguments.fast.as_deref())?;
     write_whole(&arguments.output, &lowered.image)?;
+    resume.done();
 
     let image = open_image(&arguments.output, &lowered.image)?;
     let float = fit::accuracy(&Model::new(&network)?, &test)?;
-    let fake = fit::predict(&Model::from_quantized(&lowered.quantized)?, &test)?;
+    let quantized = IntegerModel::new(&lowered.integers).answers(&test)?;
     let integer = native::answers(&image, &test)?;
     let share = |count: usize| 100.0 * count as f64 / test.len().max(1) as f64;
     let report = Report {
@@ -142,9 +169,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         synthetic: source.synthetic(),
         images: test.len(),
         float_top1: 100.0 * float,
-        quantized_top1: share(fit::correct(&fake, &test)),
+        quantized_top1: share(fit::correct(&quantized, &test)),
         integer_top1: share(fit::correct(&integer, &test)),
-        agreement: share(fake.iter().zip(&integer).filter(|(one, other)| one == other).count()),
+        agreement: share(quantized.iter().zip(&integer).filter(|(one, other)| one == other).count()),
         bytes: image.len(),
         arena_bytes: image.arena_bytes(),
         seconds: started.elapsed().as_secs_f64(),
@@ -195,31 +222,46 @@ pub(super) fn check_images(network: &Network, data: &Dataset, name: &str) -> Res
     ))
 }
 
-fn fine_tuned(
-    arguments: &Arguments,
-    network: &Network,
-    plan: &BitPlan,
-    train: &Dataset,
-) -> Result<QuantizedNetwork, Failure> {
-    let recipe = Recipe {
+fn recipe(arguments: &Arguments) -> Recipe {
+    Recipe {
         method: match arguments.quantizer {
             Quantizer::Learned => Method::Learned,
+            Quantizer::Fixed => Method::Fixed,
+            Quantizer::Tensor => Method::Tensor,
             Quantizer::Wrpn => Method::Wrpn,
             Quantizer::Dorefa => Method::Dorefa,
         },
         calibration: arguments.calibrate.into(),
-        schedule: Schedule { rate: arguments.rate, ..Schedule::adam(arguments.epochs, arguments.seed) },
+        schedule: Schedule {
+            rate: arguments.rate,
+            augment: if arguments.augment { Augment::CROP_AND_FLIP } else { Augment::NONE },
+            ..Schedule::adam(arguments.epochs, arguments.seed)
+        },
+        norms: match arguments.norms {
+            Normalisation::Folded => Norms::Folded,
+            Normalisation::Live => Norms::Live,
+            Normalisation::Reestimated => Norms::Reestimated,
+        },
         distill: !arguments.no_distill,
         progressive: arguments.progressive,
         ..Recipe::learned(arguments.epochs, arguments.seed)
-    };
+    }
+}
+
+fn fine_tuned(
+    network: &Network,
+    plan: &BitPlan,
+    train: &Dataset,
+    recipe: &Recipe,
+    resume: &Resume,
+) -> Result<QuantizedNetwork, Failure> {
     let interrupt = Interrupt::watch();
     let mut progress = Progress::new("fine-tuning");
     let mut watch = |step: fit::Progress| {
         progress.update(step.step, step.steps, &format!("loss {:.4}", step.loss));
         if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let quantized = quantize(network, plan, train, &recipe, &mut watch);
+    let quantized = quantize(network, plan, train, recipe, Some(resume), &mut watch);
     progress.finish();
     quantized.map_err(|error| match error {
         QuantizeError::Fit(error) => super::fit_failure(error),
@@ -233,7 +275,7 @@ fn text(report: &Report, arguments: &Arguments) -> String {
     format!(
         "{} at {} bits (mean {:.2})\n\
          float       top-1 {:.2} %   {} {}{synthetic} test images\n\
-         quantized   top-1 {:.2} %   fake-quantized network\n\
+         quantized   top-1 {:.2} %   network in integers, before it is packed\n\
          integer     top-1 {:.2} %   engine on this machine, agrees on {:.2} % of answers, loss {loss:.2} points\n\
          flash {} bytes   RAM {} bytes   {:.1} s   → {}\n",
         report.model,

@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use super::{DataOption, Failure, Outcome, check_writable, print_json};
 use crate::data::Which;
+use crate::data::augment::Augment;
 use crate::search::split;
 use crate::terminal::{self, Progress};
 use crate::train::fit::{self, Schedule};
 use crate::train::interrupt::Interrupt;
 use crate::train::model::Model;
+use crate::train::resume::{Resume, beside};
 use crate::{checkpoint, zoo};
 
 /// Example: releq train --model lenet --data mnist -o lenet.safetensors
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// Learning rate at the start, falling to zero along a half cosine
     #[arg(long, default_value_t = 1.5e-3)]
     rate: f64,
+    /// Learn from mirrored images, moved by up to four pixels, instead of from the images as they are
+    #[arg(long)]
+    augment: bool,
     /// The one seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -87,8 +92,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     network.graph.held_out = held_out;
     check_writable(&arguments.output)?;
     let model = Model::new(&network)?;
-    let schedule =
-        Schedule { batch: arguments.batch, rate: arguments.rate, ..Schedule::adam(arguments.epochs, arguments.seed) };
+    let schedule = Schedule {
+        batch: arguments.batch,
+        rate: arguments.rate,
+        augment: if arguments.augment { Augment::CROP_AND_FLIP } else { Augment::NONE },
+        ..Schedule::adam(arguments.epochs, arguments.seed)
+    };
     let started = Instant::now();
     let interrupt = Interrupt::watch();
     let mut progress = Progress::new("training");
@@ -96,12 +105,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         progress.update(step.step, step.steps, &format!("loss {:.4}", step.loss));
         if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let fitted = fit::fit(&model, None, &train, &schedule, &mut watch);
+    let resume = Resume::of_training(&beside(&arguments.output), &network, &train, &schedule);
+    let fitted = fit::fit_kept(&model, None, &train, &schedule, Some(&resume), &mut watch);
     progress.finish();
     fitted.map_err(super::fit_failure)?;
     let seconds = started.elapsed().as_secs_f64();
     let top1 = 100.0 * fit::accuracy(&model, &test)?;
     checkpoint::save(&model.network()?, &arguments.output)?;
+    resume.done();
     let report = Report {
         schema: 1,
         model: arguments.model.clone(),

@@ -2,7 +2,7 @@
 
 use releq_device::kernels;
 use releq_format::bits::{BitWidth, Levels};
-use releq_format::graph::{KernelHint, Op, TensorRecord, Weights};
+use releq_format::graph::{KernelHint, Op, Storage, TensorRecord, Weights};
 use releq_format::image::Image;
 use releq_search::cost::{Part, Work};
 use releq_search::network::LayerFeatures;
@@ -46,24 +46,39 @@ impl Layer {
         }
     }
 
+    /// The same layer with codes of `reads` and `writes` bits, centred where they were, its weights laid out as lowering
+    /// would for them. Sums that are handed out whole stay what they are.
+    #[must_use]
+    pub fn with_codes(&self, reads: [BitWidth; 2], writes: BitWidth) -> Self {
+        let [first, second] = self.inputs;
+        let inputs = [of_bits(first, reads[0]), of_bits(second, reads[1])];
+        let layer = Self { inputs, output: of_bits(self.output, writes), ..self.clone() };
+        match self.op.weights() {
+            Some(weights) => layer.with_weights(weights.bits),
+            None => layer,
+        }
+    }
+
     /// The same layer with weights of `bits` bits, laid out as lowering would; itself where it has none.
     ///
     /// At another width than its own its levels are {−1, +1} at one bit, and else mid-tread.
     #[must_use]
     pub fn with_weights(&self, bits: BitWidth) -> Self {
         let Some(&weights) = self.op.weights() else { return self.clone() };
-        let levels = match bits.get() {
-            _ if bits == weights.bits => weights.levels,
-            1 => Levels::MidRise,
-            _ => Levels::MidTread,
-        };
+        self.with_levels(bits, if bits == weights.bits { weights.levels } else { nominal_levels(bits) })
+    }
+
+    /// The same layer with weights of `bits` bits and these levels, laid out as lowering would; itself where it has none.
+    #[must_use]
+    pub fn with_levels(&self, bits: BitWidth, levels: Levels) -> Self {
+        let Some(&weights) = self.op.weights() else { return self.clone() };
         let of = |weights| match self.op {
             Op::Conv2d { window, .. } => Op::Conv2d { window, weights },
             Op::Depthwise { window, .. } => Op::Depthwise { window, weights },
             _ => Op::Dense { weights },
         };
         let weights = Weights { bits, levels, ..weights };
-        let layout = lower::layout(&of(weights), &self.inputs[0], &self.output);
+        let layout = lower::best_layout(&of(weights), &self.inputs[0], &self.output);
         Self { op: of(Weights { layout, ..weights }), ..self.clone() }
     }
 
@@ -85,6 +100,25 @@ impl Layer {
             deviation: 0.0,
         })
     }
+}
+
+/// A tensor of other codes, stored as narrowly as they may be.
+fn of_bits(record: TensorRecord, bits: BitWidth) -> TensorRecord {
+    if record.storage == Storage::Logits || record.bits == bits {
+        return record;
+    }
+    let zero_point = if record.zero_point == 0 { 0 } else { middle(bits) };
+    TensorRecord { bits, zero_point, storage: Storage::narrowest(bits), ..record }
+}
+
+/// The levels of weights that nobody has quantized yet.
+pub fn nominal_levels(bits: BitWidth) -> Levels {
+    if bits.get() == 1 { Levels::MidRise } else { Levels::MidTread }
+}
+
+/// The zero point of centred codes.
+pub(super) fn middle(bits: BitWidth) -> u8 {
+    bits.max_code().div_ceil(2)
 }
 
 /// `turns w4 a8`: a piece and the widths it is written for.

@@ -2,7 +2,7 @@
 //!
 //! * [`layer`]: a layer as an image records it, and the work that its kernel does;
 //! * [`nominal`]: an image of a network that nobody has quantized yet, which costs what the real one will;
-//! * [`widths`]: every weighted layer at every weight width;
+//! * [`widths`]: every weighted layer at every weight width; [`plans`]: a whole network under any plan;
 //! * [`sample`]: random networks to calibrate on; [`measure`]: the counts of an image's layers on a board;
 //! * [`table`]: such counts as CSV; [`errors`]: how far predictions are from them.
 //!
@@ -12,6 +12,7 @@ pub mod errors;
 pub mod layer;
 pub mod measure;
 pub mod nominal;
+pub mod plans;
 pub mod sample;
 pub mod table;
 pub mod widths;
@@ -35,15 +36,19 @@ pub struct NoPrices {
     known: String,
 }
 
+/// The boards whose prices come with releq.
+pub fn priced() -> String {
+    CALIBRATIONS.map(|(name, _)| name).join(", ")
+}
+
 /// The prices that come with releq for a board.
 ///
 /// # Errors
 /// [`NoPrices`], with the boards that have some.
 pub fn prices(board: &str) -> Result<PackedSimd, NoPrices> {
-    let known = || CALIBRATIONS.map(|(name, _)| name).join(", ");
     let found = CALIBRATIONS.iter().find(|(name, _)| *name == board);
     let model = found.and_then(|(_, text)| serde_json::from_str(text).ok());
-    model.ok_or_else(|| NoPrices { board: board.to_owned(), known: known() })
+    model.ok_or_else(|| NoPrices { board: board.to_owned(), known: priced() })
 }
 
 /// Bit-plane kernels of a workstation beside its 8-bit ones, as `cargo bench --bench kernels` timed them.

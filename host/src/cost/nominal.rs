@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use releq_format::bits::{BitWidth, Levels};
+use releq_format::bits::BitWidth;
 use releq_search::plan::BitPlan;
 
+use super::layer::{middle, nominal_levels};
 use crate::lower::fuse::{self, Block};
+use crate::lower::sharing::shared;
 use crate::lower::{LowerError, Lowered, lower};
 use crate::network::{Graph, Network, Op, Source, Tensor};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
@@ -56,7 +58,7 @@ pub fn quantized(graph: &Graph, plan: &BitPlan) -> Result<QuantizedNetwork, Lowe
             _ => continue,
         };
         last = planned.next().and_then(|layer| BitWidth::new(layer.weights)).unwrap_or(last);
-        let levels = if last.get() == 1 { Levels::MidRise } else { Levels::MidTread };
+        let levels = nominal_levels(last);
         // Sums of all products fill the codes behind them, whose unit is 1 as everywhere.
         let terms = shape[1..].iter().product::<usize>();
         let scale = 1.0 / (terms as f32 * levels.magnitude(last) as f32);
@@ -75,7 +77,7 @@ fn activations(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Sour
     let mut activations = BTreeMap::from([(Source::Input, input)]);
     for block in blocks.iter().take(blocks.len() - 1) {
         let op = &graph.nodes[block.node].op;
-        if matches!(op, Op::MaxPool { .. }) {
+        if matches!(op, Op::MaxPool { .. } | Op::Concat) {
             continue;
         }
         let bits = bits.get(&block.output).copied().unwrap_or(BitWidth::EIGHT);
@@ -83,8 +85,15 @@ fn activations(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Sour
         let averaged = matches!(op, Op::AvgPool { .. } | Op::GlobalAvgPool);
         let from_zero =
             block.relu || averaged && activations.get(&block.inputs[0]).is_none_or(|quant| quant.zero_point == 0);
-        let zero_point = if from_zero { 0 } else { bits.max_code().div_ceil(2) };
+        let zero_point = if from_zero { 0 } else { middle(bits) };
         activations.insert(block.output, ActivationQuant { bits, scale: 1.0, zero_point });
+    }
+    let shared = shared(graph, blocks);
+    for (source, first) in &shared {
+        // Behind a ReLU codes start at 0, and then all that are joined to them do.
+        let group = shared.iter().filter(|&(_, other)| other == first).map(|(member, _)| activations[member]);
+        let quant = group.min_by_key(|quant| quant.zero_point).unwrap_or(activations[first]);
+        activations.insert(*source, quant);
     }
     activations
 }

@@ -47,6 +47,38 @@ pub fn lowered(index: u64) -> Result<Lowered, LowerError> {
     lower(&quantized)
 }
 
+/// How many networks of joined channels there are; [`lowered`] has none, and stays what it was when they came.
+pub const JOINED: u64 = 64;
+
+/// The `index`-th network of joined channels, lowered; the same at every call.
+///
+/// # Errors
+/// [`LowerError`], which its ranges rule out.
+pub fn joined(index: u64) -> Result<Lowered, LowerError> {
+    let mut rng = seed::stream(index, "calibration sample of joined channels");
+    let side = *[1, 2, 4, 5, 7, 8, 12, 16].choose(&mut rng).unwrap_or(&4);
+    let input = InputSpec::unit([3, side, side]);
+    let mut chain = Chain { shape: input.shape, nodes: Vec::new() };
+    let mut branch = |rng: &mut ChaCha8Rng| {
+        let out = channels(rng);
+        let window = Window::square(1, 1, 0);
+        chain.push("conv", Op::Conv { out, window, groups: 1, bias: false }, vec![Source::Input]);
+        let inputs = vec![chain.end()];
+        chain.push("relu", Op::Relu, inputs);
+        (chain.end(), out)
+    };
+    let ((left, before), (right, after)) = (branch(&mut rng), branch(&mut rng));
+    chain.push("concat", Op::Concat, vec![left, right]);
+    chain.shape = [before + after, side, side];
+    chain.finish(&mut rng);
+    let codes = *[8, 4, 2, 1].choose(&mut rng).unwrap_or(&8);
+    let layers = vec![LayerBits { weights: 4, activations: codes }; 4];
+    let graph = Graph { name: format!("joined-{index}"), input, nodes: chain.nodes, held_out: 0 };
+    let plan = layers.into_iter().take(graph.weighted().len()).collect();
+    let plan = BitPlan::new(plan).map_err(|error| LowerError::Shape(error.to_string()))?;
+    lower(&nominal::quantized(&graph, &plan)?)
+}
+
 /// Mostly the widths that storages have.
 fn codes(rng: &mut ChaCha8Rng) -> u8 {
     *[8, 8, 4, 4, 2, 2, 1, 3, 5, 6, 7].choose(rng).unwrap_or(&8)
@@ -197,6 +229,11 @@ mod tests {
             let image = Image::open(&lowered.image).unwrap();
             kernels.extend(layers(&image).iter().map(|layer| layer.work(KernelHint::DSP).kernel));
         }
+        for index in 0..JOINED {
+            let lowered = joined(index).unwrap();
+            let image = Image::open(&lowered.image).unwrap();
+            kernels.extend(layers(&image).iter().map(|layer| layer.work(KernelHint::DSP).kernel));
+        }
         for scheme in [
             "dsp::ADD bytes",
             "dsp::ADD nibbles",
@@ -211,6 +248,8 @@ mod tests {
             "dsp::DEPTHWISE planes",
             "dsp::DEPTHWISE planes apart",
             "dsp::MAXPOOL windows",
+            "packed::CONCAT bytes",
+            "packed::CONCAT shifted",
         ] {
             assert!(kernels.contains(scheme), "{scheme} is not among {kernels:?}");
         }

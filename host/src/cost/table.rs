@@ -87,7 +87,7 @@ fn row(line: &str) -> Result<Row, String> {
     let [weight_bits, levels, layout, kernel, instructions] = *fields.last_chunk().ok_or("it is short")?;
     let [height, width, channels] = numbers(input, 'x')?;
     let input = record([height, width, channels], input_bits, input_zero)?;
-    let second = record([height, width, channels], second_bits, input_zero)?;
+    let mut second = record([height, width, channels], second_bits, input_zero)?;
     let window = if window.is_empty() { None } else { Some(read_window(window)?) };
     let weights = if weight_bits.is_empty() { None } else { Some(weights(weight_bits, levels, layout)?) };
     let op = read_op(op, window, weights)?;
@@ -96,6 +96,10 @@ fn row(line: &str) -> Result<Row, String> {
         (_, Some(window)) => window.output(input.height, input.width).ok_or("its window does not fit")?,
         (_, None) => [input.height, input.width],
     };
+    if let Op::Concat = op {
+        let out: u16 = number(out)?;
+        second.channels = out.checked_sub(channels).ok_or("it joins more channels than it has")?;
+    }
     let logits = output_bits == "logits";
     let bits = if logits { "8" } else { output_bits };
     let mut output = record([height, width, number(out)?], bits, output_zero)?;
@@ -131,7 +135,7 @@ fn window_of(op: &Op) -> Option<Window> {
         | Op::Depthwise { window, .. }
         | Op::MaxPool { window }
         | Op::AvgPool { window, .. } => Some(window),
-        Op::Dense { .. } | Op::Add { .. } => None,
+        Op::Dense { .. } | Op::Add { .. } | Op::Concat => None,
     }
 }
 
@@ -165,6 +169,7 @@ fn read_op(name: &str, window: Option<Window>, weights: Option<Weights>) -> Resu
         ("dense", None, Some(weights)) => Ok(Op::Dense { weights }),
         ("maxpool", Some(window), None) => Ok(Op::MaxPool { window }),
         ("avgpool", Some(window), None) => Ok(Op::AvgPool { window, shift: 0, bias: 0, multiplier: 0 }),
+        ("concat", None, None) => Ok(Op::Concat),
         ("add", None, None) => Ok(Op::Add { scale: AddScale { multipliers: [0; 2], constant: 0, shift: 0 } }),
         _ => Err(format!("`{name}` does not go with its window and weights")),
     }
@@ -177,13 +182,13 @@ mod tests {
 
     use super::*;
     use crate::cost::layer::layers;
-    use crate::cost::sample::lowered;
+    use crate::cost::sample::{joined, lowered};
 
     /// A layer that went through a table does the same work as before.
     #[test]
     fn tables_keep_what_predictions_need() {
-        for index in 0..8 {
-            let lowered = lowered(index).unwrap();
+        for lowered in (0..8).flat_map(|index| [lowered(index), joined(index)]) {
+            let lowered = lowered.unwrap();
             let row = |layer| Row { network: "n".into(), layer, kernel: "k".into(), instructions: 7 };
             let rows: Vec<Row> = layers(&Image::open(&lowered.image).unwrap()).into_iter().map(row).collect();
             let again = read(&write(&rows)).unwrap();

@@ -4,6 +4,7 @@
 //! one's own ([`npy`]); a machine without any draws a synthetic set ([`glyphs`], or [`noise`] for any network). What is
 //! loaded stays bytes; the network's input record turns them into floats.
 
+pub mod augment;
 pub mod cifar;
 mod error;
 mod file;

@@ -19,7 +19,7 @@ use crate::lower::fuse::{self, Block};
 use crate::lower::{self, LowerError, length};
 use crate::network::Network;
 use crate::train::fold::fold;
-use crate::train::quantize::{Method, activation_bits, least_square};
+use crate::train::quantize::{Method, activation_bits, levels_at};
 
 /// What plans of one network have in common, and how each becomes an image.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Blueprint {
         let flash = self.flash(&tensors, &pieces, &places)?;
         let drawn = |(index, (template, piece)): (usize, (&Template, &Piece))| {
             let [first, second] = template.inputs.map(|id| tensors[usize::from(id)]);
-            let second = if matches!(piece.op, Op::Add { .. }) { second } else { first };
+            let second = if piece.op.arity() == 2 { second } else { first };
             let output = tensors[index + 1];
             Drawn {
                 constants: piece.weights + channel_bytes(piece, &output),
@@ -210,7 +210,7 @@ impl Blueprint {
             (_, 1) => Some(Levels::MidRise),
             (_, 8) | (Method::Wrpn, _) => Some(Levels::MidTread),
             (Method::Dorefa, _) => Some(Levels::MidRise),
-            (Method::Learned, _) => None,
+            (Method::Learned | Method::Fixed | Method::Tensor, _) => None,
         };
         if let Some(levels) = fixed {
             return with(levels);
@@ -234,7 +234,7 @@ impl Blueprint {
     fn best_levels(&self, layer: usize, bits: BitWidth) -> Levels {
         let node = self.network.graph.weighted()[layer];
         let weight = self.network.parameters.get(&format!("{}.weight", self.network.graph.nodes[node].name));
-        let levels = weight.map_or(Levels::MidTread, |weight| least_square(&weight.data, weight.shape[0], bits).levels);
+        let levels = weight.map_or(Levels::MidTread, |weight| levels_at(self.method, weight, bits));
         lock(&self.levels).insert((layer, bits.get()), levels);
         levels
     }
@@ -275,10 +275,8 @@ impl Drawing {
     /// layers, and its scratch.
     pub fn live(&self) -> Vec<u32> {
         let last_read = |id: usize| {
-            let reads = |drawn: &Drawn| {
-                let count = if matches!(drawn.layer.op, Op::Add { .. }) { 2 } else { 1 };
-                drawn.inputs[..count].iter().any(|&input| usize::from(input) == id)
-            };
+            let reads =
+                |drawn: &Drawn| drawn.inputs[..drawn.layer.op.arity()].iter().any(|&input| usize::from(input) == id);
             self.layers.iter().rposition(reads).map_or(id, |layer| layer + 1)
         };
         let input = self.layers.first().map(|first| first.layer.inputs[0]);
@@ -304,12 +302,12 @@ fn with_weights(op: Op, weights: Weights) -> Op {
         Op::Conv2d { window, .. } => Op::Conv2d { window, weights },
         Op::Depthwise { window, .. } => Op::Depthwise { window, weights },
         Op::Dense { .. } => Op::Dense { weights },
-        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } => op,
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Add { .. } | Op::Concat => op,
     }
 }
 
 fn laid_out(op: Op, weights: Weights, input: &TensorRecord, output: &TensorRecord) -> Op {
-    let layout = lower::layout(&with_weights(op, weights), input, output);
+    let layout = lower::best_layout(&with_weights(op, weights), input, output);
     with_weights(op, Weights { layout, ..weights })
 }
 

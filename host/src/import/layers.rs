@@ -174,10 +174,16 @@ fn with_constant<'a>(walk: &mut Walk<'a>, call: Call<'a>, image: usize) -> Trans
     let input = walk.activation(call, image)?;
     let values = channel_values(walk, call, input, 1 - image)?;
     let Source::Node(index) = input.source else {
-        return Err(call.refuse(
-            "it computes with the image before any layer",
-            "normalise the image outside of the model, and give mean and std",
-        ));
+        let ones = vec![1.0; values.len()];
+        let zeros = vec![0.0; values.len()];
+        let negative = || values.iter().map(|value| -value).collect();
+        let [factors, offsets] = match call.op() {
+            "Add" => [ones, values],
+            "Sub" => [ones, negative()],
+            "Mul" => [values, zeros],
+            _ => [values.iter().map(|value| 1.0 / value).collect(), zeros],
+        };
+        return normalisation(walk, call, input, &factors, &offsets);
     };
     let remedy = "move it right after the convolution or fully connected layer whose weights and bias it changes";
     if input.shared {
@@ -206,6 +212,33 @@ fn with_constant<'a>(walk: &mut Walk<'a>, call: Call<'a>, image: usize) -> Trans
         for name in [weight, bias] {
             scale_rows(parameters.get_mut(&name), &factors);
         }
+    }
+    walk.renamed(call, input, input.form)
+}
+
+/// The input as `factor · x + offset`, channel by channel: its mean and standard deviation change, and no layer is needed.
+///
+/// Zeros that a convolution puts around it are zeros of the new input, as in the file.
+fn normalisation<'a>(
+    walk: &mut Walk<'a>,
+    call: Call<'a>,
+    input: Activation,
+    factors: &[f32],
+    offsets: &[f32],
+) -> Translated<'a> {
+    let remedy = "normalise the image outside of the model, and give mean and std";
+    if input.shared {
+        return Err(call.refuse("it computes with the image that another node reads, too", remedy));
+    }
+    let spec = &mut walk.network.graph.input;
+    for (channel, (&factor, &offset)) in factors.iter().zip(offsets).enumerate() {
+        let (mean, std) = (f64::from(spec.mean[channel]), f64::from(spec.std[channel]));
+        let std = (std / f64::from(factor)) as f32;
+        let mean = (mean - f64::from(offset) * f64::from(std)) as f32;
+        if !(std > 0.0 && std.is_finite() && mean.is_finite()) {
+            return Err(call.refuse(format!("it multiplies the image by {factor} and adds {offset}"), remedy));
+        }
+        (spec.mean[channel], spec.std[channel]) = (mean, std);
     }
     walk.renamed(call, input, input.form)
 }
@@ -246,20 +279,27 @@ pub(super) fn batch_norm<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<
     }
     let input = walk.activation(call, 0)?;
     let channels = walk.shape(input)[0];
-    let mut parameters = Vec::new();
-    for (index, part) in ["weight", "bias", "running_mean", "running_var"].into_iter().enumerate() {
+    let mut parameters = ["weight", "bias", "running_mean", "running_var"].map(|part| (part, Tensor::default()));
+    for (index, (part, parameter)) in parameters.iter_mut().enumerate() {
         let tensor = walk.floats(call, index + 1)?;
         if tensor.shape != [channels] {
             return Err(call.broken(format!("its {part} has sizes {:?} for {channels} channels", tensor.shape)));
         }
-        parameters.push((part, tensor));
+        *parameter = tensor;
     }
     let eps = call.factor("epsilon", 1e-5)?;
     if eps < 0.0 || parameters[3].1.data.iter().any(|variance| variance + eps <= 0.0) {
         return Err(call.broken("it divides by the root of a variance that is not above zero"));
     }
+    if input.source == Source::Input {
+        let [weight, bias, mean, variance] = parameters.each_ref().map(|(_, tensor)| &tensor.data);
+        let factors: Vec<f32> = weight.iter().zip(variance).map(|(weight, v)| weight / (v + eps).sqrt()).collect();
+        let offsets: Vec<f32> =
+            bias.iter().zip(mean).zip(&factors).map(|((bias, mean), factor)| bias - mean * factor).collect();
+        return normalisation(walk, call, input, &factors, &offsets);
+    }
     let op = Op::BatchNorm { eps };
-    walk.push(call, "bn", op, vec![input.source], parameters, input.form)
+    walk.push(call, "bn", op, vec![input.source], parameters.into(), input.form)
 }
 
 pub(super) fn relu<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {

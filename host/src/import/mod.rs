@@ -55,7 +55,8 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// Sets how pixels become floats, as in training: `x = (pixel / 255 − mean) / std`, one value a channel.
+    /// Sets how pixels become what the model takes, as in training: `x = (pixel / 255 − mean) / std`, one value a
+    /// channel. What the model itself does to its input first is kept: call this once.
     ///
     /// # Errors
     /// [`ImportError::Normalisation`] if there is not one value a channel, or a `std` is not above zero.
@@ -70,8 +71,11 @@ impl Imported {
         if !usable {
             return Err(ImportError::Normalisation(format!("mean {mean:?} or std {std:?} is out of range")));
         }
-        input.mean = mean.to_vec();
-        input.std = std.to_vec();
+        // Where x enters, the file's own (x − mean) / std follows.
+        for (channel, (mean, std)) in mean.iter().zip(std).enumerate() {
+            input.mean[channel] = mean + std * input.mean[channel];
+            input.std[channel] *= std;
+        }
         self.notes.retain(|note| note != onnx::ASSUMED_UNIT && note != tflite::ASSUMED_UNIT);
         Ok(self)
     }

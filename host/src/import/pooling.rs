@@ -2,8 +2,8 @@
 
 use super::ImportError;
 use super::call::Call;
-use super::walk::{Form, Value, Walk};
-use crate::network::{Op, Window};
+use super::walk::{Activation, Form, Value, Walk};
+use crate::network::{Op, Source, Window};
 
 type Translated<'a> = Result<Value<'a>, ImportError>;
 
@@ -105,7 +105,7 @@ pub(super) fn global<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> 
     walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), Form::Image)
 }
 
-/// The mean over height and width; axes are an attribute before opset 18 and an input from then on.
+/// The mean over height, width or both; axes are an attribute before opset 18 and an input from then on.
 pub(super) fn reduce_mean<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["axes", "keepdims", "noop_with_empty_axes"])?;
     let input = walk.activation(call, 0)?;
@@ -114,13 +114,62 @@ pub(super) fn reduce_mean<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated
         Some(_) => walk.ints(call, 1)?,
         None => call.ints("axes").unwrap_or_default().to_vec(),
     };
-    let mut sorted = axes.iter().map(|&axis| call.axis(axis, rank)).collect::<Result<Vec<_>, _>>()?;
-    sorted.sort_unstable();
-    if !matches!((input.form, &sorted[..]), (Form::Image, [2, 3]) | (Form::ChannelsLast, [1, 2])) {
-        return Err(
-            call.refuse(format!("it averages over axes {axes:?}"), "average over height and width, axes 2 and 3")
-        );
+    let sides =
+        axes.iter().map(|&axis| Ok(side(walk, input, call.axis(axis, rank)?))).collect::<Result<Vec<_>, _>>()?;
+    let keeps = call.int("keepdims", 1) != 0;
+    match (&sides[..], input.form) {
+        ([Some(a), Some(b)], form) if a != b => {
+            let form = if keeps { form } else { Form::Flat };
+            walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), form)
+        }
+        (&[Some(side)], form) => {
+            let form = match form {
+                form if keeps => form,
+                Form::Image => Form::Line { channels_last: false },
+                Form::ChannelsLast => Form::Line { channels_last: true },
+                _ => Form::Flat,
+            };
+            over_side(walk, call, input, side, form)
+        }
+        _ => Err(call.refuse(format!("it averages over axes {axes:?}"), "average over height and width, axes 2 and 3")),
     }
-    let form = if call.int("keepdims", 1) == 0 { Form::Flat } else { input.form };
-    walk.push(call, "gap", Op::GlobalAvgPool, vec![input.source], Vec::new(), form)
+}
+
+/// 0 where an axis of `input` is its height, 1 where it is its width.
+fn side(walk: &Walk<'_>, input: Activation, axis: usize) -> Option<usize> {
+    match (input.form, axis) {
+        (Form::Image, 2 | 3) => Some(axis - 2),
+        (Form::ChannelsLast, 1 | 2) => Some(axis - 1),
+        // The axis that is left is the one that is longer than 1.
+        (Form::Line { channels_last: true }, 1) | (Form::Line { channels_last: false }, 2) => {
+            Some(usize::from(walk.shape(input)[1] == 1))
+        }
+        _ => None,
+    }
+}
+
+/// The mean over height or width; a second one over what the first left makes it a mean over both.
+fn over_side<'a>(walk: &mut Walk<'a>, call: Call<'a>, input: Activation, side: usize, form: Form) -> Translated<'a> {
+    let size = walk.shape(input)[1 + side];
+    if size == 1 {
+        return walk.renamed(call, input, form);
+    }
+    let strip = |side: usize, size: usize| {
+        let mut kernel = [1; 2];
+        kernel[side] = size;
+        Window { kernel, stride: [1; 2], padding: [0; 4] }
+    };
+    if let (Source::Node(index), false) = (input.source, input.shared) {
+        let node = &walk.network.graph.nodes[index];
+        let other = |window: &Window| {
+            let before = walk.shape(Activation { source: node.inputs[0], ..input });
+            *window == strip(1 - side, before[2 - side])
+        };
+        if matches!(&node.op, Op::AvgPool { window } if other(window)) {
+            walk.replace(call, index, Op::GlobalAvgPool)?;
+            return walk.renamed(call, input, form);
+        }
+    }
+    let op = Op::AvgPool { window: strip(side, size) };
+    walk.push(call, "avgpool", op, vec![input.source], Vec::new(), form)
 }

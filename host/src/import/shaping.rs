@@ -16,7 +16,7 @@ const REMEDY: &str = "flatten to [n, features] once, before the fully connected 
 pub(super) fn flatten<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["axis"])?;
     let input = walk.activation(call, 0)?;
-    let rank = if input.is_flat() { 2 } else { 4 };
+    let rank = walk.sizes(input).len() as i64;
     let axis = call.int("axis", 1);
     if axis != 1 && axis != 1 - rank {
         return Err(call.refuse(format!("it flattens from axis {axis}"), REMEDY));
@@ -29,8 +29,10 @@ fn to_features<'a>(walk: &mut Walk<'a>, call: Call<'a>, input: Activation) -> Tr
     let form = match input.form {
         Form::Flat | Form::FlatChannelsLast(_) => return walk.renamed(call, input, input.form),
         // The order of the elements is the network's own where there is one channel or one pixel.
-        Form::ChannelsLast if channels > 1 && height * width > 1 => Form::FlatChannelsLast([channels, height, width]),
-        Form::ChannelsLast | Form::Image => Form::Flat,
+        Form::ChannelsLast | Form::Line { channels_last: true } if channels > 1 && height * width > 1 => {
+            Form::FlatChannelsLast([channels, height, width])
+        }
+        Form::ChannelsLast | Form::Image | Form::Line { .. } => Form::Flat,
     };
     walk.push(call, "flatten", Op::Flatten, vec![input.source], Vec::new(), form)
 }
@@ -113,7 +115,7 @@ pub(super) fn squeeze<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a>
     let pixel = match input.form {
         Form::Image => [2, 3],
         Form::ChannelsLast => [1, 2],
-        Form::Flat | Form::FlatChannelsLast(_) => [usize::MAX; 2],
+        Form::Line { .. } | Form::Flat | Form::FlatChannelsLast(_) => [usize::MAX; 2],
     };
     if taken.iter().all(|&axis| sizes[axis] == 1) && pixel.iter().all(|axis| taken.contains(axis)) && taken.len() == 2 {
         return to_features(walk, call, input);

@@ -97,9 +97,9 @@ pub(super) fn pad<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     let (channels, [high, wide]) = match input.form {
         Form::Image => (at(1), [at(2), at(3)]),
         Form::ChannelsLast => (at(3), [at(1), at(2)]),
-        Form::Flat | Form::FlatChannelsLast(_) => ([0, 0], [[0, 0]; 2]),
+        Form::Line { .. } | Form::Flat | Form::FlatChannelsLast(_) => ([0, 0], [[0, 0]; 2]),
     };
-    let flat = matches!(input.form, Form::Flat | Form::FlatChannelsLast(_));
+    let flat = !matches!(input.form, Form::Image | Form::ChannelsLast);
     if at(0) != [0, 0] || flat && !zeros {
         return Err(call.refuse("it pads the batch or features", "pad images only"));
     }
@@ -133,7 +133,7 @@ fn pads<'a>(walk: &Walk<'a>, call: Call<'a>, rank: usize) -> Result<Vec<[i64; 2]
     Ok(pads)
 }
 
-/// One image and constant zeros joined along the channels are a shortcut, too.
+/// Images or features joined along their channels; one image and constant zeros are a shortcut.
 pub(super) fn concat<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> {
     call.only(&["axis"])?;
     let count = call.0.input.len();
@@ -141,11 +141,11 @@ pub(super) fn concat<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> 
         return whole::concat(walk, call);
     }
     let images: Vec<usize> = (0..count).filter(|&index| walk.activation(call, index).is_ok()).collect();
+    if images.len() == count && count > 1 {
+        return joined(walk, call, count);
+    }
     let [image] = images[..] else {
-        return Err(call.refuse(
-            "it joins activations",
-            "add them instead, or join them as one convolution with more channels; releq runs chains and residual adds",
-        ));
+        return Err(call.refuse("it joins activations and a constant", "join activations only, or one and zeros"));
     };
     let input = walk.activation(call, image)?;
     if count == 1 {
@@ -162,4 +162,31 @@ pub(super) fn concat<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated<'a> 
         zeros[usize::from(index > image)] += constant.shape[1];
     }
     shortcut(walk, call, input, Op::Shortcut { stride: [1, 1], before: zeros[0], after: zeros[1] })
+}
+
+/// `count` activations side by side, whose codes an image copies.
+fn joined<'a>(walk: &mut Walk<'a>, call: Call<'a>, count: usize) -> Translated<'a> {
+    let inputs = (0..count).map(|index| walk.activation(call, index)).collect::<Result<Vec<_>, _>>()?;
+    let form = inputs[0].form;
+    if inputs.iter().any(|input| input.form != form) {
+        return Err(call.refuse("it joins tensors whose axes differ", "join images with images, in one order of axes"));
+    }
+    let axis = call.axis(call.int("axis", 0), walk.sizes(inputs[0]).len())?;
+    let channels = match form {
+        Form::ChannelsLast => 3,
+        Form::Line { channels_last: true } => 2,
+        _ => 1,
+    };
+    if axis != channels {
+        return Err(call.refuse(
+            format!("it joins along axis {axis}"),
+            format!("join along the channels, axis {channels}; releq joins neither rows, columns nor batches"),
+        ));
+    }
+    let flattened = |input: &Activation| walk.flattens(*input).is_some_and(|[_, height, width]| height * width > 1);
+    if matches!(form, Form::FlatChannelsLast(_)) || inputs.iter().any(flattened) {
+        return Err(call.refuse("it joins flattened images", "join the images along their channels, then flatten"));
+    }
+    let sources = inputs.iter().map(|input| input.source).collect();
+    walk.push(call, "concat", Op::Concat, sources, Vec::new(), form)
 }

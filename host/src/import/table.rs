@@ -8,7 +8,7 @@ pub struct LayerRow {
     /// Its name.
     pub name: String,
     /// What it computes, in one word: `conv`, `depthwise`, `dense`, `batchnorm`, `relu`, `clippedrelu`,
-    /// `maxpool`, `avgpool`, `globalavgpool`, `add`, `shortcut`, `flatten`.
+    /// `maxpool`, `avgpool`, `globalavgpool`, `add`, `concat`, `shortcut`, `flatten`.
     pub op: &'static str,
     /// Channels, height and width of its output; `[out, 1, 1]` for flat ones.
     pub output: [usize; 3],
@@ -55,6 +55,7 @@ fn op_name(op: &Op) -> &'static str {
         Op::AvgPool { .. } => "avgpool",
         Op::GlobalAvgPool => "globalavgpool",
         Op::Add => "add",
+        Op::Concat => "concat",
         Op::Shortcut { .. } => "shortcut",
         Op::Flatten => "flatten",
     }
@@ -66,7 +67,7 @@ fn quantized(op: &Op) -> &'static str {
         Op::BatchNorm { .. } => "folded into the layer before",
         Op::Relu | Op::ClippedRelu { .. } => "fused into the layer before",
         Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Add => "outputs as its inputs",
-        Op::MaxPool { .. } => "codes pass",
+        Op::MaxPool { .. } | Op::Concat => "codes pass",
         Op::Shortcut { .. } => "codes pass, through a fixed 2-bit convolution",
         Op::Flatten => "nothing",
     }

@@ -41,6 +41,8 @@ pub(super) enum Form {
     Image,
     /// `[n, h, w, c]`.
     ChannelsLast,
+    /// An image of which one axis was averaged away: `[n, c, length]`, or `[n, length, c]` with channels last.
+    Line { channels_last: bool },
     /// `[n, features]`, in the network's order.
     Flat,
     /// `[n, features]`, flattened from channels last where the network has `[c, h, w]`.
@@ -210,6 +212,9 @@ impl<'a> Walk<'a> {
                 "its input has its channels last",
                 "export the model channels first (NCHW), or transpose to channels first before this node",
             )),
+            Form::Line { .. } => {
+                Err(call.refuse("its input has lost an axis to a mean", "average over both axes, or keep the axis"))
+            }
             Form::Flat | Form::FlatChannelsLast(_) => {
                 Err(call.refuse("its input is [n, features] and not an image", "apply it before flattening"))
             }
@@ -226,9 +231,21 @@ impl<'a> Walk<'a> {
         whole::sizes_of(activation.form, self.shape(activation)).into_iter().map(size).collect()
     }
 
-    /// Whether no value of `activation` is negative, because a ReLU made it.
+    /// Whether no value of `activation` is negative, because a ReLU made it, or ReLUs all that it joins.
     pub(super) fn is_rectified(&self, activation: Activation) -> bool {
-        matches!(activation.source, Source::Node(index) if self.network.graph.nodes[index].op.rectifies())
+        let nodes = &self.network.graph.nodes;
+        let by_relu = |source: &Source| matches!(*source, Source::Node(index) if nodes[index].op.rectifies());
+        match activation.source {
+            Source::Node(index) if nodes[index].op == Op::Concat => nodes[index].inputs.iter().all(by_relu),
+            source => by_relu(&source),
+        }
+    }
+
+    /// The map `[c, h, w]` that `activation` is a flattened form of, if it is one.
+    pub(super) fn flattens(&self, activation: Activation) -> Option<[usize; 3]> {
+        let Source::Node(index) = activation.source else { return None };
+        let node = self.network.graph.nodes.get(index).filter(|node| node.op == Op::Flatten)?;
+        Some(self.network.graph.shape_of(*node.inputs.first()?, &self.shapes))
     }
 
     /// Whether input `index` is made of whole numbers that are known or computed here.
@@ -541,7 +558,7 @@ fn no_layer(call: Call<'_>) -> ImportError {
         "If" | "Loop" | "Scan" => "trace the model, so that its flow is fixed, and export again",
         _ => {
             "rewrite the model with Conv, Gemm, MatMul, BatchNormalization, Relu, Clip, MaxPool, AveragePool, \
-             GlobalAveragePool, ReduceMean, Add, Flatten and Reshape"
+             GlobalAveragePool, ReduceMean, Add, Concat, Flatten and Reshape"
         }
     };
     call.refuse("releq has no layer for this operator", remedy)

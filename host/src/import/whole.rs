@@ -46,6 +46,8 @@ pub(super) fn sizes_of(form: Form, [c, h, w]: [usize; 3]) -> Vec<Size> {
     let image = match form {
         Form::Image => vec![c, h, w],
         Form::ChannelsLast => vec![h, w, c],
+        Form::Line { channels_last: false } => vec![c, h * w],
+        Form::Line { channels_last: true } => vec![h * w, c],
         Form::Flat | Form::FlatChannelsLast(_) => vec![c * h * w],
     };
     std::iter::once(Size::Batch).chain(image.into_iter().map(|size| Size::Known(size as i64))).collect()

@@ -1,8 +1,8 @@
 //! Fusing a float graph into the blocks an image has layers for: a weighted node, pool or add with its ReLU.
 
-use crate::network::{Graph, Op, Source};
+use crate::network::{Graph, Node, Op, Source};
 
-use super::LowerError;
+use super::{LowerError, sharing};
 
 /// One layer of the image to be: a node, and the ReLU that disappears into its rounding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub struct Block {
 /// The blocks of `graph` in execution order. The last one gives the logits.
 ///
 /// # Errors
-/// A batch normalisation that was not folded, a ReLU that belongs to no block, or a graph without layers.
+/// A batch normalisation that was not folded, a ReLU that belongs to no block, joined values that no quantizer suits,
+/// or a graph without layers.
 pub fn blocks(graph: &Graph) -> Result<Vec<Block>, LowerError> {
     let mut blocks: Vec<Block> = Vec::new();
     // Where each node's value is to be found: its block's output, or what flattening passed through.
@@ -49,6 +50,7 @@ pub fn blocks(graph: &Graph) -> Result<Vec<Block>, LowerError> {
         };
         holds.push(held);
     }
+    sharing::check(graph, &blocks)?;
     if blocks.is_empty() { Err(LowerError::Empty) } else { Ok(blocks) }
 }
 
@@ -65,10 +67,13 @@ fn readers(graph: &Graph, source: Source) -> usize {
     graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == source).count()
 }
 
-/// Moves each ReLU that follows a max pool before it: the same function, and then it fuses.
+/// Moves each ReLU that follows a max pool or a concatenation before it: the same function, and then it fuses.
 ///
-/// Parameters are untouched, since neither node has any.
+/// Parameters are untouched, since none of these nodes has any.
 pub fn hoist_relu(graph: &mut Graph) {
+    while let Some(relu) = (0..graph.nodes.len()).find(|&index| rectifies_joined(graph, index)) {
+        spread_relu(graph, relu);
+    }
     for index in 0..graph.nodes.len() {
         if !graph.nodes[index].op.rectifies() {
             continue;
@@ -82,6 +87,37 @@ pub fn hoist_relu(graph: &mut Graph) {
             graph.nodes[pool].inputs = before;
         }
     }
+}
+
+/// Whether node `index` is a ReLU and the only reader of a concatenation right before it.
+fn rectifies_joined(graph: &Graph, index: usize) -> bool {
+    let node = &graph.nodes[index];
+    let [Source::Node(from)] = node.inputs[..] else { return false };
+    let joins = matches!(graph.nodes[from].op, Op::Concat);
+    node.op.rectifies() && joins && from + 1 == index && readers(graph, Source::Node(from)) == 1
+}
+
+/// Gives each input of the concatenation before node `relu` a ReLU of its own, in the place of that one.
+fn spread_relu(graph: &mut Graph, relu: usize) {
+    let joined = relu - 1;
+    let Node { name, op, .. } = graph.nodes.remove(relu);
+    let inputs = graph.nodes[joined].inputs.clone();
+    let added = inputs.len();
+    let rectified = inputs.iter().enumerate().map(|(at, &input)| {
+        let name = if at == 0 { name.clone() } else { format!("{name}.{at}") };
+        Node { name, op: op.clone(), inputs: vec![input] }
+    });
+    // The concatenation moves behind its new inputs, and keeps its readers, who read the ReLU before.
+    let moved = |source: Source| match source {
+        Source::Node(index) if index > joined => Source::Node(index + added - 1),
+        other => other,
+    };
+    for node in &mut graph.nodes[joined + 1..] {
+        node.inputs.iter_mut().for_each(|source| *source = moved(*source));
+    }
+    graph.nodes[joined].inputs = (joined..joined + added).map(Source::Node).collect();
+    let rectified: Vec<Node> = rectified.collect();
+    graph.nodes.splice(joined..joined, rectified);
 }
 
 #[cfg(test)]
@@ -112,6 +148,23 @@ mod tests {
         assert_eq!(blocks.len(), 2);
         assert_eq!(blocks[0], Block { node: 0, relu: true, inputs: vec![Source::Input], output: Source::Node(1) });
         assert_eq!(blocks[1].inputs, [Source::Node(1)]);
+    }
+
+    #[test]
+    fn relu_after_a_concatenation_moves_to_each_branch() {
+        let mut graph = chain(&[conv(), conv(), Op::Concat, Op::Relu, Op::Dense { out: 3, bias: true }, Op::Relu]);
+        graph.nodes[1].inputs = vec![Source::Input];
+        graph.nodes[2].inputs = vec![Source::Node(0), Source::Node(1)];
+        hoist_relu(&mut graph);
+        let ops: Vec<&Op> = graph.nodes.iter().map(|node| &node.op).collect();
+        assert_eq!(ops[2..5], [&Op::Relu, &Op::Relu, &Op::Concat]);
+        let names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["n0", "n1", "n3", "n3.1", "n2", "n4", "n5"]);
+        let inputs: Vec<&[Source]> = graph.nodes.iter().map(|node| &node.inputs[..]).collect();
+        let node = Source::Node;
+        assert_eq!(inputs[2..], [&[node(0)][..], &[node(1)], &[node(2), node(3)], &[node(4)], &[node(5)]]);
+        assert!(graph.shapes().is_ok());
+        assert_eq!(blocks(&graph).unwrap().len(), 4);
     }
 
     #[test]

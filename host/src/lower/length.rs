@@ -29,6 +29,6 @@ fn longest(op: Op) -> Op {
     match op {
         Op::AvgPool { window, shift, .. } => Op::AvgPool { window, shift, bias: i32::MIN, multiplier: i32::MAX },
         Op::Add { scale } => Op::Add { scale: AddScale { multipliers: [i16::MIN; 2], constant: i32::MIN, ..scale } },
-        Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Dense { .. } | Op::MaxPool { .. } => op,
+        Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Dense { .. } | Op::MaxPool { .. } | Op::Concat => op,
     }
 }

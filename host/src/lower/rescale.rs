@@ -100,7 +100,8 @@ fn rescale(
 
 /// The constants of an average over `taps` codes: shift, bias and multiplier.
 pub fn average(input: &ActivationQuant, output: &ActivationQuant, taps: u32) -> Result<(u8, Channel), OutOfRange> {
-    let bias = -i32::try_from(taps * u32::from(input.zero_point)).map_err(|_| OutOfRange)?;
+    let zeros = taps.checked_mul(u32::from(input.zero_point)).ok_or(OutOfRange)?;
+    let bias = -i32::try_from(zeros).map_err(|_| OutOfRange)?;
     let shift = Bound::new(1, input.bits, taps).largest_shift(bias).ok_or(OutOfRange)?;
     let ratio = f64::from(input.scale) / (f64::from(output.scale) * f64::from(taps));
     let multiplier = (ratio * 2f64.powi(40 - i32::from(shift))).round();

@@ -33,7 +33,7 @@ pub(super) fn to_convolutions(quantized: &mut QuantizedNetwork) -> Result<(), Lo
 }
 
 /// The quantizer of what `source` holds, nodes that keep codes looked through.
-pub(super) fn quantizer(quantized: &QuantizedNetwork, mut source: Source) -> Option<ActivationQuant> {
+pub(crate) fn quantizer(quantized: &QuantizedNetwork, mut source: Source) -> Option<ActivationQuant> {
     loop {
         if let Some(quant) = quantized.activations.get(&source) {
             return Some(*quant);

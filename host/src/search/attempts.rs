@@ -47,7 +47,7 @@ pub type Candidate = (BitPlan, f64);
 
 /// Accepted attempts first, by cost; then the others, by loss.
 pub fn rank(objective: &Objective, attempt: &Attempt) -> f64 {
-    if attempt.met { objective.quantization(&attempt.plan) } else { 2.0 + attempt.expected_loss }
+    if attempt.met { objective.quantization(&attempt.plan) } else { 1.0 + objective.dearest() + attempt.expected_loss }
 }
 
 /// Every plan evaluated that is within the limits, with the better forecast of those that were re-ranked.

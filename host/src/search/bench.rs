@@ -18,9 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::SearchError;
 use super::split::Split;
+use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
 use crate::train::fit::{self, FitError, Teacher};
+use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
 use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
 
@@ -118,7 +120,7 @@ impl<'a> Bench<'a> {
         stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
         let model = Model::new(network)?;
-        let teacher = Teacher::of(&model, &split.tune)?;
+        let teacher = Teacher::of(&model, &split.tune, &recipe.schedule)?;
         let logits = fit::logits(&model, &split.validation)?;
         let key = key(network, split, &recipe);
         let (log, records) = Log::open::<Measurement>(log)?;
@@ -222,7 +224,9 @@ impl<'a> Bench<'a> {
     fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
         let quantized = self.tuned(plan, images)?;
-        let logits = fit::logits(&Model::from_quantized(&quantized)?, &self.split.validation)?;
+        let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
+        let integers = lower::integers(&quantized).map_err(refused)?;
+        let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
         Ok(Measurement {
             key: self.key.clone(),
             stage,
@@ -242,7 +246,7 @@ impl<'a> Bench<'a> {
         let mut recipe = self.recipe.clone();
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
         let teacher = Some(&self.teacher);
-        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, &mut |_| self.go_on());
+        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, None, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
@@ -275,11 +279,7 @@ impl<'a> Bench<'a> {
 
 /// Names what a measurement depends on beside the plan and the number of images.
 fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
-    use releq_format::crc::Crc32;
-    let mut crc = Crc32::new().update(format!("{:?}", network.graph).as_bytes());
-    for (name, tensor) in &network.parameters {
-        crc = crc.update(name.as_bytes()).update(bytemuck::cast_slice(&tensor.data));
-    }
+    let mut crc = network.crc();
     for data in [&split.tune, &split.validation] {
         crc = crc.update(&data.images).update(&data.labels);
     }
@@ -287,7 +287,7 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     // Set anew by each stage.
     recipe.schedule.epochs = 0.0;
     let version = env!("CARGO_PKG_VERSION");
-    format!("{:08x}", crc.update(format!("{recipe:?} {version}").as_bytes()).finish())
+    format!("{:08x}", crc.update(format!("{recipe:?} {version} in integers").as_bytes()).finish())
 }
 
 pub(super) fn log_softmax(row: &[f32]) -> Vec<f64> {

@@ -29,9 +29,9 @@ pub enum Kind {
     Control,
     /// The chosen plan.
     Searched,
-    /// One width for all layers: the mean of the chosen plan, or its neighbours below and above.
+    /// One width for all weights and one for all activations: the means of the chosen plan, or their neighbours below and above.
     Uniform,
-    /// A random plan of as many mean bits.
+    /// A random plan of as many bits in all.
     Random,
 }
 
@@ -121,16 +121,17 @@ fn whole(
 /// The chosen plan and those beside it, none twice.
 fn plans(space: &Space, chosen: &BitPlan, random: usize, seed: u64) -> Vec<(Kind, BitPlan)> {
     let mut plans = vec![(Kind::Searched, chosen.clone())];
-    let mean = chosen.mean_weight_bits();
-    for bits in [mean.floor() as u8, mean.ceil() as u8] {
-        let uniform = (Kind::Uniform, space.level(bits));
+    let (weights, activations) = (chosen.mean_weight_bits(), space.mean_activation_bits(chosen).unwrap_or(8.0));
+    let ends: [fn(f64) -> f64; 2] = [f64::floor, f64::ceil];
+    for round in ends {
+        let uniform = (Kind::Uniform, space.uniform(round(weights) as u8, round(activations) as u8));
         if !plans.contains(&uniform) {
             plans.push(uniform);
         }
     }
     let mut rng = seed::stream(seed, "search/comparison");
     for _ in 0..100 * random {
-        let plan = of_total(space, chosen.total_weight_bits(), &mut rng);
+        let plan = of_total(space, total(space, chosen), &mut rng);
         let random_ones = plans.iter().filter(|(kind, _)| *kind == Kind::Random).count();
         if random_ones < random && plans.iter().all(|(_, other)| *other != plan) {
             plans.push((Kind::Random, plan));
@@ -139,15 +140,20 @@ fn plans(space: &Space, chosen: &BitPlan, random: usize, seed: u64) -> Vec<(Kind
     plans
 }
 
-/// A random plan whose weight bits add up to `total`, or as nearly as random steps from another get there.
-fn of_total(space: &Space, total: u32, rng: &mut ChaCha8Rng) -> BitPlan {
+/// Bits of all that is chosen.
+fn total(space: &Space, plan: &BitPlan) -> u32 {
+    space.bits(plan).unwrap_or_default().into_iter().map(u32::from).sum()
+}
+
+/// A random plan whose bits add up to `wanted`, or as nearly as random steps from another get there.
+fn of_total(space: &Space, wanted: u32, rng: &mut ChaCha8Rng) -> BitPlan {
     let mut plan = space.sample(rng);
     for _ in 0..1000 {
-        let layer = rng.random_range(0..space.layers());
-        let moved = match plan.total_weight_bits().cmp(&total) {
-            std::cmp::Ordering::Less => space.widened(&plan, layer),
+        let choice = rng.random_range(0..space.choices().len());
+        let moved = match total(space, &plan).cmp(&wanted) {
+            std::cmp::Ordering::Less => space.widened(&plan, choice),
             std::cmp::Ordering::Equal => return plan,
-            std::cmp::Ordering::Greater => space.narrowed(&plan, layer),
+            std::cmp::Ordering::Greater => space.narrowed(&plan, choice),
         };
         plan = moved.unwrap_or(plan);
     }

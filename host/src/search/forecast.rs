@@ -78,10 +78,12 @@ const LEAST: f64 = 0.5;
 /// Widest uniform plan that anchors the forecast; wider ones lose nothing that could be measured.
 const ANCHOR_BITS: u8 = 4;
 
-/// Uniform plans of the few widths at which something is lost, as far as the space has them.
+/// Uniform plans of the few widths at which something is lost, as far as the space has them; where activations are searched,
+/// with these as narrow as the weights, or as nearly as may be.
 pub fn anchor_plans(space: &Space) -> Vec<BitPlan> {
-    let uniform = (1..=ANCHOR_BITS).filter_map(|bits| BitPlan::uniform(bits, space.layers()).ok());
-    let plans: Vec<BitPlan> = uniform.filter(|plan| space.contains(plan)).collect();
+    let uniform = (1..=ANCHOR_BITS).map(|bits| (bits, space.uniform(bits, bits)));
+    let level = uniform.filter(|(bits, plan)| plan.weights().all(|width| width == *bits));
+    let plans: Vec<BitPlan> = level.map(|(_, plan)| plan).collect();
     if plans.is_empty() { vec![space.slimmest(), space.widest()] } else { plans }
 }
 
@@ -138,6 +140,9 @@ mod tests {
         let space = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
         let plans: Vec<String> = anchor_plans(&space).iter().map(BitPlan::to_string).collect();
         assert_eq!(plans, ["2,2,2,2", "3,3,3,3", "4,4,4,4"]);
+        let both = space.clone().with_activations(&[3, 4, 8]).unwrap();
+        let plans: Vec<String> = anchor_plans(&both).iter().map(BitPlan::to_string).collect();
+        assert_eq!(plans, ["2:3,2:3,2:3,2:8", "3:3,3:3,3:3,3:8", "4:4,4:4,4:4,4:8"]);
         let pinned = space.ends_pinned().unwrap();
         assert_eq!(anchor_plans(&pinned), [pinned.slimmest(), pinned.widest()]);
     }

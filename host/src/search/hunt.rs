@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use releq_format::image::{Image, ImageBuffer};
 use releq_search::ledger::Entry;
-use releq_search::network::StateOfQuantization;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
 use releq_search::record::Log;
@@ -18,6 +17,7 @@ use super::bench::Bench;
 use super::comparison::{self, Row};
 use super::forecast::{Laws, anchor_plans};
 use super::judge::Judge;
+use super::minimize::Measure;
 use super::nearest::Nearest;
 use super::rounds::{self, Searched};
 use super::shelf::Shelf;
@@ -31,7 +31,7 @@ use crate::network::Network;
 /// What a plan is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
-    /// Fewest mean bits whose predicted loss is allowed.
+    /// The least of what is minimised whose predicted loss is allowed.
     Loss,
     /// The least predicted loss, for those who limit something else.
     Accuracy,
@@ -55,6 +55,8 @@ pub struct Request {
     pub space: Space,
     /// What for.
     pub aim: Aim,
+    /// What is made small.
+    pub measure: Measure,
     /// What plans keep to, if anything.
     pub within: Option<Within>,
     /// Whether nothing new is evaluated: the answer is chosen among what is known.
@@ -88,7 +90,11 @@ impl Request {
             // As published: accuracy over that of the network as it came.
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
-        let objective = Objective::new(goal, StateOfQuantization::Mean, features(bench.network)?, float);
+        let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
+        let objective = match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
+            Some(costs) => objective.with_costs(costs),
+            None => objective,
+        };
         Ok(match &self.within {
             Some(within) => objective.within(within.hardware.clone()),
             None => objective,

@@ -1,7 +1,7 @@
 //! Live search: a trained network and a dataset become the cheapest plan whose predicted final loss is allowed, and
 //! then its fine-tuned network.
 //!
-//! [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
+//! [`minimize`] is what plans are made small in; [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
 //! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
 //! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
 //! on few images; [`hunt`] spends the budget in rounds, re-ranks the best plans longer, fine-tunes the chosen one, as
@@ -20,6 +20,7 @@ pub mod forecast;
 pub mod front;
 pub mod hunt;
 pub mod judge;
+pub mod minimize;
 pub mod nearest;
 pub mod preset;
 pub mod record;
@@ -33,6 +34,8 @@ use std::path::PathBuf;
 
 use releq_search::network::{LayerFeatures, Network as Features, NetworkError};
 
+use crate::codes::{self, CodesError};
+use crate::cost::plans::PlansError;
 use crate::import::layer_table;
 use crate::lower::LowerError;
 use crate::network::Network;
@@ -46,6 +49,15 @@ pub enum SearchError {
     /// Its shapes do not fit.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// Its codes cannot be followed.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
+    /// Its weights cannot be quantized.
+    #[error(transparent)]
+    Quantize(#[from] crate::train::quantize::QuantizeError),
+    /// Its plans have no costs.
+    #[error(transparent)]
+    Plans(#[from] PlansError),
     /// A plan could not be fine-tuned.
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
@@ -85,10 +97,10 @@ impl SearchError {
     }
 }
 
-/// What a search knows of each weighted layer.
+/// What a search knows of each weighted layer, and whose codes it reads.
 ///
 /// # Errors
-/// Shapes that do not fit, or no weighted layer.
+/// Shapes that do not fit, no weighted layer, or a graph that cannot become an image.
 pub fn features(network: &Network) -> Result<Features, SearchError> {
     let rows = layer_table(network).map_err(LowerError::Shape)?;
     let weighted = network.graph.weighted();
@@ -107,5 +119,6 @@ pub fn features(network: &Network) -> Result<Features, SearchError> {
             deviation: (square / count).sqrt(),
         })
     };
-    Ok(Features::new(weighted.iter().filter_map(layer).collect())?)
+    let (reads, _) = codes::read(network)?;
+    Ok(Features::reading(weighted.iter().filter_map(layer).collect(), reads)?)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempt;
 use super::front::Front;
+use super::minimize::Minimize;
 use super::preset::{Preset, Published};
 use crate::hardware::budget::{Asked, BudgetError};
 use crate::hardware::{Hardware, Place};
@@ -43,6 +44,10 @@ pub struct RunRecord {
     pub agent: String,
     /// Weight bits to choose from.
     pub weights: Vec<u8>,
+    /// Bits of the codes between layers to choose from.
+    pub activations: Vec<u8>,
+    /// What the chosen plan has least of.
+    pub minimize: Minimize,
     /// Whether the first and the last layer are held at their widest.
     pub pin_ends: bool,
     /// Most distinct plans to evaluate.

@@ -50,6 +50,7 @@ const ORACLE: &[&Kernel] = releq_device::kernels![
     reference::MAXPOOL,
     reference::AVGPOOL,
     reference::ADD,
+    reference::CONCAT,
 ];
 
 /// Runs once on the input that `fill` writes and returns the logits.

@@ -34,6 +34,18 @@ impl Adam {
         Self { slots: variables.into_iter().map(slot).collect(), steps: 0 }
     }
 
+    /// The moments of every variable: mean, then mean square.
+    pub(super) fn moments(&self) -> Vec<Vec<f32>> {
+        self.slots.iter().flat_map(|slot| [slot.mean.clone(), slot.square.clone()]).collect()
+    }
+
+    /// Goes on from [`Adam::moments`] after `steps` steps.
+    pub(super) fn restore(&mut self, moments: impl Iterator<Item = Vec<f32>>, steps: usize) {
+        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
+        let places = self.slots.iter_mut().flat_map(|slot| [&mut slot.mean, &mut slot.square]);
+        places.zip(moments).for_each(|(place, moment)| *place = moment);
+    }
+
     /// One step against `gradients` at learning rate `rate`. Variables without a gradient stay.
     ///
     /// # Errors

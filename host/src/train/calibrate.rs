@@ -55,6 +55,24 @@ pub fn observe(
     Ok(seen)
 }
 
+/// Gives sources that share a quantizer all values of their group; `shared` holds each with the first of its group.
+pub fn pool(seen: &mut BTreeMap<Source, Vec<f32>>, shared: &BTreeMap<Source, Source>) {
+    let mut groups: BTreeMap<Source, Vec<f32>> = BTreeMap::new();
+    for (source, first) in shared {
+        groups.entry(*first).or_default().extend(seen.get(source).into_iter().flatten());
+    }
+    groups.values_mut().for_each(|values| values.sort_by(f32::total_cmp));
+    for (source, first) in shared.iter().filter(|(source, _)| **source != Source::Input) {
+        seen.insert(*source, groups[first].clone());
+    }
+}
+
+/// Eight-bit codes that cover what those of both quantizers do.
+pub fn covering(one: ActivationQuant, other: ActivationQuant) -> ActivationQuant {
+    let ends = [one, other].map(|quant| [quant.real(0), quant.real(quant.bits.max_code())]);
+    affine(ends[0][0].min(ends[1][0]), ends[0][1].max(ends[1][1]), BitWidth::EIGHT)
+}
+
 /// The sources that are rounded to codes: every block's output but the logits and those that hand codes on.
 pub fn rounded<'a>(model: &'a Model, blocks: &'a [Block]) -> impl Iterator<Item = Source> + 'a {
     let keeps = |block: &&Block| model.graph().nodes[block.node].op.keeps_codes();

@@ -34,33 +34,23 @@ impl Conv2d {
     }
 
     fn sizes(&self, x: &[usize], weight: &[usize]) -> Result<Sizes> {
-        let ([images, channels, height, width], [out, ..]) = (x, weight) else {
+        let (&[images, channels, height, width], &[out, ..]) = (x, weight) else {
             candle_core::bail!("convolution takes [n, c, h, w] and [o, c, kh, kw], not {x:?} and {weight:?}")
-        };
-        let Some([rows, columns]) = self.window.output(*height, *width) else {
-            candle_core::bail!("the kernel does not fit a {height}×{width} input")
         };
         let [kh, kw] = self.window.kernel;
         if weight[1..] != [channels / self.groups, kh, kw] {
             candle_core::bail!("weights {weight:?} do not fit {channels} channels in {} groups", self.groups)
         }
-        let depthwise = self.groups > 1;
-        let terms = if depthwise { kh * kw } else { channels * kh * kw };
-        Ok(Sizes {
-            images: *images,
-            channels: *channels,
-            input: [*height, *width],
-            out: *out,
-            output: [rows, columns],
-            terms,
-            depthwise,
-        })
+        match Sizes::of(&self.window, self.groups > 1, images, [channels, height, width], out) {
+            Some(sizes) => Ok(sizes),
+            None => candle_core::bail!("the kernel does not fit a {height}×{width} input"),
+        }
     }
 }
 
 /// All extents of one call.
 #[derive(Clone, Copy, Debug)]
-struct Sizes {
+pub(super) struct Sizes {
     images: usize,
     channels: usize,
     input: [usize; 2],
@@ -72,6 +62,20 @@ struct Sizes {
 }
 
 impl Sizes {
+    /// Those of `images` inputs of channels, height and width under `window`; `None` where it does not fit.
+    pub(super) fn of(
+        window: &Window,
+        depthwise: bool,
+        images: usize,
+        [channels, height, width]: [usize; 3],
+        out: usize,
+    ) -> Option<Self> {
+        let taps = window.kernel[0] * window.kernel[1];
+        let terms = if depthwise { taps } else { channels * taps };
+        let output = window.output(height, width)?;
+        Some(Self { images, channels, input: [height, width], out, output, terms, depthwise })
+    }
+
     fn image(&self) -> usize {
         self.channels * self.plane()
     }
@@ -88,7 +92,8 @@ impl Sizes {
         self.out * self.pixels()
     }
 
-    fn columns(&self) -> usize {
+    /// Elements that [`convolve`] works in.
+    pub(super) fn columns(&self) -> usize {
         if self.depthwise { 0 } else { self.terms * self.pixels() }
     }
 }
@@ -169,6 +174,22 @@ fn col2im(window: &Window, sizes: &Sizes, columns: &[f32], image: &mut [f32]) {
     }
 }
 
+/// Adds the convolution of one image, without a bias, to `y`; `columns` is working memory.
+pub(super) fn convolve(
+    window: &Window,
+    sizes: &Sizes,
+    image: &[f32],
+    weight: &[f32],
+    columns: &mut [f32],
+    y: &mut [f32],
+) {
+    if sizes.depthwise {
+        return depthwise(window, sizes, image, weight, y);
+    }
+    im2col(window, sizes, image, columns);
+    product(Form::Plain, weight, columns, y, [sizes.out, sizes.terms, sizes.pixels()]);
+}
+
 impl CustomOp3 for Conv2d {
     fn name(&self) -> &'static str {
         "releq-conv2d"
@@ -192,11 +213,7 @@ impl CustomOp3 for Conv2d {
                 for (plane, bias) in y.chunks_exact_mut(sizes.pixels()).zip(bias) {
                     plane.fill(*bias);
                 }
-                if sizes.depthwise {
-                    return depthwise(&self.window, &sizes, image, weight, y);
-                }
-                im2col(&self.window, &sizes, image, columns);
-                product(Form::Plain, weight, columns, y, [sizes.out, sizes.terms, sizes.pixels()]);
+                convolve(&self.window, &sizes, image, weight, columns, y);
             },
         );
         let shape = Shape::from((sizes.images, sizes.out, sizes.output[0], sizes.output[1]));

@@ -10,7 +10,7 @@ use releq_format::bits::{BitWidth, Levels};
 use super::storage::{floats, tensor_floats, with_floats};
 use crate::quantized::{ActivationQuant, WeightQuant};
 
-/// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`.
+/// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`, or `[1]` for all of them.
 #[derive(Clone, Debug)]
 pub struct FakeQuantWeight {
     /// Bits of each code.

@@ -2,15 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::backprop::GradStore;
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor, Var};
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
 use super::adam::Adam;
 use super::model::Model;
 use super::momentum::Momentum;
+use super::resume::{Clock, Resume, State};
 use crate::data::Dataset;
+use crate::data::augment::Augment;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,14 +24,16 @@ pub struct Schedule {
     pub rate: f64,
     /// How gradients become steps.
     pub descent: Descent,
+    /// Which views of the images are learned from.
+    pub augment: Augment,
     /// The one seed of everything random.
     pub seed: u64,
 }
 
 impl Schedule {
-    /// Adam from a rate of 1e-3 at 64 images a step.
+    /// Adam from a rate of 1e-3 at 64 images a step, as they are.
     pub fn adam(epochs: f64, seed: u64) -> Self {
-        Self { epochs, batch: 64, rate: 1e-3, descent: Descent::Adam, seed }
+        Self { epochs, batch: 64, rate: 1e-3, descent: Descent::Adam, augment: Augment::NONE, seed }
     }
 }
 
@@ -66,8 +69,14 @@ pub enum FitError {
         loss: f32,
     },
     /// The watcher said stop.
-    #[error("training was interrupted; nothing was written; run the same command to start again")]
+    #[error("training was interrupted; its state is kept beside the output; run the same command to go on")]
     Interrupted,
+    /// The state so far cannot be kept.
+    #[error(
+        "training cannot keep its state: {0}; without it a kill would lose the work; make room beside the output, or \
+         write elsewhere"
+    )]
+    Keep(std::io::Error),
     /// There is nothing to train on.
     #[error("the training set is empty; give --data a set with images")]
     NoData,
@@ -80,35 +89,54 @@ pub enum FitError {
 const TEMPERATURE: f64 = 2.0;
 const DISTILLED: f64 = 0.7;
 
-/// What distillation follows: softened answers of the float network to every image of one dataset, computed once.
+/// What distillation follows: the float network, and its softened answers to every image of one dataset, computed once.
 #[derive(Clone, Debug)]
 pub struct Teacher {
-    /// Probabilities at [`TEMPERATURE`], one row of classes an image.
+    model: Model,
+    /// Probabilities at [`TEMPERATURE`], one row of classes an image; none if each view is answered when it is seen.
     answers: Vec<f32>,
     classes: usize,
 }
 
 impl Teacher {
-    /// The answers of `model` to `data`.
+    /// A teacher for trainings on `data` by `schedule`: where images come as they are, it answers them all here.
     ///
     /// # Errors
     /// Only Candle's own.
-    pub fn of(model: &Model, data: &Dataset) -> Result<Self> {
+    pub fn of(model: &Model, data: &Dataset, schedule: &Schedule) -> Result<Self> {
+        if schedule.augment.is_any() {
+            return Ok(Self { model: model.clone(), answers: Vec::new(), classes: 0 });
+        }
         let logits = logits(model, data)?;
         let classes = logits.first().map_or(0, Vec::len);
-        let softened = Tensor::from_vec(logits.concat(), (data.len(), classes), &Device::Cpu)?;
-        let answers = candle_nn::ops::softmax(&(softened / TEMPERATURE)?, D::Minus1)?.flatten_all()?.to_vec1()?;
-        Ok(Self { answers, classes })
+        let rows = Tensor::from_vec(logits.concat(), (data.len(), classes), &Device::Cpu)?;
+        Ok(Self { model: model.clone(), answers: softened(&rows)?.flatten_all()?.to_vec1()?, classes })
     }
 
-    fn rows(&self, indices: &[usize]) -> Result<Tensor> {
+    /// Its answers to the images `indices`, which `views` shows.
+    fn rows(&self, indices: &[usize], views: &Views<'_>) -> Result<Tensor> {
+        if views.augmented || self.answers.is_empty() {
+            return softened(&self.model.forward(&self.model.input(views.data, views.indices)?, false)?.detach());
+        }
         let row = |&index: &usize| &self.answers[index * self.classes..(index + 1) * self.classes];
         let rows: Vec<f32> = indices.iter().flat_map(row).copied().collect();
         Tensor::from_vec(rows, (indices.len(), self.classes), &Device::Cpu)
     }
 }
 
-/// Trains `model` on `data`, guided by the answers of `teacher` to the same data if there is one. `watch` sees every step and may stop.
+/// Probabilities at [`TEMPERATURE`].
+fn softened(logits: &Tensor) -> Result<Tensor> {
+    candle_nn::ops::softmax(&(logits / TEMPERATURE)?, D::Minus1)
+}
+
+/// The images of one step.
+struct Views<'a> {
+    data: &'a Dataset,
+    indices: &'a [usize],
+    augmented: bool,
+}
+
+/// Trains `model` on `data`, guided by `teacher` if there is one. `watch` sees every step and may stop.
 ///
 /// # Errors
 /// [`FitError`]; the model then holds a half-trained state.
@@ -119,52 +147,152 @@ pub fn fit(
     schedule: &Schedule,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> std::result::Result<(), FitError> {
+    fit_kept(model, teacher, data, schedule, None, watch)
+}
+
+/// [`fit`], with its state kept by `resume` if there is one: it goes on from the state that is there, to the end that
+/// it would have had.
+///
+/// # Errors
+/// [`FitError`].
+pub fn fit_kept(
+    model: &Model,
+    teacher: Option<&Teacher>,
+    data: &Dataset,
+    schedule: &Schedule,
+    resume: Option<&Resume>,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> std::result::Result<(), FitError> {
     if data.is_empty() {
         return Err(FitError::NoData);
     }
     let batch = schedule.batch.clamp(1, data.len());
     let steps = ((schedule.epochs * data.len() as f64) / batch as f64).round() as usize;
-    let mut descent: Box<Descend<'_>> = match schedule.descent {
-        Descent::Adam => {
-            let mut adam = Adam::new(model.variables());
-            Box::new(move |step, gradients| adam.step(gradients, (schedule.rate * cosine(step, steps)) as f32))
-        }
-        Descent::Momentum => {
-            let mut momentum = Momentum::new(model.variables());
-            Box::new(move |_, gradients| momentum.step(gradients, schedule.rate as f32))
-        }
-    };
+    let mut training = Training::new(model, schedule);
+    let reached = resume.and_then(Resume::load).map_or(Ok(0), |(step, state)| training.restore(step, state))?;
+    let mut clock = resume.map(Clock::of);
     let mut order = Shuffled::new(data.len(), schedule.seed);
-    for step in 0..steps {
+    (0..reached).for_each(|_| drop(order.take(batch)));
+    for step in reached..steps {
         let indices = order.take(batch);
-        let loss = loss(model, teacher, data, &indices)?;
-        let value: f32 = loss.to_scalar()?;
-        if !value.is_finite() {
-            return Err(FitError::Diverged { step, loss: value });
+        let value = training.step(step, steps, teacher, data, &indices)?;
+        let stopped = watch(Progress { step: step + 1, steps, loss: value }).is_break();
+        if let (Some(resume), Some(clock)) = (resume, &mut clock)
+            && (clock.strikes() || stopped || step + 1 == steps)
+        {
+            resume.save(step + 1, &training.state()?).map_err(FitError::Keep)?;
         }
-        descent(step, &loss.backward()?)?;
-        if watch(Progress { step: step + 1, steps, loss: value }).is_break() {
+        if stopped {
             return Err(FitError::Interrupted);
         }
     }
     Ok(())
 }
 
-/// One step of a descent, by its number and the gradients.
-type Descend<'a> = dyn FnMut(usize, &GradStore) -> Result<()> + 'a;
+/// A model in training.
+struct Training<'a> {
+    model: &'a Model,
+    schedule: &'a Schedule,
+    variables: Vec<Var>,
+    optimiser: Optimiser,
+}
+
+enum Optimiser {
+    Adam(Adam),
+    Momentum(Momentum),
+}
+
+impl<'a> Training<'a> {
+    fn new(model: &'a Model, schedule: &'a Schedule) -> Self {
+        let variables = model.variables();
+        let optimiser = match schedule.descent {
+            Descent::Adam => Optimiser::Adam(Adam::new(variables.clone())),
+            Descent::Momentum => Optimiser::Momentum(Momentum::new(variables.clone())),
+        };
+        Self { model, schedule, variables: variables.into_iter().map(|(var, _)| var).collect(), optimiser }
+    }
+
+    /// One step on the images `indices`; gives its loss.
+    fn step(
+        &mut self,
+        step: usize,
+        steps: usize,
+        teacher: Option<&Teacher>,
+        data: &Dataset,
+        indices: &[usize],
+    ) -> std::result::Result<f32, FitError> {
+        let augment = self.schedule.augment;
+        let loss = if augment.is_any() {
+            // A stream for each step, so that a training taken up again sees the views it would have seen.
+            let mut rng = seed::stream(self.schedule.seed, &format!("views {step}"));
+            let views = augment.views(data, indices, &mut rng);
+            let all: Vec<usize> = (0..views.len()).collect();
+            loss(self.model, teacher, indices, &Views { data: &views, indices: &all, augmented: true })?
+        } else {
+            loss(self.model, teacher, indices, &Views { data, indices, augmented: false })?
+        };
+        let value: f32 = loss.to_scalar()?;
+        if !value.is_finite() {
+            return Err(FitError::Diverged { step, loss: value });
+        }
+        let gradients = loss.backward()?;
+        let rate = self.schedule.rate;
+        match &mut self.optimiser {
+            Optimiser::Adam(adam) => adam.step(&gradients, (rate * cosine(step, steps)) as f32)?,
+            Optimiser::Momentum(momentum) => momentum.step(&gradients, rate as f32)?,
+        }
+        Ok(value)
+    }
+
+    /// Variables, statistics, moments.
+    fn state(&self) -> Result<State> {
+        let mut state: State = self.variables.iter().map(|var| var.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
+        for statistics in self.model.statistics() {
+            let statistics = statistics.lock().expect("no panic while holding the lock");
+            state.extend([statistics.mean.clone(), statistics.variance.clone()]);
+        }
+        state.extend(match &self.optimiser {
+            Optimiser::Adam(adam) => adam.moments(),
+            Optimiser::Momentum(momentum) => momentum.velocities(),
+        });
+        Ok(state)
+    }
+
+    /// Goes on from `state` after `step` steps; from the beginning if it is another network's.
+    fn restore(&mut self, step: usize, state: State) -> Result<usize> {
+        let sizes = |state: &State| state.iter().map(Vec::len).collect::<Vec<_>>();
+        if sizes(&state) != sizes(&self.state()?) {
+            return Ok(0);
+        }
+        let mut parts = state.into_iter();
+        for (var, values) in self.variables.iter().zip(&mut parts) {
+            var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+        }
+        for statistics in self.model.statistics() {
+            let mut statistics = statistics.lock().expect("no panic while holding the lock");
+            let mut next = || parts.next().expect("as many parts as were counted");
+            (statistics.mean, statistics.variance) = (next(), next());
+        }
+        match &mut self.optimiser {
+            Optimiser::Adam(adam) => adam.restore(parts, step),
+            Optimiser::Momentum(momentum) => momentum.restore(parts),
+        }
+        Ok(step)
+    }
+}
 
 /// From 1 at step 0 towards 0 at the last.
 fn cosine(step: usize, steps: usize) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos())
 }
 
-fn loss(model: &Model, teacher: Option<&Teacher>, data: &Dataset, indices: &[usize]) -> Result<Tensor> {
-    let logits = model.forward(&model.input(data, indices)?, true)?;
-    let labels: Vec<u32> = indices.iter().map(|&index| u32::from(data.labels[index])).collect();
+fn loss(model: &Model, teacher: Option<&Teacher>, indices: &[usize], views: &Views<'_>) -> Result<Tensor> {
+    let logits = model.forward(&model.input(views.data, views.indices)?, true)?;
+    let labels: Vec<u32> = views.indices.iter().map(|&index| u32::from(views.data.labels[index])).collect();
     let labels = Tensor::from_vec(labels, indices.len(), logits.device())?;
     let hard = candle_nn::loss::cross_entropy(&logits, &labels)?;
     let Some(teacher) = teacher else { return Ok(hard) };
-    let target = teacher.rows(indices)?;
+    let target = teacher.rows(indices, views)?;
     let student = candle_nn::ops::log_softmax(&(&logits / TEMPERATURE)?, D::Minus1)?;
     let soft = (target * student)?.sum(D::Minus1)?.mean_all()?.neg()?;
     (soft * (DISTILLED * TEMPERATURE * TEMPERATURE))? + (hard * (1.0 - DISTILLED))?
@@ -233,4 +361,36 @@ pub fn correct(classes: &[usize], data: &Dataset) -> usize {
 /// Only Candle's own.
 pub fn accuracy(model: &Model, data: &Dataset) -> Result<f64> {
     Ok(correct(&predict(model, data)?, data) as f64 / data.len().max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::glyphs;
+    use crate::zoo;
+
+    /// Stopped after some steps and taken up again, a training ends in the very floats it would have ended in.
+    #[test]
+    fn a_training_that_was_stopped_goes_on_to_the_same_end() {
+        let data = glyphs::generate(1, 256);
+        let network = zoo::build("resnet8", data.shape, data.classes, 1).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for descent in [Descent::Adam, Descent::Momentum] {
+            let schedule = Schedule { descent, batch: 32, augment: Augment::CROP_AND_FLIP, ..Schedule::adam(0.75, 3) };
+            let teacher = Teacher::of(&Model::new(&network).unwrap(), &data, &schedule).unwrap();
+            let train = |resume: Option<&Resume>, most: usize| {
+                let model = Model::new(&network).unwrap();
+                let mut watch = |progress: Progress| {
+                    if progress.step == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                };
+                let ended = fit_kept(&model, Some(&teacher), &data, &schedule, resume, &mut watch);
+                (ended.is_ok(), model.network().unwrap())
+            };
+            let whole = train(None, usize::MAX);
+            let resume = Resume::new(&directory.path().join("part"), &format!("{descent:?}"));
+            assert!(!train(Some(&resume), 2).0 && !train(Some(&resume), 5).0);
+            assert_eq!(train(Some(&resume), usize::MAX), whole);
+            assert_eq!(train(Some(&resume), usize::MAX), whole, "nothing was left to do");
+        }
+    }
 }

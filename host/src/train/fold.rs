@@ -30,7 +30,7 @@ pub fn fold(network: &Network) -> Result<Network, FoldError> {
 
 fn fold_one(network: &mut Network, index: usize) -> Result<(), FoldError> {
     let norm = network.graph.nodes[index].clone();
-    let Op::BatchNorm { eps } = norm.op else { return Ok(()) };
+    let factors = factors(network, index)?;
     let alone = || FoldError::Alone(norm.name.clone());
     let Source::Node(before) = norm.inputs[0] else { return Err(alone()) };
     let readers = network.graph.nodes.iter().flat_map(|node| &node.inputs).filter(|&&source| source == norm.inputs[0]);
@@ -43,24 +43,37 @@ fn fold_one(network: &mut Network, index: usize) -> Result<(), FoldError> {
         _ => return Err(alone()),
     }
     let name = node.name.clone();
-    scale_parameters(network, &name, &norm, eps)?;
+    scale_parameters(network, &name, &norm, &factors)?;
     remove(network, index);
     Ok(())
 }
 
-fn scale_parameters(network: &mut Network, name: &str, norm: &Node, eps: f32) -> Result<(), FoldError> {
+/// γ/σ of each channel of node `norm`, a batch normalisation.
+///
+/// # Errors
+/// [`FoldError::Missing`]; [`FoldError::Alone`] of any other node.
+pub fn factors(network: &Network, norm: usize) -> Result<Vec<f32>, FoldError> {
+    let norm = &network.graph.nodes[norm];
+    let Op::BatchNorm { eps } = norm.op else { return Err(FoldError::Alone(norm.name.clone())) };
+    let part = |part: &str| {
+        let name = format!("{}.{part}", norm.name);
+        network.parameters.get(&name).map(|tensor| &tensor.data).ok_or(FoldError::Missing(name))
+    };
+    let (gamma, variance) = (part("weight")?, part("running_var")?);
+    Ok(gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + eps).sqrt()).collect())
+}
+
+fn scale_parameters(network: &mut Network, name: &str, norm: &Node, factors: &[f32]) -> Result<(), FoldError> {
     let mut take = |part: &str| {
         let name = format!("{}.{part}", norm.name);
         network.parameters.remove(&name).map(|tensor| tensor.data).ok_or(FoldError::Missing(name))
     };
-    let (gamma, beta) = (take("weight")?, take("bias")?);
-    let (mean, variance) = (take("running_mean")?, take("running_var")?);
-    let factors: Vec<f32> =
-        gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + eps).sqrt()).collect();
+    let (beta, mean) = (take("bias")?, take("running_mean")?);
+    (take("weight")?, take("running_var")?);
     let weight_name = format!("{name}.weight");
     let weight = network.parameters.get_mut(&weight_name).ok_or(FoldError::Missing(weight_name))?;
     let row = (weight.data.len() / factors.len().max(1)).max(1);
-    for (row, factor) in weight.data.chunks_mut(row).zip(&factors) {
+    for (row, factor) in weight.data.chunks_mut(row).zip(factors) {
         row.iter_mut().for_each(|weight| *weight *= factor);
     }
     let old = network.parameters.remove(&format!("{name}.bias")).map(|bias| bias.data);

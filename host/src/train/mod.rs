@@ -12,14 +12,17 @@ pub mod dense;
 pub mod fake_quant;
 pub mod fit;
 pub mod fold;
+pub mod integer;
 pub mod interrupt;
 pub mod model;
 pub mod momentum;
+pub mod norms;
 pub mod pool;
 mod product;
 pub mod ptq;
 pub mod quantize;
 pub mod relu;
+pub mod resume;
 pub mod shortcut;
 mod storage;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A network as Candle variables: its forward pass, in floats or fake-quantized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Result, Tensor, Var};
@@ -33,7 +33,7 @@ pub struct WeightState {
     pub bits: BitWidth,
     /// The integers a code may stand for.
     pub levels: Levels,
-    /// Scales `[out]`.
+    /// Scales `[out]`, or `[1]` for all.
     pub scales: Var,
     /// Whether the scales learn.
     pub learn: bool,
@@ -70,7 +70,11 @@ pub struct Model {
     parameters: BTreeMap<String, Var>,
     statistics: BTreeMap<usize, Arc<Mutex<Statistics>>>,
     quantizers: Quantizers,
+    momentum: f32,
 }
+
+/// How far one batch of training moves the statistics of batch normalisation, as in most frameworks.
+const MOMENTUM: f32 = 0.1;
 
 fn var(tensor: &network::Tensor) -> Result<Var> {
     Var::from_tensor(&Tensor::from_vec(tensor.data.clone(), tensor.shape.clone(), &Device::Cpu)?)
@@ -104,7 +108,13 @@ impl Model {
                 statistics.insert(index, Arc::new(Mutex::new(running)));
             }
         }
-        Ok(Self { graph: network.graph.clone(), parameters, statistics, quantizers: Quantizers::default() })
+        Ok(Self {
+            graph: network.graph.clone(),
+            parameters,
+            statistics,
+            quantizers: Quantizers::default(),
+            momentum: MOMENTUM,
+        })
     }
 
     /// The network with `quantizers`.
@@ -133,6 +143,16 @@ impl Model {
         Self::with_quantizers(&quantized.network, quantizers)
     }
 
+    /// The same variables and statistics, of which each batch of training moves the latter by `momentum`.
+    pub(super) fn with_momentum(&self, momentum: f32) -> Self {
+        Self { momentum, ..self.clone() }
+    }
+
+    /// The statistics of every batch normalisation, by node.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = &Mutex<Statistics>> {
+        self.statistics.values().map(AsRef::as_ref)
+    }
+
     /// The layers.
     pub fn graph(&self) -> &Graph {
         &self.graph
@@ -143,7 +163,10 @@ impl Model {
         let parameters = self.parameters.values().map(|var| (var.clone(), 1.0));
         let weights =
             self.quantizers.weights.values().filter(|state| state.learn).map(|state| (state.scales.clone(), 0.1));
-        let activations = self.quantizers.activations.values().filter(|state| state.learn);
+        // Where sources share a quantizer, its scale is one variable.
+        let mut seen = HashSet::new();
+        let first = |state: &&ActivationState| state.learn && seen.insert(state.scale.id());
+        let activations = self.quantizers.activations.values().filter(first);
         parameters.chain(weights).chain(activations.map(|state| (state.scale.clone(), 0.1))).collect()
     }
 
@@ -175,7 +198,8 @@ impl Model {
         for (&node, state) in &self.quantizers.weights {
             let name = format!("{}.weight", self.graph.nodes[node].name);
             network.parameters.insert(name.clone(), floats(&transformed(&self.parameters[&name], state.transform)?)?);
-            let scales = state.scales.to_vec1()?;
+            let out = network.parameters[&name].shape[0];
+            let scales = state.scales.broadcast_as(out)?.to_vec1()?;
             weights.insert(node, WeightQuant { bits: state.bits, levels: state.levels, scales });
         }
         let quant = |state: &ActivationState| state.quant();
@@ -236,7 +260,8 @@ impl Model {
         Ok(values)
     }
 
-    fn node(&self, index: usize, x: &Tensor, values: &[Tensor], training: bool) -> Result<Tensor> {
+    /// The value of one node, given those before it.
+    pub(super) fn node(&self, index: usize, x: &Tensor, values: &[Tensor], training: bool) -> Result<Tensor> {
         let node = &self.graph.nodes[index];
         let read = |source: Source| match source {
             Source::Input => x,
@@ -256,7 +281,7 @@ impl Model {
             }
             Op::BatchNorm { eps } => {
                 let running = self.statistics[&index].clone();
-                let norm = BatchNorm { eps: *eps, momentum: 0.1, running };
+                let norm = BatchNorm { eps: *eps, momentum: self.momentum, running };
                 let part = |part: &str| self.parameter(&format!("{}.{part}", node.name));
                 norm.forward(input, part("weight")?, part("bias")?, training)?
             }
@@ -272,6 +297,7 @@ impl Model {
                 Pool::global(height, width).forward(input)?
             }
             Op::Add => input.add(read(node.inputs[1]))?,
+            Op::Concat => concat(&node.inputs.iter().map(|&source| read(source)).collect::<Vec<_>>())?,
             Op::Shortcut { stride, before, after } => {
                 Shortcut { stride: *stride, before: *before, after: *after }.forward(input)?
             }
@@ -294,9 +320,8 @@ impl Model {
     fn weight(&self, index: usize) -> Result<Tensor> {
         let weight = self.parameter(&format!("{}.weight", self.graph.nodes[index].name))?;
         let Some(state) = self.quantizers.weights.get(&index) else { return Ok(weight.clone()) };
-        let WeightState { bits, levels, scales, learn, transform } = state;
-        let weight = transformed(weight, *transform)?;
-        FakeQuantWeight { bits: *bits, levels: *levels, learn: *learn }.forward(&weight, scales)
+        let weight = transformed(weight, state.transform)?;
+        FakeQuantWeight { bits: state.bits, levels: state.levels, learn: state.learn }.forward(&weight, &state.scales)
     }
 
     fn bias(&self, name: &str, out: usize) -> Result<Tensor> {
@@ -325,6 +350,15 @@ impl ActivationState {
         let scale = self.scale.to_vec1::<f32>()?[0];
         Ok(ActivationQuant { bits: self.bits, scale, zero_point: self.zero_point })
     }
+}
+
+/// Channels one after the other; features are maps of one pixel where they meet such.
+fn concat(inputs: &[&Tensor]) -> Result<Tensor> {
+    if inputs.iter().all(|x| x.rank() == inputs[0].rank()) {
+        return Tensor::cat(inputs, 1);
+    }
+    let map = |x: &&Tensor| if x.rank() == 2 { x.reshape((x.dim(0)?, x.dim(1)?, 1, 1)) } else { Ok((*x).clone()) };
+    Tensor::cat(&inputs.iter().map(map).collect::<Result<Vec<_>>>()?, 1)
 }
 
 /// Weights as they are before rounding.

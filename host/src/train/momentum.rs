@@ -27,6 +27,16 @@ impl Momentum {
         Self { slots: variables.into_iter().map(slot).collect() }
     }
 
+    /// The velocity of every variable.
+    pub(super) fn velocities(&self) -> Vec<Vec<f32>> {
+        self.slots.iter().map(|slot| slot.velocity.clone()).collect()
+    }
+
+    /// Goes on from [`Momentum::velocities`].
+    pub(super) fn restore(&mut self, velocities: impl Iterator<Item = Vec<f32>>) {
+        self.slots.iter_mut().zip(velocities).for_each(|(slot, velocity)| slot.velocity = velocity);
+    }
+
     /// One step against `gradients` at learning rate `rate`. Variables without a gradient stay.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ impl Pool {
 
     /// Calls `visit(output index, rows, columns)` for every window of a plane, with the input rows and columns under
     /// it, padding left out.
-    fn windows(
+    pub(super) fn windows(
         &self,
         [height, width]: [usize; 2],
         [rows, columns]: [usize; 2],
@@ -71,6 +71,22 @@ impl Pool {
                 visit(y * columns + x, under.clone(), span(x, stride[1], padding[1], kernel[1], width));
             }
         }
+    }
+
+    /// Pools one plane of height and width into one of rows and columns.
+    pub(super) fn plane(&self, plane: &[f32], [h, w]: [usize; 2], y: &mut [f32], [rows, columns]: [usize; 2]) {
+        if self.halves() && self.reduce == Reduce::Max {
+            return halved(plane, w, y, columns);
+        }
+        self.windows([h, w], [rows, columns], |index, under, across| {
+            y[index] = match self.reduce {
+                Reduce::Max => largest(plane, w, under, across),
+                Reduce::Mean => {
+                    let row = |y: usize| plane[y * w + across.start..y * w + across.end].iter().sum::<f32>();
+                    under.map(row).sum::<f32>() * self.share()
+                }
+            };
+        });
     }
 
     /// Whether windows of 2×2 lie side by side, as in most networks.
@@ -143,18 +159,7 @@ impl CustomOp1 for Pool {
         let x = floats(x, layout)?;
         let mut y = vec![0f32; n * c * rows * columns];
         y.par_chunks_exact_mut(rows * columns).zip(x.par_chunks_exact(h * w)).for_each(|(y, plane)| {
-            if self.halves() && self.reduce == Reduce::Max {
-                return halved(plane, w, y, columns);
-            }
-            self.windows([h, w], [rows, columns], |index, under, across| {
-                y[index] = match self.reduce {
-                    Reduce::Max => largest(plane, w, under, across),
-                    Reduce::Mean => {
-                        let row = |y: usize| plane[y * w + across.start..y * w + across.end].iter().sum::<f32>();
-                        under.map(row).sum::<f32>() * self.share()
-                    }
-                };
-            });
+            self.plane(plane, [h, w], y, [rows, columns]);
         });
         Ok((CpuStorage::F32(y), Shape::from((n, c, rows, columns))))
     }

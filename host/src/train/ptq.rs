@@ -9,9 +9,11 @@ use releq_search::plan::BitPlan;
 
 use super::calibrate::Calibration;
 use super::model::Model;
+use super::norms::Norms;
 use super::quantize::{QuantizeError, Recipe, quantize};
 use crate::data::Dataset;
 use crate::lower::fuse::{self, Block};
+use crate::lower::quantizer;
 use crate::network::{Network, Op, Source, Tensor};
 use crate::quantized::QuantizedNetwork;
 
@@ -79,10 +81,11 @@ pub fn ptq(
     let recipe = Recipe {
         calibration: options.calibration,
         calibration_images: options.inputs,
+        norms: Norms::Folded,
         distill: false,
         ..Recipe::learned(0.0, 1)
     };
-    let mut quantized = quantize(network, plan, data, &recipe, &mut |_| ControlFlow::Continue(()))?;
+    let mut quantized = quantize(network, plan, data, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
     let blocks = fuse::blocks(&quantized.network.graph)?;
     let float = Model::new(&quantized.network)?;
     let inputs: Vec<usize> = (0..data.len().min(options.inputs)).collect();
@@ -176,7 +179,7 @@ fn decibels(signal: f64, noise: f64) -> f64 {
 fn outcome(quantized: &QuantizedNetwork, block: &Block, output_ratio: f64, largest_correction: f32) -> LayerOutcome {
     let name = quantized.network.graph.nodes[block.node].name.clone();
     let weights = quantized.weights.get(&block.node);
-    let activation = quantized.activations.get(&block.output);
+    let activation = quantizer(quantized, block.output);
     let weight_ratio =
         weights.zip(quantized.network.parameters.get(&format!("{name}.weight"))).map(|(quant, tensor)| {
             let row = (tensor.data.len() / quant.scales.len().max(1)).max(1);

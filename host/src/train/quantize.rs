@@ -4,29 +4,46 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use candle_core::{Device, Var};
+use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
-use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit};
+use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit_kept};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
+use super::norms::{self, Norms, Trainee};
+use super::resume::Resume;
+use crate::codes;
 use crate::data::Dataset;
+use crate::data::augment::Augment;
 use crate::lower::LowerError;
-use crate::lower::fuse::{self, Block};
-use crate::network::{Graph, Network, Op, Source};
+use crate::lower::fuse::Block;
+use crate::lower::sharing::shared;
+use crate::network::{Graph, Network, Source, Tensor};
 use crate::quantized::{ActivationQuant, QuantizedNetwork, WeightQuant};
 
 /// How weights become integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// A scale per output channel, started at the least mean square error and learned (LSQ).
+    /// A scale per output channel, started at the least mean square error and learned (LSQ, arXiv 1902.08153).
     Learned,
+    /// A scale per output channel at the least mean square error, not learned.
+    Fixed,
+    /// One scale for the whole layer, started at the least mean square error and learned.
+    Tensor,
     /// WRPN (arXiv 1709.01134): clamp to ±1, mid-tread with one fixed scale 1 / (2^(b−1) − 1).
     Wrpn,
     /// DoReFa (arXiv 1606.06160): tanh, then mid-rise with one fixed scale 1 / (2^b − 1). At 8 bits, whose 256 odd
     /// levels no 8-bit signed code holds, mid-tread with scale 1/127.
     Dorefa,
+}
+
+impl Method {
+    /// Whether scales learn.
+    fn learns(self) -> bool {
+        matches!(self, Self::Learned | Self::Tensor)
+    }
 }
 
 /// How to quantize.
@@ -40,6 +57,8 @@ pub struct Recipe {
     pub calibration_images: usize,
     /// The fine-tuning; 0 epochs for none.
     pub schedule: Schedule,
+    /// What becomes of batch normalisation.
+    pub norms: Norms,
     /// Whether the float network's logits guide the fine-tuning.
     pub distill: bool,
     /// Whether layers below 3 bits get there step by step, a share of the fine-tuning at each width on the way.
@@ -53,6 +72,7 @@ impl Recipe {
             method: Method::Learned,
             calibration: Calibration::Percentile,
             calibration_images: 512,
+            norms: Norms::Reestimated,
             schedule: Schedule::adam(epochs, seed),
             distill: true,
             progressive: false,
@@ -62,7 +82,8 @@ impl Recipe {
     /// What the scripts of ReLeQ's authors do to LeNet and ResNet-20 (`Method::Dorefa`) or to the others
     /// (`Method::Wrpn`), at their batch of 256; biases and activations apart, which they leave in floats.
     pub fn authors(method: Method, epochs: f64, seed: u64) -> Self {
-        let schedule = Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, seed };
+        let schedule =
+            Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, augment: Augment::NONE, seed };
         Self { method, schedule, distill: false, ..Self::learned(epochs, seed) }
     }
 }
@@ -100,7 +121,8 @@ pub enum QuantizeError {
     Candle(#[from] candle_core::Error),
 }
 
-/// Quantizes `network` by `plan` and fine-tunes it on `data`. `watch` sees every step of the fine-tuning.
+/// Quantizes `network` by `plan` and fine-tunes it on `data`, its state kept by `resume` if there is one. `watch` sees
+/// every step of the fine-tuning.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -109,14 +131,15 @@ pub fn quantize(
     plan: &BitPlan,
     data: &Dataset,
     recipe: &Recipe,
+    resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
     let distilled = recipe.distill && recipe.schedule.epochs > 0.0;
-    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data)).transpose()?;
-    quantize_with(network, plan, data, teacher.as_ref(), recipe, watch)
+    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data, &recipe.schedule)).transpose()?;
+    quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
-/// As [`quantize`], guided by a teacher whose answers to `data` are already known; `recipe.distill` says whether it is.
+/// As [`quantize`], guided by a teacher made before; `recipe.distill` says whether it is.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -126,20 +149,15 @@ pub fn quantize_with(
     data: &Dataset,
     teacher: Option<&Teacher>,
     recipe: &Recipe,
+    resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
-    let mut network = fold(network)?;
-    fuse::hoist_relu(&mut network.graph);
-    let blocks = fuse::blocks(&network.graph)?;
-    let stages = stages(plan, recipe);
-    let teacher = teacher.filter(|_| recipe.distill);
-    let epochs = recipe.schedule.epochs / stages.len() as f64;
-    for (stage, plan) in (0..).zip(&stages[..stages.len() - 1]) {
-        let schedule = Schedule { epochs, seed: recipe.schedule.seed.wrapping_add(stage), ..recipe.schedule.clone() };
-        network = tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)?.network;
+    let tuning = Tuning { data, teacher: teacher.filter(|_| recipe.distill), recipe };
+    let model = tuning.staged(network, plan, resume, watch)?;
+    if recipe.norms == Norms::Reestimated {
+        norms::reestimate(&model, data, recipe.schedule.seed)?;
     }
-    let schedule = Schedule { epochs, ..recipe.schedule.clone() };
-    tuned(&network, &blocks, plan, data, teacher, &Recipe { schedule, ..recipe.clone() }, watch)
+    Ok(norms::folded(&model.quantized()?)?)
 }
 
 /// Widths that a layer of fewer bits passes through on the way down.
@@ -158,26 +176,57 @@ fn stages(plan: &BitPlan, recipe: &Recipe) -> Vec<BitPlan> {
     steps.map(wider).chain([plan.clone()]).collect()
 }
 
-/// `network`, folded, quantized by `plan` and fine-tuned.
-fn tuned(
-    network: &Network,
-    blocks: &[Block],
-    plan: &BitPlan,
-    data: &Dataset,
-    teacher: Option<&Teacher>,
-    recipe: &Recipe,
-    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<QuantizedNetwork, QuantizeError> {
-    let float = Model::new(network)?;
-    let quantizers = Quantizers {
-        weights: weight_states(network, plan, recipe.method)?,
-        activations: activation_states(network, &float, blocks, plan, data, recipe)?,
-    };
-    let model = Model::with_quantizers(network, quantizers)?;
-    if recipe.schedule.epochs > 0.0 {
-        fit(&model, teacher, data, &recipe.schedule, watch)?;
+/// What every stage of a fine-tuning has in common.
+struct Tuning<'a> {
+    data: &'a Dataset,
+    teacher: Option<&'a Teacher>,
+    recipe: &'a Recipe,
+}
+
+impl Tuning<'_> {
+    /// `network`, quantized by `plan` and fine-tuned in as many stages as the recipe asks for, not yet folded.
+    fn staged(
+        &self,
+        network: &Network,
+        plan: &BitPlan,
+        resume: Option<&Resume>,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Model, QuantizeError> {
+        let mut trainee = Trainee::new(network, self.recipe.norms)?;
+        let schedule = &self.recipe.schedule;
+        let stages = stages(plan, self.recipe);
+        let epochs = schedule.epochs / stages.len() as f64;
+        let last = stages.len() - 1;
+        for (stage, plan) in stages[..last].iter().enumerate() {
+            let schedule = Schedule { epochs, seed: schedule.seed.wrapping_add(stage as u64), ..schedule.clone() };
+            let resume = resume.map(|resume| resume.stage(stage));
+            trainee.network = self.tuned(&trainee, plan, &schedule, resume.as_ref(), watch)?.network()?;
+        }
+        let schedule = Schedule { epochs, ..schedule.clone() };
+        self.tuned(&trainee, plan, &schedule, resume.map(|resume| resume.stage(last)).as_ref(), watch)
     }
-    Ok(model.quantized()?)
+
+    /// The network of `trainee`, quantized by `plan` and fine-tuned by `schedule`.
+    fn tuned(
+        &self,
+        trainee: &Trainee,
+        plan: &BitPlan,
+        schedule: &Schedule,
+        resume: Option<&Resume>,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Model, QuantizeError> {
+        let Trainee { network, blocks } = trainee;
+        let float = Model::new(network)?;
+        let quantizers = Quantizers {
+            weights: weight_states(network, plan, self.recipe.method)?,
+            activations: activation_states(network, &float, blocks, plan, self.data, self.recipe)?,
+        };
+        let model = Model::with_quantizers(network, quantizers)?;
+        if schedule.epochs > 0.0 {
+            fit_kept(&model, self.teacher, self.data, schedule, resume, watch)?;
+        }
+        Ok(model)
+    }
 }
 
 fn weight_states(
@@ -185,6 +234,7 @@ fn weight_states(
     plan: &BitPlan,
     method: Method,
 ) -> Result<BTreeMap<usize, WeightState>, QuantizeError> {
+    let folded = fold(network)?;
     let weighted = network.graph.weighted();
     let names =
         || weighted.iter().map(|&index| network.graph.nodes[index].name.as_str()).collect::<Vec<_>>().join(", ");
@@ -196,21 +246,50 @@ fn weight_states(
         let name = &network.graph.nodes[node].name;
         let weight = network.parameters.get(&format!("{name}.weight"));
         let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let rows = if method == Method::Tensor { 1 } else { weight.shape[0] };
         let (quant, transform) = match method {
-            Method::Learned => (least_square(&weight.data, weight.shape[0], bits), Transform::Identity),
+            Method::Learned | Method::Fixed | Method::Tensor => {
+                // Levels as the folded network has them, whatever is folded before training and what after it.
+                let effective = folded.parameters.get(&format!("{name}.weight")).unwrap_or(weight);
+                let levels = levels_at(method, effective, bits);
+                (fitted(&weight.data, rows, bits, levels).1, Transform::Identity)
+            }
             Method::Wrpn if bits.get() == 1 => return Err(QuantizeError::WrpnOneBit(name.clone())),
             Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
-            Method::Dorefa if bits == BitWidth::EIGHT => {
-                (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Tanh)
-            }
-            Method::Dorefa => (fixed(bits, Levels::MidRise, weight.shape[0]), Transform::Tanh),
+            Method::Dorefa => (fixed(bits, levels_at(method, weight, bits), weight.shape[0]), Transform::Tanh),
         };
         let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
-        let learn = method == Method::Learned;
+        let learn = method.learns();
         Ok((node, WeightState { bits, levels: quant.levels, scales, learn, transform }))
     };
     let widths = plan.layers().iter().map(|layer| width(layer.weights));
     weighted.iter().zip(widths).map(state).collect()
+}
+
+/// The levels that `method` gives the weights of each layer of a folded network at 1 to 8 bits; fine-tuning changes none.
+///
+/// # Errors
+/// [`QuantizeError`] for a layer without weights.
+pub fn levels(network: &Network, method: Method) -> Result<Vec<[Levels; 8]>, QuantizeError> {
+    let of = |node: &usize| {
+        let name = &network.graph.nodes[*node].name;
+        let weight = network.parameters.get(&format!("{name}.weight"));
+        let weight = weight.ok_or_else(|| LowerError::Missing { layer: name.clone(), what: "weights" })?;
+        let levels: Vec<Levels> =
+            (1..=8).into_par_iter().map(|bits: u8| levels_at(method, weight, width(bits))).collect();
+        Ok(std::array::from_fn(|place| levels[place]))
+    };
+    network.graph.weighted().iter().map(of).collect()
+}
+
+/// The levels that `method` gives effective weights `[out, …]`.
+pub(crate) fn levels_at(method: Method, weight: &Tensor, bits: BitWidth) -> Levels {
+    match (method, bits.get()) {
+        (Method::Learned | Method::Fixed, 2..8) => least_square(&weight.data, weight.shape[0], bits).levels,
+        (Method::Tensor, 2..8) => least_square(&weight.data, 1, bits).levels,
+        (Method::Dorefa, 1..8) | (_, 1) => Levels::MidRise,
+        _ => Levels::MidTread,
+    }
 }
 
 fn width(bits: u8) -> BitWidth {
@@ -234,13 +313,16 @@ pub fn least_square(weights: &[f32], out: usize, bits: BitWidth) -> WeightQuant 
         8 => &[Levels::MidTread],
         _ => &[Levels::MidTread, Levels::MidRise],
     };
-    let quantized = candidates.iter().map(|&levels| {
-        let rows = weights.chunks((weights.len() / out.max(1)).max(1));
-        let fits: Vec<(f32, f64)> = rows.map(|row| best_scale(row, bits, levels)).collect();
-        let error: f64 = fits.iter().map(|(_, error)| error).sum();
-        (error, WeightQuant { bits, levels, scales: fits.into_iter().map(|(scale, _)| scale).collect() })
-    });
+    let quantized = candidates.iter().map(|&levels| fitted(weights, out, bits, levels));
     quantized.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, quant)| quant).expect("there is a level set")
+}
+
+/// The square error of `weights` under the scales of least error, and those.
+fn fitted(weights: &[f32], out: usize, bits: BitWidth, levels: Levels) -> (f64, WeightQuant) {
+    let rows = weights.chunks((weights.len() / out.max(1)).max(1));
+    let fits: Vec<(f32, f64)> = rows.map(|row| best_scale(row, bits, levels)).collect();
+    let error = fits.iter().map(|(_, error)| error).sum();
+    (error, WeightQuant { bits, levels, scales: fits.into_iter().map(|(scale, _)| scale).collect() })
 }
 
 /// The scale with the least square error on `row`, and that error.
@@ -270,31 +352,43 @@ fn activation_states(
     data: &Dataset,
     recipe: &Recipe,
 ) -> Result<BTreeMap<Source, ActivationState>, QuantizeError> {
-    let seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
+    let mut seen = calibrate::observe(float, blocks, data, recipe.calibration_images)?;
+    let shared = shared(&network.graph, blocks);
+    calibrate::pool(&mut seen, &shared);
     let bits = activation_bits(&network.graph, blocks, plan);
     let mut states = BTreeMap::new();
-    states.insert(Source::Input, ActivationState::fixed(calibrate::input_quantizer(&network.graph.input))?);
+    let input = calibrate::input_quantizer(&network.graph.input);
+    states.insert(Source::Input, ActivationState::fixed(input)?);
     for (source, values) in seen {
         let bits = bits.get(&source).copied().unwrap_or(BitWidth::EIGHT);
         // Few codes are worth placing well; eight bits lose nothing to outliers.
         let few = bits.get() <= 4;
         let how = if few { Calibration::MeanSquare } else { recipe.calibration };
         let quant: ActivationQuant = calibrate::quantizer(&values, bits, how);
-        let learn = few && recipe.method == Method::Learned;
+        let learn = few && recipe.method.learns();
         states.insert(source, ActivationState { learn, ..ActivationState::fixed(quant)? });
+    }
+    // One variable for all that share it: a scale learns from each of them.
+    for (source, first) in &shared {
+        if *first == Source::Input {
+            let wide = states.get(source).map(ActivationState::quant).transpose()?;
+            let wide = calibrate::covering(wide.unwrap_or(input), input);
+            states.insert(Source::Input, ActivationState::fixed(wide)?);
+        }
+        states.insert(*source, states[first].clone());
     }
     Ok(states)
 }
 
-/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have.
+/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have, and
+/// what a concatenation joins the most of all.
 pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
-    let mut bits = BTreeMap::from([(Source::Input, BitWidth::EIGHT)]);
-    let mut planned = plan.layers().iter().map(|layer| width(layer.activations));
-    for block in blocks {
-        let weighted = matches!(graph.nodes[block.node].op, Op::Conv { .. } | Op::Dense { .. });
-        let inherited = block.inputs.iter().filter_map(|source| bits.get(source)).max().copied();
-        let own = if weighted { planned.next() } else { inherited };
-        bits.insert(block.output, own.unwrap_or(BitWidth::EIGHT));
-    }
-    bits
+    codes::of(graph, blocks).into_iter().map(|(source, codes)| (source, width(codes.bits(plan)))).collect()
+}
+
+/// A network fine-tuned as [`quantize`] does it, before it is folded.
+#[cfg(test)]
+pub(super) fn model(network: &Network, plan: &BitPlan, data: &Dataset, recipe: &Recipe) -> Model {
+    let tuning = Tuning { data, teacher: None, recipe };
+    tuning.staged(network, plan, None, &mut |_| ControlFlow::Continue(())).expect("a network and a plan that fit")
 }

@@ -9,7 +9,6 @@ use crate::plan::BitPlan;
 use crate::rivals::restart;
 use crate::searcher::{Problem, Searcher};
 use crate::seed;
-use crate::state::FEATURES;
 use crate::surrogate::{self, Surrogate};
 
 /// How releq's agent searches. One set for every network and objective.
@@ -148,9 +147,10 @@ impl Searcher for Imagining {
         if rules.is_empty() {
             return ledger.look_up(&problem.space.widest()).map(|_| ());
         }
-        let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
+        let mut agent = Agent::new(self.settings.ppo.clone(), rules.features(), rules.count(), seed)?;
         ledger.tells();
-        let mut model = Surrogate::new(self.settings.beliefs.knowing(ledger.noise()), problem.objective.float());
+        let mut model =
+            Surrogate::over(problem.space, self.settings.beliefs.knowing(ledger.noise()), problem.objective.float());
         let end = self.explore(&mut agent, &mut model, &rules, ledger, seed);
         if !matches!(end, Err(Stop::Failed(_))) {
             let judge = Imagined { model: &model, ledger, aim: Aim::Value };

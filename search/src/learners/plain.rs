@@ -7,7 +7,6 @@ use crate::agent::{Agent, PpoConfig};
 use crate::ledger::{Ledger, Stop};
 use crate::plan::BitPlan;
 use crate::searcher::{Problem, Searcher};
-use crate::state::FEATURES;
 
 /// How the published agent searches.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +81,7 @@ impl Searcher for Plain {
         if rules.is_empty() {
             return ledger.look_up(&problem.space.widest()).map(|_| ());
         }
-        let mut agent = Agent::new(self.settings.ppo.clone(), FEATURES, rules.count(), seed)?;
+        let mut agent = Agent::new(self.settings.ppo.clone(), rules.features(), rules.count(), seed)?;
         ledger.tells();
         let end = self.learn(&mut agent, &rules, pay, ledger);
         let mut world = World::new(&rules, Remembering { ledger, last: 1.0 });

@@ -16,7 +16,6 @@ use crate::race::{self, Course};
 use crate::rivals;
 use crate::searcher::Problem;
 use crate::space::Space;
-use crate::state::FEATURES;
 use crate::table::Table;
 use crate::table::tests::recorded;
 
@@ -72,7 +71,7 @@ fn rewards_are_of_the_plan_after_the_action_and_states_of_the_one_before() {
     let (space, objective, asked) = (space(), objective(), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Flexible, Pay::Steps);
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
-    let agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let episode = agent.probe(&mut world, &[0, 1, 0, 3]).unwrap();
     // Each layer still has its 8 bits when it is looked at; the State of Quantization knows all actions so far.
     let seen: Vec<[f32; 2]> = episode.steps.iter().map(|step| [step.observation[1], step.observation[2]]).collect();
@@ -88,7 +87,7 @@ fn whole_plans_pay_once() {
     let (space, objective, asked) = (space(), objective(), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Flexible, Pay::Whole);
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
-    let agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let episode = agent.probe(&mut world, &[0]).unwrap();
     assert_eq!(episode.steps.iter().map(|step| step.reward).collect::<Vec<_>>(), [0.0, 0.0, 0.0, 0.25]);
     assert_eq!(asked.borrow()[..], [plan("2,2,2,2")]);
@@ -113,17 +112,58 @@ fn only_a_layers_own_widths_are_allowed_and_pinned_layers_are_passed_over() {
 }
 
 #[test]
+fn activations_are_steps_behind_their_layers_weights() {
+    let space = Space::same(&[2, 8], 4).unwrap().with_activations(&[4, 8]).unwrap();
+    let (objective, asked) = (objective(), RefCell::default());
+    let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Flexible, Pay::Whole);
+    let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
+    // The widths of any choice are 2, 4 and 8.
+    assert_eq!((rules.count(), rules.features()), (3, 11));
+    let mut seen = world.reset().unwrap();
+    for (step, action) in [0, 1, 2, 1, 0, 2, 2].into_iter().enumerate() {
+        let activations = step % 2 == 1;
+        let allowed: Vec<usize> = (0..3).filter(|&action| world.allowed(action)).collect();
+        assert_eq!(allowed, if activations { [1, 2] } else { [0, 2] });
+        assert_eq!((seen.len(), seen[8]), (11, if activations { 1.0 } else { 0.0 }));
+        seen = world.step(action).unwrap().observation;
+    }
+    assert_eq!((world.plan(), seen.len()), (plan("2:4,8:4,2:8,8:8"), 0));
+}
+
+/// Every searcher looks up plans of a space with activations, and all that can see every plan find the best.
+#[test]
+fn activations_are_searched_like_weights() {
+    let space = Space::same(&[2, 4, 8], 2).unwrap().with_activations(&[2, 8]).unwrap();
+    let layer = LayerFeatures { weights: 1, macs: 1, inputs: 1, outputs: 1, kernel: 0, deviation: 0.1 };
+    let objective = Contest::Floor.objective(&space, Network::new(vec![layer; 2]).unwrap(), 0.99);
+    // Codes of the first layer matter, and so do weights of the second.
+    let mut formula = |plan: &BitPlan| {
+        let [first, second] = *plan.layers() else { return Err("two layers".to_owned()) };
+        let lost = 0.1 * 0.5_f64.powi(first.activations.into()) + 0.02 * 0.5_f64.powi(second.weights.into());
+        Ok(Score { accuracy: 0.99 - lost })
+    };
+    let best = plan("2,4");
+    for make in rivals::ALL.iter().chain(&ALL) {
+        let (mut searcher, mut ledger) = (make(), Ledger::new(&mut formula, &objective, 18));
+        race::run(searcher.as_mut(), &Problem { space: &space, objective: &objective }, &mut ledger, 1).unwrap();
+        assert!(ledger.entries().iter().all(|entry| space.contains(&entry.plan)), "{}", searcher.name());
+        let sure = !matches!(searcher.name(), "uniform" | "ppo");
+        assert!(!sure || ledger.best().unwrap().plan == best, "{}: {:?}", searcher.name(), ledger.best());
+    }
+}
+
+#[test]
 fn restricted_actions_reach_every_plan() {
-    let space = Space::new(vec![vec![2, 4, 8], vec![8], vec![4, 8]]).unwrap();
+    let space = Space::new(vec![vec![2, 4, 8], vec![8], vec![4, 8]]).unwrap().handing_on(2, &[2, 4]).unwrap();
     let layer = LayerFeatures { weights: 1, macs: 1, inputs: 1, outputs: 1, kernel: 0, deviation: 0.1 };
     let network = Network::new(vec![layer; 3]).unwrap();
     let (objective, asked) = (Contest::Paper.objective(&space, network, 1.0), RefCell::default());
     let rules = Rules::new(&Problem { space: &space, objective: &objective }, Actions::Restricted, Pay::Whole);
-    let mut agent = Agent::new(PpoConfig::default(), FEATURES, rules.count(), 1).unwrap();
+    let mut agent = Agent::new(PpoConfig::default(), rules.features(), rules.count(), 1).unwrap();
     let mut world = World::new(&rules, Clerk { objective: &objective, asked: &asked });
     for _ in 0..300 {
         let episode = agent.sample(&mut world).unwrap();
-        assert_eq!(episode.steps.len(), 4);
+        assert_eq!(episode.steps.len(), 6);
         // From the widest there is no way up.
         assert_eq!(episode.steps[0].allowed, [true, true, false]);
     }

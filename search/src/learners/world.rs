@@ -1,4 +1,4 @@
-//! The world the agent walks: a plan chosen layer by layer, seen through the paper's eight numbers.
+//! The world the agent walks: a plan chosen layer by layer, seen through the paper's numbers.
 
 use crate::agent::{AgentError, EpisodeEnv, Step};
 use crate::ledger::Stop;
@@ -9,17 +9,17 @@ use crate::state::States;
 /// What an action means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Actions {
-    /// Each action is a width; a layer is visited once.
+    /// Each action is a width; every choice is made once.
     #[default]
     Flexible,
-    /// One step narrower, none, or one wider. Layers are visited as often as it takes to get from any width to any other.
+    /// One step narrower, none, or one wider. Choices are made as often as it takes to get from any width to any other.
     Restricted,
 }
 
 /// When an episode pays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pay {
-    /// After every step, for the plan as it is then, layers not yet visited at their widest.
+    /// After every step, for the plan as it is then, what is not yet chosen at its widest.
     Steps,
     /// Once, for the whole plan.
     #[default]
@@ -58,22 +58,28 @@ pub struct Rules<'a> {
     pay: Pay,
     /// Every width of the space, ascending: what flexible actions mean.
     widths: Vec<u8>,
-    /// The layers in the order of the episode's steps.
+    /// The choices in the order of the episode's steps.
     visits: Vec<usize>,
 }
 
 impl<'a> Rules<'a> {
-    /// Episodes that visit the free layers of `problem` in forward order; pinned ones ask for no choice.
+    /// Episodes that make the free choices of `problem` in their order; pinned ones are none.
     pub fn new(problem: &Problem<'a>, actions: Actions, pay: Pay) -> Self {
         let space = problem.space;
-        let mut widths: Vec<u8> = (0..space.layers()).flat_map(|layer| space.widths(layer).to_vec()).collect();
+        let choices = 0..space.choices().len();
+        let mut widths: Vec<u8> = choices.clone().flat_map(|choice| space.widths(choice).to_vec()).collect();
         widths.sort_unstable();
         widths.dedup();
-        let longest = (0..space.layers()).map(|layer| space.widths(layer).len()).max().unwrap_or(1);
+        let longest = choices.map(|choice| space.widths(choice).len()).max().unwrap_or(1);
         let passes = if actions == Actions::Flexible { 1 } else { longest - 1 };
         let visits = (0..passes).flat_map(|_| space.free()).collect();
         let states = States::new(problem.objective.network(), space);
         Self { problem: *problem, states, actions, pay, widths, visits }
+    }
+
+    /// Numbers in an observation.
+    pub fn features(&self) -> usize {
+        self.states.features()
     }
 
     /// How many actions there are.
@@ -96,12 +102,12 @@ impl<'a> Rules<'a> {
 
     fn widest(&self) -> Vec<usize> {
         let space = self.problem.space;
-        (0..space.layers()).map(|layer| space.widths(layer).len() - 1).collect()
+        (0..space.choices().len()).map(|choice| space.widths(choice).len() - 1).collect()
     }
 
-    /// Where `action` takes a layer that stands at `step` of its widths; none where it does not lead.
-    fn destination(&self, layer: usize, step: usize, action: usize) -> Option<usize> {
-        let set = self.problem.space.widths(layer);
+    /// Where `action` takes a choice that stands at `step` of its widths; none where it does not lead.
+    fn destination(&self, choice: usize, step: usize, action: usize) -> Option<usize> {
+        let set = self.problem.space.widths(choice);
         match self.actions {
             Actions::Flexible => set.iter().position(|bits| self.widths.get(action) == Some(bits)),
             Actions::Restricted => (step + action).checked_sub(1).filter(|&to| to < set.len() && action < 3),
@@ -114,7 +120,7 @@ impl<'a> Rules<'a> {
 pub struct World<'a, J> {
     rules: &'a Rules<'a>,
     judge: J,
-    /// The plan so far, as each layer's place in its widths.
+    /// The plan so far, as each choice's place in its widths.
     steps: Vec<usize>,
     visited: usize,
 }
@@ -132,10 +138,10 @@ impl<'a, J: Judge> World<'a, J> {
 
     /// The steps of the plan after `action`.
     fn after(&self, action: usize) -> Result<Vec<usize>, Stop> {
-        let layer = self.rules.visits[self.visited];
+        let choice = self.rules.visits[self.visited];
         let forbidden = AgentError::Forbidden { step: self.visited, action };
         let mut steps = self.steps.clone();
-        steps[layer] = self.rules.destination(layer, steps[layer], action).ok_or(forbidden)?;
+        steps[choice] = self.rules.destination(choice, steps[choice], action).ok_or(forbidden)?;
         Ok(if self.visited + 1 == self.rules.visits.len() { self.admitted(steps) } else { steps })
     }
 
@@ -154,21 +160,21 @@ impl<'a, J: Judge> World<'a, J> {
         self.visited + 1 == self.rules.visits.len() || self.rules.pay == Pay::Steps
     }
 
-    /// What the agent sees before it acts on the next layer.
+    /// What the agent sees before it makes the next choice.
     fn look(&mut self) -> Result<Vec<f32>, Stop> {
         let (rules, plan) = (self.rules, self.plan());
-        let layer = rules.visits[self.visited];
+        let choice = rules.visits[self.visited];
         let quantization = rules.problem.objective.quantization(&plan);
         let accuracy = self.judge.relative_accuracy(&plan)?;
-        let state = rules.states.at(layer, plan.layers()[layer].weights, quantization, accuracy);
-        Ok(state.map(|number| number as f32).to_vec())
+        let state = rules.states.at(choice, &plan, quantization, accuracy);
+        Ok(state.into_iter().map(|number| number as f32).collect())
     }
 }
 
 impl<J: Judge> EpisodeEnv for World<'_, J> {
     type Error = Stop;
 
-    /// Every layer is at its widest again, whatever the last episode chose.
+    /// Every choice is at its widest again, whatever the last episode chose.
     fn reset(&mut self) -> Result<Vec<f32>, Stop> {
         self.steps = self.rules.widest();
         self.visited = 0;
@@ -190,8 +196,8 @@ impl<J: Judge> EpisodeEnv for World<'_, J> {
     }
 
     fn allowed(&self, action: usize) -> bool {
-        let layer = self.rules.visits[self.visited];
-        self.rules.destination(layer, self.steps[layer], action).is_some()
+        let choice = self.rules.visits[self.visited];
+        self.rules.destination(choice, self.steps[choice], action).is_some()
     }
 
     fn foresee(worlds: &mut [Self], actions: &[Option<usize>]) -> Result<(), Stop> {

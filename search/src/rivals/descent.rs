@@ -9,15 +9,15 @@ use crate::searcher::{Problem, Searcher};
 use crate::seed;
 use crate::space::Space;
 
-/// From every layer at its widest, narrows the one layer that pays best until none does; then again from random plans.
+/// From every choice at its widest, narrows the one that pays best until none does; then again from random plans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Descent;
 
-/// From every layer at its narrowest, widens the one layer that pays best until none does; then again from random plans.
+/// From every choice at its narrowest, widens the one that pays best until none does; then again from random plans.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ascent;
 
-/// One step of one layer, if it can be taken.
+/// One step of one choice, if it can be taken.
 type Move = fn(&Space, &BitPlan, usize) -> Option<BitPlan>;
 
 impl Searcher for Descent {
@@ -53,8 +53,8 @@ fn greedy(
     while let Some(mut here) = next {
         let mut value = ledger.look_up(&here)?.value;
         loop {
-            let layers = 0..problem.space.layers();
-            let around: Vec<BitPlan> = layers.filter_map(|layer| step(problem.space, &here, layer)).collect();
+            let choices = 0..problem.space.choices().len();
+            let around: Vec<BitPlan> = choices.filter_map(|choice| step(problem.space, &here, choice)).collect();
             let Some(better) = steepest(&around, value, ledger)? else { break };
             (here, value) = better;
         }

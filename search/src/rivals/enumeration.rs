@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
 
-/// Looks plans up from the fewest mean bits to the most, those of equal mean in random order.
+/// Looks plans up from the fewest bits to the most, those of equally many in random order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Enumeration;
 

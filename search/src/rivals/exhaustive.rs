@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, Stop};
 use crate::searcher::{Problem, Searcher};
 
-/// Looks up every plan of the space that is within the limits, the last layer changing fastest.
+/// Looks up every plan of the space that is within the limits, the last choice changing fastest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exhaustive;
 

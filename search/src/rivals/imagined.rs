@@ -34,7 +34,7 @@ pub(super) fn best_new(
     tops.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(plan, _)| plan)
 }
 
-/// The new plan at the top of the hill around `start`: each layer in turn moves while that helps, until none does.
+/// The new plan at the top of the hill around `start`: each choice in turn moves while that helps, until none does.
 fn climb(
     problem: &Problem<'_>,
     start: BitPlan,
@@ -43,13 +43,14 @@ fn climb(
 ) -> Option<(BitPlan, f64)> {
     let around = |plan: &BitPlan| best_of(problem.space.neighbours(plan).into_iter(), new, score);
     let mut here = best_of(std::iter::once(start.clone()), new, score).or_else(|| around(&start))?;
-    let (mut layer, mut still) = (0, 0);
-    while still < problem.space.layers() {
-        let moves = [problem.space.narrowed(&here.0, layer), problem.space.widened(&here.0, layer)];
+    let (mut choice, mut still) = (0, 0);
+    let choices = problem.space.choices().len();
+    while still < choices {
+        let moves = [problem.space.narrowed(&here.0, choice), problem.space.widened(&here.0, choice)];
         let better = best_of(moves.into_iter().flatten(), new, score).filter(|better| better.1 > here.1);
         match better {
             Some(better) => (here, still) = (better, 0),
-            None => (layer, still) = ((layer + 1) % problem.space.layers(), still + 1),
+            None => (choice, still) = ((choice + 1) % choices, still + 1),
         }
     }
     Some(here)

@@ -11,11 +11,11 @@ use crate::searcher::{Problem, Searcher};
 use crate::seed;
 
 /// From a random plan, moves to the first neighbour that is better, tried in random order; where none is, starts afresh from
-/// the best plan so far with some layers redrawn, which measured better than from a random plan.
+/// the best plan so far with some choices redrawn, which measured better than from a random plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local;
 
-/// Layers redrawn in a new start.
+/// Choices redrawn in a new start.
 const REDRAWN: usize = 2;
 
 /// New starts that may turn out known before a random one is taken instead.
@@ -71,8 +71,8 @@ fn near_best(problem: &Problem<'_>, ledger: &Ledger<'_>, rng: &mut ChaCha8Rng) -
 
 fn redrawn(problem: &Problem<'_>, mut steps: Vec<usize>, rng: &mut ChaCha8Rng) -> BitPlan {
     for _ in 0..REDRAWN {
-        let layer = rng.random_range(0..steps.len());
-        steps[layer] = rng.random_range(0..problem.space.widths(layer).len());
+        let choice = rng.random_range(0..steps.len());
+        steps[choice] = rng.random_range(0..problem.space.widths(choice).len());
     }
     problem.space.at(&steps)
 }

@@ -33,7 +33,8 @@ impl Searcher for Thompson {
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/thompson");
-        let mut model = Surrogate::new(self.settings.knowing(ledger.noise()), problem.objective.float());
+        let mut model =
+            Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
         let start = problem.objective.admitted(problem.space, problem.space.widest());
         let mut next: Vec<_> = start.or_else(|| restart(problem, ledger, &mut rng)).into_iter().collect();
         while !next.is_empty() {
@@ -42,7 +43,7 @@ impl Searcher for Thompson {
             }
             next.clear();
             for _ in 0..ledger.side_by_side() {
-                let draw = model.draw(problem.space.layers(), &mut rng);
+                let draw = model.draw(problem.space.choices().len(), &mut rng);
                 let value = |plan: &_| problem.objective.value(plan, draw.accuracy(plan));
                 next.extend(best_new(problem, ledger, &next, &mut rng, value));
             }

@@ -78,6 +78,7 @@ pub fn scratch_bytes(op: &Op, input: &TensorRecord, output: &TensorRecord) -> Op
         Op::MaxPool { .. } => plan::pools(input, output).then_some(0),
         Op::AvgPool { .. } => plan::AveragePlan::new(op, input, output)?.scratch_bytes(),
         Op::Add { .. } => plan::AddPlan::new(input, output)?.scratch_bytes(),
+        Op::Concat => None,
     }
 }
 

@@ -5,10 +5,12 @@
 //! are emptied before [`lane_terms`](releq_format::quant::lane_terms) products could overflow them.
 
 mod batch;
+mod concat;
 mod dot;
 mod pool;
 mod weighted;
 
+pub use concat::CONCAT;
 pub use pool::{ADD, AVGPOOL, MAXPOOL};
 pub use weighted::{CONV2D, DENSE, DEPTHWISE};
 

@@ -3,6 +3,7 @@
 mod census;
 mod contest;
 mod front;
+mod layers;
 pub(super) mod report;
 
 use std::fs;
@@ -19,6 +20,7 @@ use releq_search::{learners, rivals};
 
 use super::budget::{BoardOptions, BudgetOptions};
 use super::{DataOption, Failure, Outcome, load_model, write_whole};
+use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::hardware::Hardware;
 use crate::hardware::budget::room;
@@ -27,6 +29,7 @@ use crate::search::SearchError;
 use crate::search::bench::Bench;
 use crate::search::front::{Front, Known};
 use crate::search::hunt::{Aim, Found, Request, Step, Within, hunt};
+use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
 use crate::search::record::{FRONT, RESULT, RunRecord};
 use crate::search::shelf::Shelf;
@@ -56,7 +59,13 @@ pub(super) struct Arguments {
     /// Weight bits to choose from: a range 2..8 or a list 2,3,4,8
     #[arg(long, value_name = "A..B", default_value = "2..8", value_parser = widths)]
     weights: Widths,
-    /// Keep the first and the last layer at their widest
+    /// Bits of the codes between layers to choose from, too: a range 2..8 or a list 4,8
+    #[arg(long, value_name = "A..B", default_value = "8", value_parser = widths)]
+    activations: Widths,
+    /// What the chosen plan has least of among those that keep the accuracy
+    #[arg(long, value_enum, default_value_t = Minimize::Bits)]
+    minimize: Minimize,
+    /// Keep the weights of the first and the last layer at 8 bits
     #[arg(long)]
     pin_ends: bool,
     /// What is asked of a plan, and how plans are fine-tuned
@@ -136,6 +145,7 @@ struct Search<'a> {
     source: Source,
     split: Split,
     space: Space,
+    measure: Measure,
     hardware: Arc<Hardware>,
     /// A plan within the budgets, where these bind.
     start: Option<BitPlan>,
@@ -167,7 +177,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if let Some(table) = &arguments.table {
         census::check(searcher.name(), table)?;
     }
-    let search = Search::open(arguments)?;
+    let measure =
+        Measure::new(arguments.minimize, boards.first().copied()).map_err(|error| Failure::with_code(2, error))?;
+    let search = Search::open(arguments, measure)?;
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
         Some(table) => census::run(&search, table),
@@ -177,17 +189,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 impl<'a> Search<'a> {
-    fn open(arguments: &'a Arguments) -> Result<Self, Failure> {
+    fn open(arguments: &'a Arguments, measure: Measure) -> Result<Self, Failure> {
         let started = Instant::now();
         let network = load_model(&arguments.model)?;
-        let mut space = Space::same(&arguments.weights.0, network.graph.weighted().len())?;
-        if arguments.pin_ends {
-            space = space.ends_pinned()?;
-        }
+        let space = space(arguments, &network)?;
         // Before anything is trained, and before any image is read.
         let (hardware, start) = weighed(arguments, &network, &space)?;
         let Setting { network, source, split } = Setting::open(network, &arguments.data, arguments.val.as_deref())?;
-        Ok(Self { arguments, network, source, split, space, hardware, start, started })
+        Ok(Self { arguments, network, source, split, space, measure, hardware, start, started })
     }
 
     /// The log of everything measured, which the same command goes on from.
@@ -276,6 +285,8 @@ impl<'a> Search<'a> {
             quantizer: arguments.quantizer,
             agent: agent.to_owned(),
             weights: arguments.weights.0.clone(),
+            activations: arguments.activations.0.clone(),
+            minimize: arguments.minimize,
             pin_ends: arguments.pin_ends,
             episodes: arguments.episodes,
             seed: arguments.seed,
@@ -300,6 +311,7 @@ impl<'a> Search<'a> {
                 (Preset::Default, None) => Aim::Accuracy,
                 (Preset::Paper, _) => Aim::Reward(Reward::paper()),
             },
+            measure: self.measure.clone(),
             within: self.start.clone().map(|start| Within { hardware: self.hardware.clone(), start }),
             settled: false,
             max_loss: arguments.max_loss().unwrap_or(0.0) / 100.0,
@@ -311,6 +323,20 @@ impl<'a> Search<'a> {
             seed: arguments.seed,
         }
     }
+}
+
+/// The plans to choose from. Codes that nobody reads, as the last layer's, are no choice, and 8 bits alone are none either.
+fn space(arguments: &Arguments, network: &Network) -> Result<Space, Failure> {
+    let mut space = Space::same(&arguments.weights.0, network.graph.weighted().len())?;
+    if arguments.pin_ends {
+        space = space.ends_pinned()?;
+    }
+    if arguments.activations.0 != [8] {
+        for layer in codes::read(network)?.1 {
+            space = space.handing_on(layer + 1, &arguments.activations.0)?;
+        }
+    }
+    Ok(space)
 }
 
 impl Arguments {

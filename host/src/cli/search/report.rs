@@ -8,6 +8,7 @@ use releq_search::network::StateOfQuantization;
 use releq_search::plan::BitPlan;
 use serde::Serialize;
 
+use super::layers::{Cost, LayerReport, reports};
 use super::{Search, failure, front};
 use crate::cli::Failure;
 use crate::hardware::Hardware;
@@ -19,6 +20,7 @@ use crate::search::features;
 use crate::search::forecast::Forecast;
 use crate::search::front::{Front, OnBoard, boards};
 use crate::search::hunt::Found;
+use crate::search::minimize::Minimize;
 use crate::search::nearest::{Beyond, Nearest};
 use crate::search::preset::Preset;
 use crate::search::record::Evaluated;
@@ -33,6 +35,7 @@ pub(super) struct Report<'a> {
     data: &'a str,
     synthetic: bool,
     preset: Preset,
+    minimize: Minimize,
     agent: &'a str,
     actors: usize,
     validation: Origin,
@@ -48,8 +51,13 @@ pub(super) struct Report<'a> {
     nearest: Option<&'a Nearest>,
     mean_weight_bits: f64,
     mean_bits_per_weight: f64,
+    /// Of the codes between layers, where these were searched.
+    mean_activation_bits: Option<f64>,
     state_of_quantization: f64,
     energy_state_of_quantization: f64,
+    /// What was minimised, where it is a cost of hardware.
+    cost: Option<Cost>,
+    layers: Vec<LayerReport>,
     reward: f64,
     float_validation_top1: f64,
     #[serde(flatten)]
@@ -98,6 +106,8 @@ impl<'a> Report<'a> {
         let arguments = search.arguments;
         let features = features(&search.network).map_err(failure)?;
         let float = 100.0 * found.float_accuracy;
+        let layers = reports(opened, &search.measure)?;
+        let cost = Cost::of(&layers, &search.measure, &search.network).map_err(failure)?;
         let evaluated = |entry: &Entry| Evaluated {
             plan: entry.plan.clone(),
             loss: float - 100.0 * entry.seen.accuracy,
@@ -109,6 +119,7 @@ impl<'a> Report<'a> {
             data: search.source.name(),
             synthetic: search.source.synthetic(),
             preset: arguments.preset,
+            minimize: arguments.minimize,
             agent,
             actors: bench.actors(),
             validation: search.split.origin,
@@ -124,8 +135,11 @@ impl<'a> Report<'a> {
             nearest: found.nearest.as_ref(),
             mean_weight_bits: found.plan.mean_weight_bits(),
             mean_bits_per_weight: features.mean_bits_per_weight(&found.plan),
+            mean_activation_bits: search.space.mean_activation_bits(&found.plan),
             state_of_quantization: StateOfQuantization::Mean.of(&features, &found.plan),
             energy_state_of_quantization: StateOfQuantization::Energy.of(&features, &found.plan),
+            cost,
+            layers,
             reward: found.value,
             float_validation_top1: float,
             verdict: &found.verdict,
@@ -153,7 +167,7 @@ impl<'a> Report<'a> {
             "{} at {} bits (mean {:.2}), chosen by {} from {} plans evaluated\n\
              float    top-1 {float_top1:.2} %   {images} {}{synthetic} test images, looked at once\n\
              integer  top-1 {final_top1:.2} %   loss {loss:.2} points (95 % interval {low:.2} to {high:.2})\n\
-             {}{}flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}\n{}",
+             {}{}{}flash {} bytes   RAM {} bytes   {:.1} s   → {}\n{}\n{}",
             self.model,
             self.plan,
             self.mean_weight_bits,
@@ -162,6 +176,7 @@ impl<'a> Report<'a> {
             self.data,
             self.loss_text(),
             self.budgets.iter().map(|budget| budget_text(budget, self.hardware)).collect::<String>(),
+            self.cost.as_ref().map_or(String::new(), Cost::text),
             grouped(self.bytes as u64),
             grouped(self.arena_bytes as u64),
             self.seconds,

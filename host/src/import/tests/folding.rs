@@ -126,6 +126,118 @@ fn factors_and_terms_of_channels_fold_into_the_layer_before() {
     assert_eq!(data(&imported, "conv1.bias"), [0.0, -0.5]);
 }
 
+/// Whatever order it is written in; what the user says of pixels comes before it.
+#[test]
+fn normalisation_inside_the_model_is_the_inputs_own() {
+    let mean = || TensorProto { dims: vec![1, 2, 1, 1], ..counted("mean", &[2]) };
+    let std = || TensorProto {
+        dims: vec![2, 1, 1],
+        raw_data: [0.5f32, 4.0].map(f32::to_le_bytes).concat(),
+        ..counted("std", &[2])
+    };
+    let conv = |from: &str| node("Conv", &[from, "w"], "y", vec![ints("pads", &[1; 4])]);
+    let weights = || counted("w", &[1, 2, 8, 8]);
+    let divided = vec![node("Sub", &["x", "mean"], "m", vec![]), node("Div", &["m", "std"], "n", vec![]), conv("n")];
+    let imported = import(&model(divided, vec![mean(), std(), weights()])).unwrap();
+    let input =
+        |imported: &Imported| (imported.network.graph.input.mean.clone(), imported.network.graph.input.std.clone());
+    assert_eq!(input(&imported), (vec![0.0, 1.0], vec![0.5, 4.0]));
+    assert_eq!(imported.network.graph.nodes.len(), 1, "zeros around it stay the convolution's padding");
+    // x = (pixel / 255 − 0.5) / 2, and then (x − mean) / std.
+    let set = imported.normalised(&[0.5, 0.5], &[2.0, 2.0]).unwrap();
+    assert_eq!(input(&set), (vec![0.5, 2.5], vec![1.0, 8.0]));
+    let two = || one("two", 2.0);
+    let multiplied = vec![node("Mul", &["two", "x"], "m", vec![]), node("Add", &["m", "mean"], "n", vec![]), conv("n")];
+    let imported = import(&model(multiplied, vec![mean(), two(), weights()])).unwrap();
+    assert_eq!(input(&imported), (vec![0.0, -0.5], vec![0.5, 0.5]));
+    // A batch norm of the image is one, too: here (x − 1) · 2 / √(4 + 0) + 3.
+    let normed = vec![
+        node("BatchNormalization", &["x", "gain", "shift", "centre", "spread"], "n", vec![float("epsilon", 0.0)]),
+        conv("n"),
+    ];
+    let pair = |name: &str, value: f32| TensorProto {
+        raw_data: [value; 2].map(f32::to_le_bytes).concat(),
+        ..counted(name, &[2])
+    };
+    let constants = vec![pair("gain", 2.0), pair("shift", 3.0), pair("centre", 1.0), pair("spread", 4.0), weights()];
+    assert_eq!(input(&import(&model(normed, constants)).unwrap()), (vec![-2.0; 2], vec![1.0; 2]));
+}
+
+#[test]
+fn what_is_no_normalisation_of_the_input_is_refused_by_name() {
+    let conv = |from: &str| node("Conv", &[from, "w"], "y", vec![]);
+    let weights = || counted("w", &[2, 2, 6, 6]);
+    let negative = vec![node("Mul", &["x", "two"], "m", vec![]), conv("m")];
+    assert_eq!(
+        refusal(&model(negative, vec![one("two", -2.0), weights()])),
+        "cannot import Mul `m`: it multiplies the image by -2 and adds 0; \
+         normalise the image outside of the model, and give mean and std"
+    );
+    let twice = vec![
+        node("Sub", &["x", "two"], "m", vec![]),
+        node("Conv", &["m", "w"], "a", vec![]),
+        node("Conv", &["x", "w"], "b", vec![]),
+        node("Add", &["a", "b"], "y", vec![]),
+    ];
+    assert_eq!(
+        refusal(&model(twice, vec![one("two", 2.0), weights()])),
+        "cannot import Sub `m`: it computes with the image that another node reads, too; \
+         normalise the image outside of the model, and give mean and std"
+    );
+    // Zeros around the raw image are not zeros of the normalised one.
+    let padded = vec![node("Pad", &["x", "pads"], "p", vec![]), node("Sub", &["p", "two"], "m", vec![]), conv("m")];
+    assert_eq!(
+        refusal(&model(padded, vec![one("two", 2.0), whole("pads", &[0, 0, 1, 1, 0, 0, 1, 1]), weights()])),
+        "cannot import Sub `m`: it reads what a Pad made, and only a convolution or pooling can take the padding over; \
+         pad inside convolutions"
+    );
+}
+
+/// `x.mean(3).mean(2)` as exporters write it, in either order, with the axes kept or not, and channels last.
+#[test]
+fn means_over_one_axis_after_the_other_are_one() {
+    let means = |first: i64, second: i64, keep: i64| {
+        let mean = |from: &str, to: &str, axis| {
+            node("ReduceMean", &[from], to, vec![ints("axes", &[axis]), int("keepdims", keep)])
+        };
+        let mut nodes = vec![mean("x", "m", first), mean("m", "n", second)];
+        if keep == 1 {
+            nodes.push(node("Flatten", &["n"], "y", vec![]));
+        }
+        let mut tiny = model(nodes, vec![]);
+        tiny.opset_import[0].version = 13;
+        tiny
+    };
+    for (first, second, keep) in [(3, 2, 1), (2, 3, 1), (-1, -2, 1), (3, 2, 0), (2, 2, 0), (-1, -1, 0)] {
+        assert_eq!(first_op(&means(first, second, keep)), Op::GlobalAvgPool, "{first}, {second}, {keep}");
+    }
+    let strip = Window { kernel: [1, 6], stride: [1, 1], padding: [0; 4] };
+    let shared = |nodes: Vec<NodeProto>| {
+        let mut tiny = model(nodes, vec![counted("w", &[1, 12])]);
+        tiny.opset_import[0].version = 13;
+        tiny
+    };
+    let over = |axis: i64, keep: i64| vec![ints("axes", &[axis]), int("keepdims", keep)];
+    let alone = shared(vec![
+        node("ReduceMean", &["x"], "m", over(3, 0)),
+        node("Flatten", &["m"], "f", vec![]),
+        node("Gemm", &["f", "w"], "y", vec![int("transB", 1)]),
+    ]);
+    assert_eq!(first_op(&alone), Op::AvgPool { window: strip });
+    let last = shared(vec![
+        node("Transpose", &["x"], "t", vec![ints("perm", &[0, 2, 3, 1])]),
+        node("ReduceMean", &["t"], "m", over(1, 0)),
+        node("ReduceMean", &["m"], "y", over(1, 0)),
+    ]);
+    assert_eq!(first_op(&last), Op::GlobalAvgPool);
+    let channels =
+        shared(vec![node("ReduceMean", &["x"], "m", over(3, 0)), node("ReduceMean", &["m"], "y", over(1, 0))]);
+    assert_eq!(
+        refusal(&channels),
+        "cannot import ReduceMean `y`: it averages over axes [1]; average over height and width, axes 2 and 3"
+    );
+}
+
 #[test]
 fn features_alone_are_an_input_too() {
     let nodes = vec![

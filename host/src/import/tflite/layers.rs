@@ -84,6 +84,32 @@ pub(super) fn add<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated {
     activated(walk, call, Activation { source, ..left })
 }
 
+/// Maps or features side by side along their last axis, the channels.
+pub(super) fn concat<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated {
+    let inputs = (0..call.inputs().count()).map(|index| walk.activation(call, index)).collect::<Result<Vec<_>, _>>()?;
+    let Some(&first) = inputs.first() else { return Err(call.broken("it joins nothing")) };
+    if inputs.iter().any(|input| input.form != first.form) {
+        return Err(call.refuse("it joins tensors of two layouts", "join maps with maps"));
+    }
+    let last = if first.form == Form::Image { 3 } else { 1 };
+    let axis = call.options().axis;
+    if axis != last && axis != -1 {
+        return Err(call.refuse(
+            format!("it joins along axis {axis}"),
+            format!("join along the channels, axis {last}; releq joins neither rows, columns nor batches"),
+        ));
+    }
+    let flattened = |input: &Activation| walk.flattens(*input).is_some_and(|[_, height, width]| height * width > 1);
+    if matches!(first.form, Form::Features(Some(_))) || inputs.iter().any(flattened) {
+        return Err(call.refuse("it joins flattened maps", "join the maps along their channels, then flatten"));
+    }
+    let source = match inputs[..] {
+        [only] => only.source,
+        _ => walk.push(call, "concat", Op::Concat, inputs.iter().map(|input| input.source).collect(), Vec::new())?,
+    };
+    activated(walk, call, Activation { source, ..first })
+}
+
 pub(super) fn relu<'a>(walk: &mut Walk<'a>, call: Call<'a>) -> Translated {
     let input = walk.activation(call, 0)?;
     let op = if call.op() == "RELU" { Op::Relu } else { Op::ClippedRelu { ceiling: 6.0 } };

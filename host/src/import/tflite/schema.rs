@@ -90,6 +90,8 @@ pub(super) struct Options {
     pub(super) weights_format: i8,
     /// Whether a mean keeps its axes as sizes of 1.
     pub(super) keep_dims: bool,
+    /// The axis along which tensors are joined.
+    pub(super) axis: i32,
     /// Where a reshape takes no second input.
     pub(super) new_shape: Vec<i32>,
 }
@@ -341,6 +343,7 @@ fn options(fields: &mut Fields<'_, '_, '_>, kind: i8) -> Result<Options> {
             ..none
         },
         8 => Options { activation: fields.or_default(0)?, weights_format: fields.or_default(1)?, ..none },
+        10 => Options { axis: fields.or_default(0)?, activation: fields.or_default(1)?, ..none },
         11 => Options { activation: fields.or_default(0)?, ..none },
         17 => Options { new_shape: fields.or_default(0)?, ..none },
         27 => Options { keep_dims: fields.or_default(0)?, ..none },

@@ -9,7 +9,7 @@ use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, WIPOffset};
 
 use super::{imported, tflite};
 use crate::import::{ImportError, Imported, layer_table};
-use crate::network::{Op, Window};
+use crate::network::{Op, Source, Window};
 use crate::train::model::Model;
 
 type Table = WIPOffset<TableFinishedWIPOffset>;
@@ -260,6 +260,41 @@ fn a_flattened_map_meets_the_weights_it_was_trained_with() {
     assert_eq!(logits.to_vec2::<f32>().unwrap(), [[expected]]);
 }
 
+/// A fused ReLU comes after; other axes than the last and flattened maps are refused by name.
+#[test]
+fn joined_maps_are_channels_side_by_side() {
+    let joined = |axis: i32| {
+        let mut file = File::new(&[1, 6, 6, 2]);
+        let (five, three) = (file.counted(&[5, 1, 1, 2]), file.counted(&[3, 1, 1, 2]));
+        let a = file.step(3, &[0, five], 1, &[(0, 1)], &STRIDE_1);
+        let b = file.step(3, &[0, three], 1, &[(0, 1)], &STRIDE_1);
+        let c = file.step(2, &[a, 0, b], 10, &[(1, 1)], &[(0, axis)]);
+        let axes = file.whole(&[1, 2]);
+        file.step(40, &[c, axes], 27, &[(0, 0)], &[]);
+        file
+    };
+    for axis in [3, -1] {
+        let graph = joined(axis).import().unwrap().network.graph;
+        let shapes = graph.shapes().unwrap();
+        assert_eq!((&graph.nodes[2].op, shapes[2]), (&Op::Concat, [10, 6, 6]));
+        assert_eq!(graph.nodes[2].inputs, [Source::Node(0), Source::Input, Source::Node(1)]);
+        assert_eq!(graph.nodes[3].op, Op::Relu);
+    }
+    assert_eq!(
+        joined(1).refusal(),
+        "cannot import CONCATENATION `t5`: it joins along axis 1; \
+         join along the channels, axis 3; releq joins neither rows, columns nor batches"
+    );
+    let mut file = File::new(&[1, 6, 6, 2]);
+    let to = file.whole(&[1, -1]);
+    let a = file.step(22, &[0, to], 0, &[], &[]);
+    file.step(2, &[a, a], 10, &[], &[(0, 1)]);
+    assert_eq!(
+        file.refusal(),
+        "cannot import CONCATENATION `t3`: it joins flattened maps; join the maps along their channels, then flatten"
+    );
+}
+
 #[test]
 fn features_become_a_map_of_one_channel() {
     let mut file = File::new(&[1, 12]);
@@ -319,14 +354,14 @@ fn everything_that_cannot_be_taken_is_listed() {
          cannot import AVERAGE_POOL_2D `t8`: its SAME padding is left out of the mean; use VALID padding, after a PAD \
          or over an image that the windows fit\n  \
          cannot import HARD_SWISH `t9`: releq has no layer for this operator; build the model with CONV_2D, \
-         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
-         SQUEEZE\n  \
+         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, CONCATENATION, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, \
+         RESHAPE and SQUEEZE\n  \
          cannot import a newer operator `t10`: releq has no layer for this operator; build the model with CONV_2D, \
-         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
-         SQUEEZE\n  \
+         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, CONCATENATION, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, \
+         RESHAPE and SQUEEZE\n  \
          cannot import CONV_2D `t11`: releq has no layer for this operator; build the model with CONV_2D, \
-         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and \
-         SQUEEZE"
+         DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, CONCATENATION, RELU, RELU6, MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, \
+         RESHAPE and SQUEEZE"
     );
 }
 

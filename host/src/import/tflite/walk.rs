@@ -113,6 +113,7 @@ impl<'a> Walk<'a> {
             "DEPTHWISE_CONV_2D" => layers::depthwise(self, call),
             "FULLY_CONNECTED" => layers::dense(self, call),
             "ADD" => layers::add(self, call),
+            "CONCATENATION" => layers::concat(self, call),
             "RELU" | "RELU6" => layers::relu(self, call),
             "SOFTMAX" => layers::softmax(self, call),
             "AVERAGE_POOL_2D" => pooling::average(self, call),
@@ -163,6 +164,13 @@ impl<'a> Walk<'a> {
 
     pub(super) fn shape(&self, activation: Activation) -> [usize; 3] {
         self.network.graph.shape_of(activation.source, &self.shapes)
+    }
+
+    /// The map `[c, h, w]` that `activation` is a flattened form of, if it is one.
+    pub(super) fn flattens(&self, activation: Activation) -> Option<[usize; 3]> {
+        let Source::Node(index) = activation.source else { return None };
+        let node = self.network.graph.nodes.get(index).filter(|node| node.op == Op::Flatten)?;
+        Some(self.network.graph.shape_of(*node.inputs.first()?, &self.shapes))
     }
 
     /// Floats of input `index`, which must be a constant.
@@ -265,7 +273,7 @@ impl<'a> Walk<'a> {
 fn no_layer(call: Call<'_>) -> ImportError {
     call.refuse(
         "releq has no layer for this operator",
-        "build the model with CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, RELU, RELU6, MAX_POOL_2D, \
-         AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and SQUEEZE",
+        "build the model with CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, CONCATENATION, RELU, RELU6, \
+         MAX_POOL_2D, AVERAGE_POOL_2D, MEAN, PAD, RESHAPE and SQUEEZE",
     )
 }

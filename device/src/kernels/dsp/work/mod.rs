@@ -24,6 +24,7 @@ pub(in crate::kernels) fn of(op: &Op, inputs: [&TensorRecord; 2], output: &Tenso
         Op::MaxPool { .. } => pointwise::maxpool(&layer),
         Op::AvgPool { .. } => pointwise::avgpool(&layer),
         Op::Add { .. } => pointwise::add(inputs, output),
+        Op::Concat => None,
     }
 }
 
