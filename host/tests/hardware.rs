@@ -72,7 +72,7 @@ proptest! {
 
     #[test]
     fn published_quantizers_are_known_too(plan in widths(5, 2)) {
-        same("simplenet", Method::Dorefa, &[plan.clone()], &images([3, 32, 32]))?;
+        same("simplenet", Method::Dorefa, std::slice::from_ref(&plan), &images([3, 32, 32]))?;
         same("simplenet", Method::Wrpn, &[plan], &images([3, 32, 32]))?;
     }
 }

@@ -52,8 +52,10 @@ pub struct Point {
     pub ram: u64,
     /// Time on each board.
     pub boards: Vec<OnBoard>,
-    /// Whether it keeps every budget that the run was given, the loss included.
+    /// Whether it keeps every budget on hardware that the run was given.
     pub within: bool,
+    /// Whether its loss is allowed.
+    pub allowed: bool,
 }
 
 /// The points that are left to choose from.
@@ -115,7 +117,8 @@ impl Front {
                 flash: taken.flash,
                 ram: taken.ram,
                 boards: boards(hardware, &taken),
-                within: allowed && hardware.excess(&plan) <= 0.0,
+                within: hardware.excess(&plan) <= 0.0,
+                allowed,
                 plan,
             }
         };
@@ -127,10 +130,12 @@ impl Front {
         Self { schema: 1, measured, points }
     }
 
-    /// The point that is meant: among those within the run's budgets, or among all if none is.
+    /// The point that is meant: among those that keep every budget; where none does, among those that lose too much but keep
+    /// the others; where none does that either, among all.
     pub fn pick(&self, pick: Pick) -> Option<&Point> {
-        let within: Vec<&Point> = self.points.iter().filter(|point| point.within).collect();
-        let points = if within.is_empty() { self.points.iter().collect() } else { within };
+        let of = |wanted: &dyn Fn(&Point) -> bool| self.points.iter().filter(|point| wanted(point)).collect::<Vec<_>>();
+        let sets = [of(&|point| point.within && point.allowed), of(&|point| point.within), of(&|_| true)];
+        let points = sets.into_iter().find(|set| !set.is_empty())?;
         let least = |of: &dyn Fn(&Point) -> f64| {
             // Points stand by their loss, so that among equals the least loss is met first.
             points.iter().copied().reduce(|best, next| if of(next) < of(best) { next } else { best })
@@ -198,7 +203,7 @@ fn losses(known: Known<'_>) -> BTreeMap<BitPlan, (Basis, f64)> {
 mod tests {
     use super::*;
 
-    fn point(plan: &str, loss: f64, flash: u64, instructions: f64, within: bool) -> Point {
+    fn point(plan: &str, loss: f64, flash: u64, instructions: f64, [within, allowed]: [bool; 2]) -> Point {
         let plan: BitPlan = plan.parse().unwrap();
         let board = OnBoard { board: "virt-m4".into(), instructions: Some(instructions), milliseconds: None };
         Point {
@@ -210,21 +215,24 @@ mod tests {
             ram: 1000,
             boards: vec![board],
             within,
+            allowed,
         }
     }
 
     #[test]
     fn picks_keep_the_budgets_where_any_point_does() {
         let points = vec![
-            point("8,8", 0.0, 900, 90.0, false),
-            point("4,4", 0.1, 500, 60.0, true),
-            point("3,4", 0.2, 400, 70.0, true),
-            point("2,2", 0.3, 300, 75.0, true),
-            point("1,1", 9.0, 100, 10.0, false),
+            point("8,8", 0.0, 900, 90.0, [false, true]),
+            point("4,4", 0.1, 500, 60.0, [true, true]),
+            point("3,4", 0.2, 400, 70.0, [true, true]),
+            point("2,2", 0.3, 300, 75.0, [true, true]),
+            point("1,1", 9.0, 100, 10.0, [true, false]),
         ];
         let mut front = Front { schema: 1, measured: 5, points };
         let picks = |front: &Front| Pick::ALL.map(|pick| front.pick(pick).unwrap().plan.to_string());
         assert_eq!(picks(&front)[1..], ["4,4", "2,2", "4,4"]);
+        front.points.iter_mut().for_each(|point| point.allowed = false);
+        assert_eq!(picks(&front)[1..], ["1,1", "1,1", "4,4"]);
         front.points.iter_mut().for_each(|point| point.within = false);
         assert_eq!(picks(&front)[1..], ["1,1", "1,1", "8,8"]);
         front.points.clear();

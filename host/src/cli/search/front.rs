@@ -30,7 +30,12 @@ pub(super) fn text(front: &Front) -> String {
             cells.push(on.instructions.map_or("-".to_owned(), |count| grouped(count as u64)));
             cells.push(on.milliseconds.map_or("-".to_owned(), |time| format!("{time:.2}")));
         }
-        cells.push(if point.within { "kept" } else { "missed" }.to_owned());
+        let kept = match (point.within, point.allowed) {
+            (true, true) => "kept",
+            (true, false) => "loss missed",
+            (false, _) => "missed",
+        };
+        cells.push(kept.to_owned());
         cells.push(named(point));
         cells
     };
