@@ -116,11 +116,13 @@ fn concat(inputs: [&TensorRecord; 2], output: &TensorRecord) -> Work {
     let meets = (u32::from(inputs[0].channels) * inputs[0].storage.bits()).is_multiple_of(8);
     let mut work = Work::new("packed::CONCAT", if meets { "bytes" } else { "shifted" });
     work.add("pixels", pixels);
-    let aligned = left.is_multiple_of(4) && right.is_multiple_of(4);
-    copies(&mut work, left, aligned, pixels);
     if meets {
+        let aligned = left.is_multiple_of(4) && right.is_multiple_of(4);
+        copies(&mut work, left, aligned, pixels);
         copies(&mut work, right, aligned, pixels);
     } else {
+        // Few codes of few bits; the shifts are what costs.
+        work.add("single bytes", pixels * left);
         work.add("shifted bytes", pixels * right);
     }
     work

@@ -233,10 +233,14 @@ mod tests {
             let image = Image::open(&lowered.image).unwrap();
             kernels.extend(layers(&image).iter().map(|layer| layer.work(KernelHint::DSP).kernel));
         }
+        let prices = crate::cost::prices("virt-m4").unwrap();
         for index in 0..JOINED {
             let lowered = joined(index).unwrap();
             let image = Image::open(&lowered.image).unwrap();
-            kernels.extend(layers(&image).iter().map(|layer| layer.work(KernelHint::DSP).kernel));
+            for work in layers(&image).iter().map(|layer| layer.work(KernelHint::DSP)) {
+                assert!(prices.instructions(&work).is_ok_and(|count| count > 0.0), "{work:?}");
+                kernels.insert(work.kernel);
+            }
         }
         for scheme in [
             "dsp::ADD bytes",
