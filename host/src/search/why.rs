@@ -5,6 +5,7 @@
 
 use releq_search::plan::{BITS, BitPlan, LayerBits};
 use releq_search::seed;
+use releq_search::space::Space;
 use releq_search::surrogate::Surrogate;
 use serde::Serialize;
 
@@ -67,7 +68,7 @@ const DRAWS: usize = 256;
 /// Every change of one bit that `plan` allows: of weights, and of activations if `activations`.
 pub fn changes(outcome: &Outcome, hardware: &Hardware, activations: bool) -> Vec<Change> {
     let plan = &outcome.plan;
-    let imagination = Imagination::of(outcome);
+    let imagination = Imagination::of(outcome, activations);
     let names = hardware.blueprint().planned();
     let mut changes = Vec::new();
     for (layer, name) in names.iter().enumerate() {
@@ -130,14 +131,21 @@ fn changed(plan: &BitPlan, layer: usize, what: What, to: u8) -> BitPlan {
 struct Imagination<'o> {
     evaluated: &'o [Evaluated],
     model: Surrogate,
+    /// How many numbers of a plan the model looks at.
+    choices: usize,
     float: f64,
 }
 
 impl<'o> Imagination<'o> {
-    fn of(outcome: &'o Outcome) -> Self {
+    /// It looks at weights, and at activations where it is asked about them.
+    fn of(outcome: &'o Outcome, activations: bool) -> Self {
+        let all: Vec<u8> = BITS.collect();
+        let weights = Space::same(&all, outcome.plan.layers().len()).expect("a plan has layers, and widths are 1..=8");
+        let space = if activations { weights.with_activations(&all).expect("these widths too") } else { weights };
         let float = outcome.float_validation_top1 / 100.0;
         let seen = outcome.evaluated.iter().map(|one| (&one.plan, float - one.loss / 100.0));
-        Self { evaluated: &outcome.evaluated, model: taught(float, seen), float }
+        let (model, choices) = (taught(&space, float, seen), space.choices().len());
+        Self { evaluated: &outcome.evaluated, model, choices, float }
     }
 
     /// Points that `other` loses more than `plan`, the deviation of that, and how it is known. Of what is imagined, they are
@@ -148,11 +156,10 @@ impl<'o> Imagination<'o> {
             // Each evaluation is known to a share of itself.
             return (others - own, NOISE * own.hypot(others), Basis::Measured);
         }
-        let layers = plan.layers().len();
         let mut rng = seed::stream(0, "search/why");
         let mut draws: Vec<f64> = (0..DRAWS)
             .map(|_| {
-                let draw = self.model.draw(layers, &mut rng);
+                let draw = self.model.draw(self.choices, &mut rng);
                 let loss = |plan: &BitPlan| 100.0 * (self.float - draw.expected(plan));
                 loss(other) - loss(plan)
             })
