@@ -38,8 +38,11 @@ impl Nearest {
     pub(super) fn of(terms: &Terms<'_>, entries: &[Entry], chosen: &Attempt) -> Self {
         let beyond =
             terms.request.within.as_ref().filter(|within| !within.hardware.limits().is_empty()).and_then(|within| {
-                let seen = entries.iter().map(|entry| (&entry.plan, entry.seen.accuracy));
-                let model = taught(&terms.request.space, terms.objective.float(), seen);
+                let model = taught(
+                    &terms.request.space,
+                    terms.objective.float(),
+                    entries.iter().map(|entry| (&entry.plan, entry.seen.accuracy)),
+                );
                 let loss = |plan: &BitPlan| terms.objective.float() - model.accuracy(plan);
                 let missed = |plan: &BitPlan| (loss(plan) / terms.request.max_loss.max(1e-6) - 1.0).max(0.0);
                 // Any plan that keeps the loss is nearer than any that does not.
@@ -61,8 +64,8 @@ impl Nearest {
     }
 }
 
-/// A surrogate of what is chosen in `space`, for a network whose float accuracy is `float`, that has seen these plans and
-/// accuracies, all 0 to 1.
+/// A surrogate of a network whose float accuracy is `float`, looking at what is chosen in `space`, that has seen these plans
+/// and accuracies, all 0 to 1.
 pub(super) fn taught<'p>(space: &Space, float: f64, seen: impl IntoIterator<Item = (&'p BitPlan, f64)>) -> Surrogate {
     let mut model = Surrogate::over(space, Settings::DEFAULT.knowing(Some(NOISE)), float);
     seen.into_iter().for_each(|(plan, accuracy)| model.observe(plan, accuracy));

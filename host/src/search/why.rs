@@ -62,9 +62,6 @@ pub struct Change {
     pub within: bool,
 }
 
-/// Every width that a change may lead to.
-const WIDTHS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-
 /// Draws of the surrogate that deviations are taken over.
 const DRAWS: usize = 256;
 
@@ -134,24 +131,21 @@ fn changed(plan: &BitPlan, layer: usize, what: What, to: u8) -> BitPlan {
 struct Imagination<'o> {
     evaluated: &'o [Evaluated],
     model: Surrogate,
-    /// How many bit-widths the model looks at.
+    /// How many numbers of a plan the model looks at.
     choices: usize,
     float: f64,
 }
 
 impl<'o> Imagination<'o> {
+    /// It looks at weights, and at activations where it is asked about them.
     fn of(outcome: &'o Outcome, activations: bool) -> Self {
-        let layers = outcome.plan.layers().len();
-        let weights = Space::same(&WIDTHS, layers).expect("a plan has layers, and these are widths");
-        let space = if activations { weights.with_activations(&WIDTHS).expect("widths") } else { weights };
+        let all: Vec<u8> = BITS.collect();
+        let weights = Space::same(&all, outcome.plan.layers().len()).expect("a plan has layers, and widths are 1..=8");
+        let space = if activations { weights.with_activations(&all).expect("these widths too") } else { weights };
         let float = outcome.float_validation_top1 / 100.0;
         let seen = outcome.evaluated.iter().map(|one| (&one.plan, float - one.loss / 100.0));
-        Self {
-            evaluated: &outcome.evaluated,
-            model: taught(&space, float, seen),
-            choices: space.choices().len(),
-            float,
-        }
+        let (model, choices) = (taught(&space, float, seen), space.choices().len());
+        Self { evaluated: &outcome.evaluated, model, choices, float }
     }
 
     /// Points that `other` loses more than `plan`, the deviation of that, and how it is known. Of what is imagined, they are
