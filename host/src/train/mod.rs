@@ -2,7 +2,8 @@
 //!
 //! Candle 0.11 computes convolutions and pools on the CPU slowly, and one gradient wrongly; the hot ops are therefore
 //! ours ([`conv`], [`dense`], [`pool`], [`relu`], [`shortcut`], [`batch_norm`], [`fake_quant`]), each checked against
-//! finite differences. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door.
+//! finite differences. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door, and
+//! [`integer`] evaluates what came of it.
 
 pub mod adam;
 pub mod batch_norm;
