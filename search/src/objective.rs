@@ -51,9 +51,6 @@ pub struct Objective {
 /// Share of the value that decides between plans of equal cost, by accuracy; less than one bit of one layer in 1,000.
 const TIE: f64 = 1e-4;
 
-/// Below the value of any plan within the limits.
-const BEYOND: f64 = -2.0;
-
 /// Accuracies come from counts of images: differences below this are rounding.
 const ROUNDING: f64 = 1e-9;
 
@@ -136,10 +133,11 @@ impl Objective {
         self.limits.as_ref().map_or(0.0, |limits| limits.excess(plan))
     }
 
-    /// The value of `plan` at `accuracy`, 0 to 1; more is better. Beyond the limits it is −2 less the excess.
+    /// The value of `plan` at `accuracy`, 0 to 1; more is better. Beyond the limits it is less than that of any
+    /// plan within, by the excess: −2 and less where bits are counted.
     pub fn value(&self, plan: &BitPlan, accuracy: f64) -> f64 {
         let excess = self.excess(plan);
-        if excess > 0.0 { BEYOND - excess } else { self.value_at(self.quantization(plan), accuracy) }
+        if excess > 0.0 { -1.0 - self.dearest() - excess } else { self.value_at(self.quantization(plan), accuracy) }
     }
 
     /// The value at a State of Quantization and an accuracy, 0 to 1; more is better.
@@ -271,6 +269,9 @@ mod tests {
             let [within, beyond, far] = ["2,2,4,4", "2,2,4,8", "8,8,8,8"].map(plan);
             assert!(objective.admits(&within) && !objective.admits(&beyond));
             assert!(objective.value(&within, 0.0) > objective.value(&beyond, 1.0), "{contest}");
+            // On a board where some width costs nine times what 8 bits do.
+            let slow = objective.clone().with_costs(Costs::new(vec![[9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 1.0]; 4], 0.0));
+            assert!(slow.value(&within, 0.0) > slow.value(&beyond, 1.0), "{contest}");
             assert!(objective.value(&beyond, 0.0) > objective.value(&far, 1.0), "{contest}");
             let admitted = objective.admitted(&space, far).unwrap();
             assert!(objective.admits(&admitted) && space.contains(&admitted));
