@@ -69,7 +69,9 @@ fn scale_parameters(network: &mut Network, name: &str, norm: &Node, factors: &[f
         network.parameters.remove(&name).map(|tensor| tensor.data).ok_or(FoldError::Missing(name))
     };
     let (beta, mean) = (take("bias")?, take("running_mean")?);
-    (take("weight")?, take("running_var")?);
+    // They are in the factors, and no parameters any more.
+    take("weight")?;
+    take("running_var")?;
     let weight_name = format!("{name}.weight");
     let weight = network.parameters.get_mut(&weight_name).ok_or(FoldError::Missing(weight_name))?;
     let row = (weight.data.len() / factors.len().max(1)).max(1);
