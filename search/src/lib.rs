@@ -7,8 +7,8 @@
 //! compares them. Between evaluations a [`surrogate`] imagines accuracy, a policy
 //! sees [`state`]s, and a [`record`] keeps what happened. Everything random comes from one [`seed`].
 //!
-//! Beside accuracy a plan has a [`cost`] on some hardware, and may have to keep a [`budget`] there; what then is left to choose from is
-//! a [`pareto`] front.
+//! Beside accuracy a plan has a [`cost`] on some hardware, and may have to keep a [`budget`] there; what then is left to
+//! choose from is a [`pareto`] front.
 //!
 //! It is not the place where networks are trained or run.
 

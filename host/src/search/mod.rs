@@ -1,8 +1,8 @@
 //! Live search: a trained network and a dataset become the cheapest plan whose predicted final loss is allowed, and
 //! then its fine-tuned network.
 //!
-//! [`minimize`] is what plans are made small in; [`split`] says which images tune, validate and test; a [`preset`] how plans are fine-tuned; [`mod@bench`] fine-tunes
-//! plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
+//! [`minimize`] is what plans are made small in; [`split`] says which images tune, validate and test; a [`preset`] how
+//! plans are fine-tuned; [`mod@bench`] fine-tunes plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
 //! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
 //! on few images; [`hunt`] spends the budget in rounds, re-ranks the best plans longer, fine-tunes the chosen one, as
 //! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes
