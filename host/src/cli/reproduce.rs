@@ -19,7 +19,7 @@ use crate::train::interrupt::Interrupt;
 /// Example: releq reproduce --only lenet,simplenet -o reproduced
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  releq reproduce --only lenet,simplenet -o reproduced\n\n\
-    All seven networks take about a day on two cores. The same command goes on where it was stopped.")]
+    All seven networks take many hours on two cores. The same command goes on where it was stopped.")]
 pub(super) struct Arguments {
     /// LeNet alone, hardly trained and hardly searched: to see in minutes that the whole way works
     #[arg(long, conflicts_with = "only")]

@@ -25,6 +25,7 @@ use crate::train::fit::{self, FitError, Teacher};
 use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
 use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
+use crate::train::resume::Resume;
 
 /// What a measurement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -223,7 +224,7 @@ impl<'a> Bench<'a> {
 
     fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
-        let quantized = self.tuned(plan, images)?;
+        let quantized = self.tuned(plan, images, None)?;
         let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
         let integers = lower::integers(&quantized).map_err(refused)?;
         let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
@@ -238,15 +239,21 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// `plan`, fine-tuned from the float checkpoint on `images` images.
+    /// `plan`, fine-tuned from the float checkpoint on `images` images, its state kept by `resume` if there is one.
     ///
     /// # Errors
     /// [`BenchError`].
-    pub fn tuned(&self, plan: &BitPlan, images: usize) -> Result<QuantizedNetwork, BenchError> {
+    pub fn tuned(
+        &self,
+        plan: &BitPlan,
+        images: usize,
+        resume: Option<&Resume>,
+    ) -> Result<QuantizedNetwork, BenchError> {
         let mut recipe = self.recipe.clone();
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
         let teacher = Some(&self.teacher);
-        let tuned = quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, None, &mut |_| self.go_on());
+        let tuned =
+            quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, resume, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },

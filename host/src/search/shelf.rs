@@ -1,4 +1,5 @@
-//! Networks fine-tuned at length, kept in the run's directory so that a search that was killed repeats none.
+//! Networks fine-tuned at length, kept in the run's directory so that a search that was killed repeats none, and goes on
+//! within the one that it was at.
 //!
 //! A file bears the key of all that it depends on, so that another recipe never finds it; images check themselves, and
 //! a damaged file is made again.
@@ -14,6 +15,7 @@ use super::bench::Bench;
 use crate::network::Network;
 use crate::train::fit::{self, FitError, Schedule};
 use crate::train::model::Model;
+use crate::train::resume::{Resume, beside};
 use crate::{checkpoint, lower, whole};
 
 /// The directory and the key.
@@ -57,8 +59,10 @@ impl Shelf {
         if let Some(image) = self.kept(plan, images) {
             return Ok(image);
         }
-        let image = lower::lower(&bench.tuned(plan, images)?)?.image;
+        let resume = unfinished(&path);
+        let image = lower::lower(&bench.tuned(plan, images, Some(&resume))?)?.image;
         whole::write(&path, &image).map_err(|cause| SearchError::Shelf { path, cause })?;
+        resume.done();
         Ok(image)
     }
 
@@ -75,10 +79,17 @@ impl Shelf {
         let epochs = images as f64 / bench.split.tune.len().max(1) as f64;
         let schedule = Schedule { epochs, ..bench.recipe.schedule.clone() };
         let teacher = bench.recipe.distill.then(|| bench.teacher());
-        fit::fit(&model, teacher, &bench.split.tune, &schedule, &mut |_| bench.go_on())
+        let resume = unfinished(&path);
+        fit::fit_kept(&model, teacher, &bench.split.tune, &schedule, Some(&resume), &mut |_| bench.go_on())
             .map_err(|error: FitError| SearchError::Fit(error))?;
         let network = model.network()?;
         checkpoint::save(&network, &path)?;
+        resume.done();
         Ok(network)
     }
+}
+
+/// The state of the fine-tune that makes `path`, whose name says all that it depends on.
+fn unfinished(path: &Path) -> Resume {
+    Resume::new(&beside(path), &path.file_name().unwrap_or_default().to_string_lossy())
 }

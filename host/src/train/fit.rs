@@ -69,7 +69,7 @@ pub enum FitError {
         loss: f32,
     },
     /// The watcher said stop.
-    #[error("training was interrupted; its state is kept beside the output; run the same command to go on")]
+    #[error("training was interrupted; what was to be written is not there yet; run the same command to go on")]
     Interrupted,
     /// The state so far cannot be kept.
     #[error(
