@@ -4,8 +4,8 @@ use releq_format::wire::Unit;
 
 /// A free-running counter.
 pub trait Clock {
-    /// What its counts are, once converted.
-    const UNIT: Unit;
+    /// What its counts are, once converted. The same for as long as the clock lives.
+    fn unit(&self) -> Unit;
 
     /// The counter now, in its own ticks; counts up and wraps.
     ///

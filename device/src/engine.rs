@@ -135,6 +135,13 @@ impl<'a, const N: usize> Engine<'a, N> {
         self.arena.get_mut(range).unwrap_or(&mut [])
     }
 
+    /// The input codes, and the rest of the arena beyond what the image needs, which running leaves alone.
+    pub fn input_and_spare_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        // An opened arena is at least as long as the image needs.
+        let (used, spare) = self.arena.split_at_mut_checked(self.image.arena_bytes()).unwrap_or_default();
+        (used.get_mut(range(self.image.header().input.region())).unwrap_or(&mut []), spare)
+    }
+
     /// Runs every layer once.
     pub fn run(&mut self, observer: &mut impl Observer) {
         for (index, layer) in self.layers.iter().enumerate() {

@@ -7,9 +7,11 @@
 //! * [`engine`]: the layer table and the walk over it;
 //! * [`observe`]: what a caller may watch between layers (time, digests);
 //! * [`mod@kernels`]: the loops, in families: `reference` (the oracle), `packed` (portable, any core), `dsp` (assembly for
-//!   Cortex-M4, M7 and M33) and `bitserial` (a workstation's vectors); the last two are the only rooms with `unsafe`;
+//!   Cortex-M4, M7 and M33) and `bitserial` (a workstation's vectors); these last two and `resident` are the only rooms
+//!   with `unsafe`;
 //! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels;
-//! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with;
+//! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with,
+//!   [`platform`] what else it asks of the board, [`resident`] the memory its image lies in;
 //! * [`board`]: the boards there are, one table for firmware, emulator and fit check.
 //!
 //! ```no_run
@@ -41,12 +43,17 @@ pub mod clock;
 pub mod engine;
 pub mod kernels;
 pub mod observe;
+pub mod platform;
+pub mod resident;
 pub mod server;
+mod stopwatch;
 pub mod tensor;
 
 pub use board::Board;
 pub use engine::{Engine, OpenError};
 pub use observe::Observer;
+pub use platform::Platform;
+pub use resident::Region;
 pub use server::Server;
 
 /// Embeds an image file in the program at the alignment the engine needs.

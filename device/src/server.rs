@@ -5,52 +5,86 @@
 //! clock has stopped.
 
 use releq_format::crc::crc32;
-use releq_format::image::{Image, ImageError};
+use releq_format::image::ImageError;
 use releq_format::wire::{
-    CHUNK, Description, FaultCode, FrameDecoder, FrameError, LAYER_RECORD, MAX_FRAME, PROTOCOL, Request, Response,
+    CHUNK, Description, FaultCode, FrameDecoder, FrameError, MAX_FRAME, MAX_RUNS, PROTOCOL, Request, Response, STALE,
     encode, parse,
 };
 
 use crate::clock::Clock;
-use crate::engine::{Engine, OpenError};
+use crate::engine::OpenError;
 use crate::kernels;
-use crate::observe::Observer;
+use crate::platform::Platform;
+use crate::resident::{Parts, Region, Resident, ResidentError};
+use crate::stopwatch::Stopwatch;
 
 /// A refusal: why, and where.
 type Fault = (FaultCode, u32);
 
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Setup<'a, C, P> {
+    /// Name of the board, as in the board table.
+    pub board: &'a str,
+    /// Version of the firmware, as `0.1.0`.
+    pub version: &'a str,
+    /// What layers are timed with.
+    pub clock: C,
+    /// What happens around an inference.
+    pub platform: P,
+    /// Where images lie.
+    pub model: Region<'a>,
+    /// Where they run; at a multiple of 8 bytes.
+    pub arena: &'a mut [u8],
+}
+
 /// One board's side of the conversation, for images of at most `N` layers.
 #[derive(Debug)]
-pub struct Server<'a, C, const N: usize> {
+pub struct Server<'a, C, P, const N: usize> {
     decoder: FrameDecoder,
-    bench: Bench<'a, C, N>,
+    bench: Bench<'a, C, P, N>,
     answer: Answer,
 }
 
-impl<'a, C: Clock, const N: usize> Server<'a, C, N> {
-    /// A server that finds images at the start of `model` and runs them in `arena`; both start at multiples of 8.
-    pub fn new(board: &'a str, clock: C, model: &'a [u8], arena: &'a mut [u8]) -> Self {
-        let arena_bytes = arena.len();
-        let mut timer = Timer { clock, overhead: 0, begin: 0, records: heapless::Vec::new() };
-        timer.calibrate();
-        let bench = Bench { board, model, arena_bytes, timer, state: State::Closed(arena) };
+impl<'a, C: Clock, P: Platform, const N: usize> Server<'a, C, P, N> {
+    /// A server with no image open.
+    pub fn new(setup: Setup<'a, C, P>) -> Self {
+        let Setup { board, version, clock, platform, model, arena } = setup;
+        let about = About {
+            board,
+            version,
+            arena_bytes: arena.len() as u32,
+            model_bytes: model.bytes().len() as u32,
+            writable: model.is_writable(),
+        };
+        let bench = Bench { about, platform, watch: Stopwatch::new(clock), state: State::Closed((model, arena)) };
         Self { decoder: FrameDecoder::new(), bench, answer: Answer::new() }
     }
 
     /// Takes bytes from the front of `input` up to the end of the next frame, and returns the frame that answers it.
     ///
-    /// Nothing is returned when `input` is used up; call until it is.
+    /// Nothing is returned when `input` is used up, and for a request that came too late; call until it is used up.
     pub fn poll(&mut self, input: &mut &[u8]) -> &[u8] {
         let Some(frame) = self.decoder.next(input) else { return &[] };
         match frame.and_then(parse::<Request<'_>>) {
-            // Asked again: the answer was lost, and running twice would overwrite what the first run left.
-            Ok((id, _)) if self.answer.answers(id) => {}
-            Ok((id, request)) => self.bench.serve(id, request, &mut self.answer),
-            Err(FrameError::Message) => self.answer.fault(0, (FaultCode::Unknown, u32::from(PROTOCOL))),
-            Err(_) => return self.answer.garbled(),
+            Ok((id, request)) => match self.answer.age(id) {
+                // The answer was lost, and running twice would overwrite what the first run left.
+                Age::Repeated => {}
+                Age::Late => return &[],
+                Age::New => self.bench.serve(id, request, &mut self.answer),
+            },
+            Err(FrameError::Message) => return self.answer.complain((FaultCode::Unknown, u32::from(PROTOCOL))),
+            Err(_) => return self.answer.complain((FaultCode::Garbled, 0)),
         }
         self.answer.frame()
     }
+}
+
+/// How a request stands to the newest one.
+enum Age {
+    New,
+    Repeated,
+    Late,
 }
 
 /// The last answer, kept for a host that asks again.
@@ -59,7 +93,7 @@ struct Answer {
     id: u32,
     frame: [u8; MAX_FRAME],
     length: usize,
-    /// Where "ask again" is written, so that it does not overwrite the answer it asks about.
+    /// Where complaints about frames are written, so that they do not overwrite the answer to be asked for again.
     complaint: [u8; MAX_FRAME],
 }
 
@@ -68,8 +102,13 @@ impl Answer {
         Self { id: 0, frame: [0; MAX_FRAME], length: 0, complaint: [0; MAX_FRAME] }
     }
 
-    const fn answers(&self, id: u32) -> bool {
-        id != 0 && self.id == id
+    const fn age(&self, id: u32) -> Age {
+        match self.id.wrapping_sub(id) {
+            _ if self.id == 0 || id == 0 => Age::New,
+            0 => Age::Repeated,
+            1..=STALE => Age::Late,
+            _ => Age::New,
+        }
     }
 
     fn set(&mut self, id: u32, response: &Response<'_>) {
@@ -78,13 +117,8 @@ impl Answer {
         self.length = encode(id, response, &mut self.frame).unwrap_or(0);
     }
 
-    fn fault(&mut self, id: u32, (code, detail): Fault) {
-        self.set(id, &Response::Fault { code, detail });
-    }
-
-    fn garbled(&mut self) -> &[u8] {
-        let response = Response::Fault { code: FaultCode::Garbled, detail: 0 };
-        let length = encode(0, &response, &mut self.complaint).unwrap_or(0);
+    fn complain(&mut self, (code, detail): Fault) -> &[u8] {
+        let length = encode(0, &Response::Fault { code, detail }, &mut self.complaint).unwrap_or(0);
         self.complaint.get(..length).unwrap_or(&[])
     }
 
@@ -93,47 +127,62 @@ impl Answer {
     }
 }
 
+/// What a board says of itself.
+#[derive(Debug)]
+struct About<'a> {
+    board: &'a str,
+    version: &'a str,
+    arena_bytes: u32,
+    model_bytes: u32,
+    writable: bool,
+}
+
 /// The model, the arena and the clock: what requests act upon.
 #[derive(Debug)]
-struct Bench<'a, C, const N: usize> {
-    board: &'a str,
-    model: &'a [u8],
-    arena_bytes: usize,
-    timer: Timer<C, N>,
+struct Bench<'a, C, P, const N: usize> {
+    about: About<'a>,
+    platform: P,
+    watch: Stopwatch<C, N>,
     state: State<'a, N>,
 }
 
-/// Who has the arena.
+/// Who has the model region and the arena.
 #[derive(Debug)]
 enum State<'a, const N: usize> {
-    Closed(&'a mut [u8]),
-    Open(Engine<'a, N>),
+    Closed(Parts<'a>),
+    Open(Resident<'a, N>),
 }
 
 impl<'a, const N: usize> State<'a, N> {
-    /// Takes the arena back, leaving no model open and an empty arena.
-    fn take_arena(&mut self) -> &'a mut [u8] {
-        match core::mem::replace(self, Self::Closed(&mut [])) {
-            Self::Closed(arena) => arena,
-            Self::Open(engine) => engine.into_arena(),
+    /// Takes both, leaving neither behind.
+    fn take(&mut self) -> Parts<'a> {
+        match core::mem::replace(self, Self::Closed((Region::fixed(&[]), &mut []))) {
+            Self::Closed(parts) => parts,
+            Self::Open(model) => model.close(),
         }
     }
 
-    fn engine(&mut self) -> Result<&mut Engine<'a, N>, Fault> {
+    /// Closes what is open and works on the region.
+    fn with_region<T>(&mut self, work: impl FnOnce(&mut Region<'a>) -> T) -> T {
+        let (mut region, arena) = self.take();
+        let result = work(&mut region);
+        *self = Self::Closed((region, arena));
+        result
+    }
+
+    fn model(&mut self) -> Result<&mut Resident<'a, N>, Fault> {
         match self {
-            Self::Open(engine) => Ok(engine),
+            Self::Open(model) => Ok(model),
             Self::Closed(_) => Err((FaultCode::NotOpen, 0)),
         }
     }
 }
 
-impl<C: Clock, const N: usize> Bench<'_, C, N> {
+impl<C: Clock, P: Platform, const N: usize> Bench<'_, C, P, N> {
     fn serve(&mut self, id: u32, request: Request<'_>, answer: &mut Answer) {
         let mut piece = [0; CHUNK];
-        match self.respond(request, &mut piece) {
-            Ok(response) => answer.set(id, &response),
-            Err(fault) => answer.fault(id, fault),
-        }
+        let response = self.respond(request, &mut piece);
+        answer.set(id, &response.unwrap_or_else(|(code, detail)| Response::Fault { code, detail }));
     }
 
     fn respond<'r>(&'r mut self, request: Request<'_>, piece: &'r mut [u8; CHUNK]) -> Result<Response<'r>, Fault> {
@@ -141,74 +190,138 @@ impl<C: Clock, const N: usize> Bench<'_, C, N> {
             Request::Describe => Ok(Response::Description(self.describe())),
             Request::Open { length, crc } => self.open(length, crc),
             Request::WriteInput { offset, bytes } => self.write_input(offset, bytes),
-            Request::Infer => self.infer(),
+            Request::Infer { runs } => self.infer(runs),
             Request::ReadLogits { first } => self.read_logits(first, piece),
-            Request::ReadLayers { first } => Ok(self.timer.read(first, piece)),
-            Request::SelfTest => Ok(Response::SelfTested { passed: self.state.engine()?.self_test() }),
-            Request::Spin { loops } => Ok(Response::Spun { count: self.timer.count(|clock| clock.spin(loops.max(1))) }),
+            Request::ReadLayers { first } => Ok(Response::Layers { bytes: self.watch.read_layers(first, piece) }),
+            Request::ReadRuns => Ok(Response::Runs { bytes: self.watch.read_runs(piece) }),
+            Request::SelfTest => Ok(Response::SelfTested { passed: self.state.model()?.self_test() }),
+            Request::Spin { loops } => Ok(Response::Spun { count: self.watch.count(|clock| clock.spin(loops.max(1))) }),
             Request::ReadKernel { layer } => {
-                Ok(Response::Kernel { name: self.state.engine()?.kernel_name(layer as usize).unwrap_or_default() })
+                Ok(Response::Kernel { name: self.state.model()?.kernel_name(layer as usize).unwrap_or_default() })
+            }
+            Request::WriteModel { offset, bytes } => self.write_model(offset, bytes),
+            Request::CheckModel { offset, length } => self.check_model(offset, length),
+            Request::ReadStack => Ok(Response::Stack { used: self.platform.stack() }),
+            Request::Reset => {
+                self.watch.restart();
+                self.state.with_region(|_| Ok(Response::Done))
             }
         }
     }
 
     fn describe(&self) -> Description<'_> {
+        let About { board, version, arena_bytes, model_bytes, writable } = self.about;
         Description {
             protocol: PROTOCOL,
-            board: self.board,
-            unit: C::UNIT,
-            arena_bytes: self.arena_bytes as u32,
-            model_bytes: self.model.len() as u32,
+            version,
+            board,
+            unit: self.watch.unit(),
+            arena_bytes,
+            model_bytes,
+            writable,
             max_layers: N as u32,
-            overhead: self.timer.overhead,
+            overhead: self.watch.overhead(),
         }
     }
 
     fn open(&mut self, length: u32, crc: u32) -> Result<Response<'static>, Fault> {
-        let arena = self.state.take_arena();
-        self.state = State::Closed(arena);
-        self.timer.records.clear();
-        let bytes = self.model.get(..length as usize).ok_or((FaultCode::ModelTooLarge, self.model.len() as u32))?;
-        let image = Image::open(bytes).map_err(image_fault)?;
-        if image.crc() != crc {
-            return Err((FaultCode::WrongModel, image.crc()));
+        self.watch.restart();
+        match Resident::open(self.state.take(), length as usize, crc, kernels::ALL) {
+            Ok(model) => {
+                let response = Response::Opened {
+                    input_bytes: model.input_bytes() as u32,
+                    outputs: model.outputs() as u32,
+                    layers: model.layer_count() as u32,
+                };
+                self.state = State::Open(model);
+                Ok(response)
+            }
+            Err((parts, error)) => {
+                self.state = State::Closed(parts);
+                Err(resident_fault(error, self.about.model_bytes))
+            }
         }
-        // Tried on a loan first: a refusal must leave the arena here.
-        if let State::Closed(arena) = &mut self.state {
-            Engine::<N>::new(&image, arena, kernels::ALL).map_err(open_fault)?;
-        }
-        let arena = self.state.take_arena();
-        self.state = State::Open(Engine::new(&image, arena, kernels::ALL).map_err(open_fault)?);
-        Ok(Response::Opened {
-            input_bytes: image.input_bytes() as u32,
-            outputs: image.outputs() as u32,
-            layers: image.layer_count() as u32,
+    }
+
+    fn write_model(&mut self, offset: u32, bytes: &[u8]) -> Result<Response<'static>, Fault> {
+        self.state.with_region(|region| {
+            let room = region.bytes().len() as u32;
+            let memory = region.bytes_mut().ok_or((FaultCode::ReadOnly, 0))?;
+            let place = memory.get_mut(offset as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
+            place.ok_or((FaultCode::ModelRange, room))?.copy_from_slice(bytes);
+            Ok(Response::Done)
+        })
+    }
+
+    fn check_model(&mut self, offset: u32, length: u32) -> Result<Response<'static>, Fault> {
+        self.state.with_region(|region| {
+            let room = region.bytes().len() as u32;
+            let stretch = region.bytes().get(offset as usize..).and_then(|rest| rest.get(..length as usize));
+            Ok(Response::Checksum { crc: crc32(stretch.ok_or((FaultCode::ModelRange, room))?) })
         })
     }
 
     fn write_input(&mut self, offset: u32, bytes: &[u8]) -> Result<Response<'static>, Fault> {
-        let input = self.state.engine()?.input_mut();
+        let input = self.state.model()?.input_mut();
         let length = input.len() as u32;
         let place = input.get_mut(offset as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
         place.ok_or((FaultCode::InputRange, length))?.copy_from_slice(bytes);
         Ok(Response::Done)
     }
 
-    fn infer(&mut self) -> Result<Response<'static>, Fault> {
-        let engine = self.state.engine()?;
-        self.timer.records.clear();
-        engine.run(&mut self.timer);
-        Ok(Response::Inferred { top1: engine.top1() as u32 })
+    fn infer(&mut self, runs: u32) -> Result<Response<'static>, Fault> {
+        if !(1..=MAX_RUNS).contains(&runs) {
+            return Err((FaultCode::Runs, MAX_RUNS));
+        }
+        let model = self.state.model()?;
+        if runs > 1 {
+            keep_input(model)?;
+        }
+        self.watch.restart();
+        for run in 0..runs {
+            if run > 0 {
+                restore_input(model);
+            }
+            self.platform.begin_inference();
+            model.run(&mut self.watch);
+            self.platform.end_inference();
+            self.watch.end_run();
+        }
+        Ok(Response::Inferred { top1: model.top1() as u32, steady: self.watch.steady() })
     }
 
     fn read_logits<'r>(&mut self, first: u32, piece: &'r mut [u8; CHUNK]) -> Result<Response<'r>, Fault> {
-        let logits = self.state.engine()?.logits().skip(first as usize);
+        let logits = self.state.model()?.logits().skip(first as usize);
         let mut used = 0;
         for (place, logit) in piece.as_chunks_mut::<4>().0.iter_mut().zip(logits) {
             *place = logit.to_le_bytes();
             used += place.len();
         }
         Ok(Response::Logits { bytes: piece.get(..used).unwrap_or(&[]) })
+    }
+}
+
+/// Copies the input to where running does not reach.
+fn keep_input<const N: usize>(model: &mut Resident<'_, N>) -> Result<(), Fault> {
+    let (input, spare) = model.input_and_spare_mut();
+    let room = spare.len() as u32;
+    spare.get_mut(..input.len()).ok_or((FaultCode::NoSpare, room))?.copy_from_slice(input);
+    Ok(())
+}
+
+fn restore_input<const N: usize>(model: &mut Resident<'_, N>) {
+    let (input, spare) = model.input_and_spare_mut();
+    if let Some(kept) = spare.get(..input.len()) {
+        input.copy_from_slice(kept);
+    }
+}
+
+fn resident_fault(error: ResidentError, room: u32) -> Fault {
+    match error {
+        ResidentError::TooLong => (FaultCode::ModelTooLarge, room),
+        ResidentError::Image(error) => image_fault(error),
+        ResidentError::Another(crc) => (FaultCode::WrongModel, crc),
+        ResidentError::Open(error) => open_fault(error),
     }
 }
 
@@ -232,66 +345,6 @@ fn open_fault(error: OpenError) -> Fault {
     }
 }
 
-/// Times layers and keeps their digests.
-#[derive(Debug)]
-struct Timer<C, const N: usize> {
-    clock: C,
-    /// What an empty region counts.
-    overhead: u32,
-    /// When the running layer began, in ticks.
-    begin: u32,
-    records: heapless::Vec<[u8; LAYER_RECORD], N>,
-}
-
-impl<C: Clock, const N: usize> Timer<C, N> {
-    /// Measures the empty region as layers are measured, through the same two calls.
-    fn calibrate(&mut self) {
-        self.overhead = 0;
-        // The first pass warms caches on real boards.
-        self.count(|_| ());
-        self.overhead = self.count(|_| ());
-    }
-
-    /// Counts `work` as a layer is counted.
-    fn count(&mut self, work: impl FnOnce(&C)) -> u32 {
-        self.records.clear();
-        self.begin(0);
-        work(&self.clock);
-        self.end(0, &[]);
-        let count = self.records.pop().and_then(|record| record.last_chunk().copied());
-        count.map_or(0, u32::from_le_bytes)
-    }
-
-    fn read<'r>(&self, first: u32, piece: &'r mut [u8; CHUNK]) -> Response<'r> {
-        let records = self.records.iter().skip(first as usize);
-        let mut used = 0;
-        for (place, record) in piece.as_chunks_mut::<LAYER_RECORD>().0.iter_mut().zip(records) {
-            *place = *record;
-            used += LAYER_RECORD;
-        }
-        Response::Layers { bytes: piece.get(..used).unwrap_or(&[]) }
-    }
-}
-
-// Out of line, so that an empty region costs what a layer's two calls cost.
-impl<C: Clock, const N: usize> Observer for Timer<C, N> {
-    #[inline(never)]
-    fn begin(&mut self, _: usize) {
-        self.begin = self.clock.ticks();
-    }
-
-    #[inline(never)]
-    fn end(&mut self, _: usize, output: &[u8]) {
-        // First of all, so that nothing below is counted.
-        let end = self.clock.ticks();
-        let count = self.clock.units(self.begin, end).saturating_sub(self.overhead);
-        let [d0, d1, d2, d3] = crc32(output).to_le_bytes();
-        let [c0, c1, c2, c3] = count.to_le_bytes();
-        // An open image has at most N layers.
-        let _ = self.records.push([d0, d1, d2, d3, c0, c1, c2, c3]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -299,16 +352,20 @@ mod tests {
     use core::cell::Cell;
     use std::vec::Vec;
 
-    use releq_format::wire::Unit;
+    use releq_format::image::Image;
+    use releq_format::wire::{LAYER_RECORD, Unit};
 
     use super::*;
+    use crate::engine::Engine;
 
     /// Counts its own readings: 3 for what lies between, and two for each turn of the loop.
     #[derive(Debug, Default)]
     struct Ticker(Cell<u32>);
 
     impl Clock for Ticker {
-        const UNIT: Unit = Unit::Instructions;
+        fn unit(&self) -> Unit {
+            Unit::Instructions
+        }
 
         fn ticks(&self) -> u32 {
             self.0.set(self.0.get().wrapping_add(3));
@@ -326,14 +383,21 @@ mod tests {
 
     const MODEL: &[u8] = crate::include_image!("../../format/golden/v1/tiny.rlq");
 
-    fn with_server<T>(test: impl FnOnce(&mut Server<'_, Ticker, 4>) -> T) -> T {
-        let mut arena = [0u64; 8];
+    type Tested<'a> = Server<'a, Ticker, (), 4>;
+
+    fn server<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Tested<'a> {
         // Near the wrap, so that every test crosses it.
         let clock = Ticker(Cell::new(u32::MAX - 4));
-        test(&mut Server::new("test", clock, MODEL, bytemuck::cast_slice_mut(&mut arena)))
+        let arena = bytemuck::cast_slice_mut(arena);
+        Server::new(Setup { board: "test", version: "1.2.3", clock, platform: (), model, arena })
     }
 
-    fn ask(server: &mut Server<'_, Ticker, 4>, id: u32, request: Request<'_>, check: impl FnOnce(u32, Response<'_>)) {
+    /// With room to keep the four bytes of input.
+    fn with_server<T>(test: impl FnOnce(&mut Tested<'_>) -> T) -> T {
+        test(&mut server(Region::fixed(MODEL), &mut [0u64; 8]))
+    }
+
+    fn ask(server: &mut Tested<'_>, id: u32, request: Request<'_>, check: impl FnOnce(u32, Response<'_>)) {
         let mut frame = [0; MAX_FRAME];
         let length = encode(id, &request, &mut frame).unwrap();
         let answer = server.poll(&mut &frame[..length]).to_vec();
@@ -343,7 +407,7 @@ mod tests {
         check(id, response);
     }
 
-    fn expect(server: &mut Server<'_, Ticker, 4>, id: u32, request: Request<'_>, expected: Response<'_>) {
+    fn expect(server: &mut Tested<'_>, id: u32, request: Request<'_>, expected: Response<'_>) {
         ask(server, id, request, |answered, response| assert_eq!((answered, response), (id, expected)));
     }
 
@@ -370,7 +434,7 @@ mod tests {
             expect(server, 1, open(), OPENED);
             expect(server, 2, Request::WriteInput { offset: 0, bytes: &input[..3] }, Response::Done);
             expect(server, 3, Request::WriteInput { offset: 3, bytes: &input[3..] }, Response::Done);
-            expect(server, 4, Request::Infer, Response::Inferred { top1: engine.top1() as u32 });
+            expect(server, 4, Request::Infer { runs: 1 }, Response::Inferred { top1: engine.top1() as u32, steady: true });
             expect(server, 5, Request::ReadLogits { first: 0 }, Response::Logits { bytes: &logits });
             expect(server, 6, Request::ReadLogits { first: 1 }, Response::Logits { bytes: &logits[4..] });
             expect(server, 7, Request::ReadLogits { first: 2 }, Response::Logits { bytes: &[] });
@@ -378,8 +442,8 @@ mod tests {
                 let Response::Layers { bytes } = response else { panic!("{response:?}") };
                 assert_eq!(bytes.len(), 2 * LAYER_RECORD);
                 // A region without work counts nothing, once the overhead is off.
-                assert_eq!(bytes[4..8], [0; 4]);
-                assert_eq!(bytes[8..12], crc32(&logits).to_le_bytes());
+                assert_eq!(bytes[4..20], [0; 16]);
+                assert_eq!(bytes[20..24], crc32(&logits).to_le_bytes());
             });
             expect(server, 9, Request::SelfTest, Response::SelfTested { passed: Some(true) });
         });
@@ -389,9 +453,9 @@ mod tests {
     fn a_repeated_id_never_runs_twice() {
         with_server(|server| {
             expect(server, 1, open(), OPENED);
-            expect(server, 2, Request::Infer, Response::Inferred { top1: 1 });
+            expect(server, 2, Request::Infer { runs: 1 }, Response::Inferred { top1: 1, steady: true });
             // Had it run again, this spin would count as the new request.
-            expect(server, 2, Request::Spin { loops: 9 }, Response::Inferred { top1: 1 });
+            expect(server, 2, Request::Spin { loops: 9 }, Response::Inferred { top1: 1, steady: true });
             expect(server, 3, Request::Spin { loops: 9 }, Response::Spun { count: 18 });
         });
     }
@@ -412,7 +476,7 @@ mod tests {
     fn what_cannot_be_done_is_refused() {
         let bytes = Request::WriteInput { offset: 2, bytes: &[1, 2, 3] };
         with_server(|server| {
-            expect(server, 1, Request::Infer, fault(FaultCode::NotOpen, 0));
+            expect(server, 1, Request::Infer { runs: 1 }, fault(FaultCode::NotOpen, 0));
             expect(
                 server,
                 2,
@@ -428,7 +492,7 @@ mod tests {
             expect(server, 7, Request::WriteInput { offset: u32::MAX, bytes: &[1] }, fault(FaultCode::InputRange, 4));
             // A refused opening closes what was open, and the arena survives both.
             expect(server, 8, Request::Open { length, crc: !crc }, fault(FaultCode::WrongModel, crc));
-            expect(server, 9, Request::Infer, fault(FaultCode::NotOpen, 0));
+            expect(server, 9, Request::Infer { runs: 1 }, fault(FaultCode::NotOpen, 0));
             expect(server, 10, open(), OPENED);
             expect(server, 11, Request::SelfTest, Response::SelfTested { passed: Some(true) });
         });
@@ -437,7 +501,7 @@ mod tests {
     #[test]
     fn too_small_an_arena_is_refused_and_named() {
         let mut arena = [0u64; 1];
-        let mut server = Server::<_, 4>::new("test", Ticker::default(), MODEL, bytemuck::cast_slice_mut(&mut arena));
+        let mut server = server(Region::fixed(MODEL), &mut arena);
         expect(&mut server, 1, open(), fault(FaultCode::ArenaTooSmall, 8));
     }
 }

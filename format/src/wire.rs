@@ -1,19 +1,20 @@
 //! The messages between a workstation and a board, and the frames that carry them over any byte pipe.
 //!
 //! A frame is COBS(postcard(id, message) + CRC-32 little-endian) and a closing zero byte, at most [`MAX_FRAME`] bytes.
-//! Ids are chosen by the host and echoed by the board; id 0 answers a frame that could not be read. A request repeated
-//! under its id is answered from memory and never runs twice, so a host that lost an answer just asks again.
+//! Ids are chosen by the host, count up and are echoed by the board; id 0 answers a frame that could not be read. A
+//! request repeated under its id is answered from memory and never runs twice, so a host that lost an answer just asks
+//! again; one that comes late, after [`STALE`] or fewer newer ones, is not answered at all. A new host starts anywhere.
 //! Whatever is larger than a frame goes in pieces of at most [`CHUNK`] bytes. It is not a transport: nothing here
 //! reads or writes a port.
 //!
 //! ```
 //! use releq_format::wire::{self, FrameDecoder, MAX_FRAME, Request};
 //! let mut frame = [0; MAX_FRAME];
-//! let length = wire::encode(7, &Request::Infer, &mut frame).unwrap();
+//! let length = wire::encode(7, &Request::SelfTest, &mut frame).unwrap();
 //! let mut decoder = FrameDecoder::new();
 //! let mut bytes = &frame[..length];
 //! let body = decoder.next(&mut bytes).unwrap().unwrap();
-//! assert_eq!(wire::parse(body), Ok((7, Request::Infer)));
+//! assert_eq!(wire::parse(body), Ok((7, Request::SelfTest)));
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -22,19 +23,23 @@ use crate::crc::crc32;
 use crate::image::ImageError;
 
 /// Version of the messages; a host talks only to a board that states the same one.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 /// Most bytes of a frame, the closing zero included.
 pub const MAX_FRAME: usize = 512;
-/// Most bytes of inputs, logits or layer records in one message; a multiple of 8.
+/// Most bytes of inputs, image, logits or records in one message; a multiple of 8 and of [`LAYER_RECORD`].
 pub const CHUNK: usize = 480;
 /// Bytes of one layer record in [`Response::Layers`].
-pub const LAYER_RECORD: usize = 8;
+pub const LAYER_RECORD: usize = 20;
+/// Most runs of one [`Request::Infer`], so that the counts of all of them fit in one message.
+pub const MAX_RUNS: u32 = CHUNK as u32 / 4;
+/// How many ids before the newest one belong to requests that came late, which are passed over in silence.
+pub const STALE: u32 = 1 << 16;
 
 const CRC_BYTES: usize = 4;
 /// Most bytes of postcard in a frame: the closing zero, one COBS byte per 254 and the checksum are not available.
 const MAX_BODY: usize = MAX_FRAME - 1 - MAX_FRAME.div_ceil(254) - CRC_BYTES;
 /// Id (≤ 5), variant (1), offset (≤ 5), length of the bytes (≤ 2).
-const _: () = assert!(CHUNK + 13 <= MAX_BODY);
+const _: () = assert!(CHUNK + 13 <= MAX_BODY && CHUNK.is_multiple_of(LAYER_RECORD));
 
 /// What a board counts. Part of every measurement: numbers of different units are never compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,18 +88,24 @@ pub enum Request<'a> {
         /// At most [`CHUNK`] bytes.
         bytes: &'a [u8],
     },
-    /// Run once on the input written before.
-    Infer,
+    /// Run on the input written before.
+    Infer {
+        /// How often, 1 to [`MAX_RUNS`]. More than once needs room in the arena for a copy of the input, since running
+        /// overwrites it; the copying is not counted.
+        runs: u32,
+    },
     /// Send logits of the last run.
     ReadLogits {
         /// Index of the first logit wanted.
         first: u32,
     },
-    /// Send layer records of the last run.
+    /// Send the layer records of the last [`Request::Infer`].
     ReadLayers {
         /// Index of the first layer wanted.
         first: u32,
     },
+    /// Send what each run of the last [`Request::Infer`] counted in all.
+    ReadRuns,
     /// Run the known answer that the image carries.
     SelfTest,
     /// Count a loop of known length, to check the board's clock: `loops` times two instructions.
@@ -107,6 +118,26 @@ pub enum Request<'a> {
         /// Index of the layer.
         layer: u32,
     },
+    /// Put bytes of an image into the model region, and close the image that was open; answered by
+    /// [`Response::Done`].
+    WriteModel {
+        /// First byte of the region to write.
+        offset: u32,
+        /// At most [`CHUNK`] bytes.
+        bytes: &'a [u8],
+    },
+    /// What lies in the model region? Answered by [`Response::Checksum`], so that a load that was broken off goes on
+    /// where it stopped, and a whole one is checked.
+    CheckModel {
+        /// First byte of the region to check.
+        offset: u32,
+        /// Bytes to check.
+        length: u32,
+    },
+    /// How much stack has been used since the board started?
+    ReadStack,
+    /// Close the open image and forget every run, as after a start; answered by [`Response::Done`].
+    Reset,
 }
 
 /// What a board answers.
@@ -125,18 +156,20 @@ pub enum Response<'a> {
     },
     /// Nothing more to say.
     Done,
-    /// The run's outcome.
+    /// The last run's outcome.
     Inferred {
         /// The class with the largest logit, the lowest on a tie.
         top1: u32,
+        /// Whether every run gave the digests of the first; anything else is a fault of the board.
+        steady: bool,
     },
     /// Logits as little-endian `i32`, from the one asked for on; none past the last.
     Logits {
         /// At most [`CHUNK`] bytes.
         bytes: &'a [u8],
     },
-    /// Layer records from the one asked for on: CRC-32 of the layer's output bytes, then its count, both little-endian
-    /// `u32`; none past the last.
+    /// Layer records from the one asked for on, little-endian: CRC-32 of the layer's output bytes, then the smallest
+    /// and the largest count of the runs, all `u32`, and the sum of the counts, `u64`; none past the last.
     Layers {
         /// At most [`CHUNK`] bytes.
         bytes: &'a [u8],
@@ -163,6 +196,21 @@ pub enum Response<'a> {
         /// Its name, as in `releq_device::kernels`.
         name: &'a str,
     },
+    /// One count a run, little-endian `u32`, the first run first.
+    Runs {
+        /// At most [`CHUNK`] bytes.
+        bytes: &'a [u8],
+    },
+    /// CRC-32 of the stretch of the model region asked about.
+    Checksum {
+        /// The checksum.
+        crc: u32,
+    },
+    /// The stack's high-water mark.
+    Stack {
+        /// Most bytes in use at any moment since the start, and bytes there are; `None` where nobody measures them.
+        used: Option<(u32, u32)>,
+    },
 }
 
 /// Who a board is and what it holds.
@@ -170,6 +218,8 @@ pub enum Response<'a> {
 pub struct Description<'a> {
     /// [`PROTOCOL`] of the firmware.
     pub protocol: u16,
+    /// The firmware's own version, as `0.1.0`.
+    pub version: &'a str,
     /// Name of the board, as in the board table.
     pub board: &'a str,
     /// What its counts are.
@@ -178,6 +228,8 @@ pub struct Description<'a> {
     pub arena_bytes: u32,
     /// Bytes of the model region.
     pub model_bytes: u32,
+    /// Whether [`Request::WriteModel`] can write there: RAM, not flash.
+    pub writable: bool,
     /// Most layers of an image.
     pub max_layers: u32,
     /// What an empty timed region counts; already taken off every count.
@@ -216,6 +268,14 @@ pub enum FaultCode {
     MissingKernel,
     /// Written past the end of the input.
     InputRange,
+    /// Written or checked past the end of the model region.
+    ModelRange,
+    /// The model region is flash, which the firmware does not write.
+    ReadOnly,
+    /// More runs than one request may ask for, or none.
+    Runs,
+    /// The arena has no room for the copy of the input that further runs need.
+    NoSpare,
 }
 
 impl core::fmt::Display for FaultCode {
@@ -235,6 +295,10 @@ impl core::fmt::Display for FaultCode {
             Self::TooManyLayers => "the image has more layers than the firmware holds",
             Self::MissingKernel => "no kernel of the firmware runs a layer of the image",
             Self::InputRange => "input was written past its end",
+            Self::ModelRange => "the model region ends before what was asked about",
+            Self::ReadOnly => "its model region is flash, which only a debug probe writes",
+            Self::Runs => "it was asked for no run, or for more than it counts at once",
+            Self::NoSpare => "its arena has no room to keep the input for a second run",
         })
     }
 }
@@ -391,11 +455,11 @@ mod tests {
 
     #[test]
     fn literal_bytes() {
-        // (id 1, Request::Infer = variant 3): body 01 03, CRC-32 of it, COBS code 07 since nothing is zero.
-        let checksum = crc32(&[1, 3]).to_le_bytes();
+        // (id 1, Request::Infer = variant 3, 2 runs): body 01 03 02, CRC-32 of it, COBS code 08 since nothing is zero.
+        let checksum = crc32(&[1, 3, 2]).to_le_bytes();
         assert!(checksum.iter().all(|&byte| byte != 0));
-        let expected = [&[7, 1, 3][..], &checksum, &[0]].concat();
-        assert_eq!(frame(1, &Request::Infer), expected);
+        let expected = [&[8, 1, 3, 2][..], &checksum, &[0]].concat();
+        assert_eq!(frame(1, &Request::Infer { runs: 2 }), expected);
     }
 
     #[test]
@@ -415,15 +479,15 @@ mod tests {
         let bytes = [1; MAX_FRAME];
         let request = Request::WriteInput { offset: 0, bytes: &bytes };
         assert_eq!(encode(1, &request, &mut [0; MAX_FRAME]), Err(FrameError::TooLong));
-        let endless = [[1; 4 * MAX_FRAME].as_slice(), &[0], &frame(2, &Request::Infer)].concat();
+        let endless = [[1; 4 * MAX_FRAME].as_slice(), &[0], &frame(2, &Request::SelfTest)].concat();
         let read = bodies(&endless);
         assert_eq!(read[0], Err(FrameError::TooLong));
-        assert_eq!(parse(read[1].as_ref().unwrap()), Ok((2, Request::Infer)));
+        assert_eq!(parse(read[1].as_ref().unwrap()), Ok((2, Request::SelfTest)));
     }
 
     #[test]
     fn trailing_bytes_are_no_message() {
-        assert_eq!(parse::<Request<'_>>(&[1, 3, 0]), Err(FrameError::Message));
+        assert_eq!(parse::<Request<'_>>(&[1, 3, 1, 0]), Err(FrameError::Message));
         assert_eq!(parse::<Request<'_>>(&[1, 99]), Err(FrameError::Message));
     }
 
@@ -441,7 +505,7 @@ mod tests {
         #[test]
         fn a_damaged_byte_is_noticed(bytes in prop::collection::vec(any::<u8>(), 0..40), flip in 1u8..) {
             let good = frame(1, &Request::WriteInput { offset: 3, bytes: &bytes });
-            let next = frame(2, &Request::Infer);
+            let next = frame(2, &Request::SelfTest);
             for index in 0..good.len() {
                 let mut stream = good.clone();
                 stream[index] ^= flip;
@@ -450,7 +514,7 @@ mod tests {
                 stream.extend_from_slice(&next);
                 let read = bodies(&stream);
                 let (last, damaged) = read.split_last().unwrap();
-                prop_assert_eq!(parse(last.as_ref().unwrap()), Ok((2, Request::Infer)));
+                prop_assert_eq!(parse(last.as_ref().unwrap()), Ok((2, Request::SelfTest)));
                 prop_assert!(damaged.iter().all(Result::is_err), "byte {}: {:?}", index, damaged);
             }
         }
@@ -459,9 +523,9 @@ mod tests {
         fn garbage_never_panics_and_never_blocks(garbage in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut stream = garbage;
             stream.push(0);
-            stream.extend(frame(9, &Request::Infer));
+            stream.extend(frame(9, &Request::SelfTest));
             let read = bodies(&stream);
-            prop_assert_eq!(parse(read.last().unwrap().as_ref().unwrap()), Ok((9, Request::Infer)));
+            prop_assert_eq!(parse(read.last().unwrap().as_ref().unwrap()), Ok((9, Request::SelfTest)));
         }
 
         #[test]
