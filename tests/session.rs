@@ -2,28 +2,31 @@
 
 mod suite;
 
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use releq::target::faulty::Faulty;
+use releq::target::local::Local;
 use releq::target::native;
-use releq::target::session::{Patience, Session};
+use releq::target::session::{Greeted, Patience, Session};
 use releq::target::{TargetError, Transport};
+use releq_device::Region;
 use releq_device::board::VIRT_M4;
 use releq_device::clock::Clock;
-use releq_device::server::Server;
+use releq_device::server::{Server, Setup};
 use releq_format::graph::KernelHint;
 use releq_format::image::Image;
-use releq_format::wire::Unit;
+use releq_format::wire::{CHUNK, FaultCode, Unit};
 use suite::{Fill, TestNet, store};
 
 /// Counts as the firmware's clock does: its own readings, and two for each turn of the loop.
-struct Ticker(std::cell::Cell<u32>);
+struct Ticker(Cell<u32>);
 
 impl Clock for Ticker {
-    const UNIT: Unit = Unit::Instructions;
+    fn unit(&self) -> Unit {
+        Unit::Instructions
+    }
 
     fn ticks(&self) -> u32 {
         self.0.set(self.0.get().wrapping_add(3));
@@ -39,103 +42,125 @@ impl Clock for Ticker {
     }
 }
 
-/// What can happen to a frame on its way.
-#[derive(Clone, Copy, Debug)]
-enum Harm {
-    Lose,
-    Repeat,
-    Truncate,
-    Damage,
+/// A server of firmware 1.2.3 on virt-m4 in this process.
+fn local<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Local<'a, Ticker, (), 16> {
+    let arena = bytemuck::cast_slice_mut(arena);
+    let (board, version) = (VIRT_M4.name, "1.2.3");
+    Local::new(Server::new(Setup { board, version, clock: Ticker(Cell::new(0)), platform: (), model, arena }))
 }
 
-/// A server in this process, behind a pipe that harms a share of what passes, in both directions.
-struct Faulty<'a> {
-    server: Server<'a, Ticker, 16>,
-    answers: VecDeque<Vec<u8>>,
-    rng: ChaCha8Rng,
-    share: f64,
-}
-
-impl Faulty<'_> {
-    fn harmed(&mut self, frame: &[u8]) -> Vec<u8> {
-        if frame.is_empty() || !self.rng.random_bool(self.share) {
-            return frame.to_vec();
-        }
-        let at = self.rng.random_range(0..frame.len());
-        match [Harm::Lose, Harm::Repeat, Harm::Truncate, Harm::Damage][self.rng.random_range(0..4)] {
-            Harm::Lose => Vec::new(),
-            Harm::Repeat => [frame, frame].concat(),
-            Harm::Truncate => frame[..at].to_vec(),
-            Harm::Damage => {
-                let mut damaged = frame.to_vec();
-                damaged[at] ^= self.rng.random_range(1..=255u8);
-                damaged
-            }
-        }
-    }
-}
-
-impl Transport for Faulty<'_> {
-    fn send(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
-        let arrived = self.harmed(bytes);
-        let mut rest = &arrived[..];
-        while !rest.is_empty() {
-            let answer = self.server.poll(&mut rest).to_vec();
-            let answer = self.harmed(&answer);
-            self.answers.push_back(answer);
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, _: Duration) -> Result<Option<Vec<u8>>, TargetError> {
-        Ok(self.answers.pop_front())
-    }
-}
-
-/// Exchanges of one conversation: greeting, clock, opening, self-test, then for each image input, run and readings.
-const IMAGES: usize = 40;
-
-#[test]
-fn faults_never_change_an_answer() {
+/// A network of pieces: its input, its logits and its image take several frames each.
+fn net() -> TestNet {
     let mut net = TestNet::new(5, Fill::Random, [7, 7, 23], 8);
     net.conv(9, 3, 4);
-    let mut net = net.dense(140, 2, None);
-    let bytes = net.image(KernelHint::PACKED);
-    let image = Image::open(&bytes).unwrap();
-    let mut gave_up = 0;
-    for (seed, share) in (0..60).zip([0.0, 0.05, 0.2, 0.5].into_iter().cycle()) {
-        let mut arena = vec![0u64; image.arena_bytes().div_ceil(8)];
-        let clock = Ticker(std::cell::Cell::new(0));
-        let server = Server::new(VIRT_M4.name, clock, &bytes, bytemuck::cast_slice_mut(&mut arena));
-        let faulty = Faulty { server, answers: VecDeque::new(), rng: ChaCha8Rng::seed_from_u64(seed), share };
-        let patience = Patience { attempt: Duration::ZERO, attempts: 60 };
-        let mut session = match Session::open(&VIRT_M4, faulty, &image, patience) {
-            Ok(session) => session,
-            Err(error) => {
-                gave_up += honest(&error, share);
-                continue;
-            }
-        };
-        for _ in 0..IMAGES {
-            let codes = net.input_codes();
-            let input = store(&net.input, &codes);
-            match session.infer(&input) {
-                Ok(measured) => assert_eq!(measured.inference, native::infer(&image, &input).unwrap(), "seed {seed}"),
-                Err(error) => {
-                    gave_up += honest(&error, share);
-                    break;
-                }
-            }
-        }
-    }
-    // Sixty attempts outlast even a pipe that harms half of what passes.
-    assert_eq!(gave_up, 0);
+    net.dense(140, 2, None)
 }
 
-/// Giving up is allowed on a bad pipe; a good one has no excuse.
-fn honest(error: &TargetError, share: f64) -> usize {
-    assert!(share > 0.0 && matches!(error, TargetError::Silent { .. }), "{error}");
-    1
+/// An attempt waits for nothing, since a server in this process has answered by then or never will.
+const PATIENCE: Patience = Patience { attempt: Duration::ZERO, attempts: 60 };
+/// Requests that the promise below is tested with; frames are more than twice as many.
+const EXCHANGES: usize = 100_000;
+/// Images of one conversation: greeting, clock, loading, opening, self-test, then for each input, runs and readings.
+const IMAGES: usize = 12;
+
+/// Loads, opens and runs over pipes that harm none to half of what passes, until so many requests were answered.
+#[test]
+fn faults_never_change_an_answer() {
+    let mut net = net();
+    let bytes = net.image(KernelHint::PACKED);
+    let image = Image::open(&bytes).unwrap();
+    let (mut frames, mut harms) = (0, BTreeMap::new());
+    for (seed, share) in (0..).zip([0.0, 0.02, 0.1, 0.3, 0.5].into_iter().cycle()) {
+        let mut region = vec![0u64; image.len().div_ceil(8)];
+        let mut arena = vec![0u64; image.arena_bytes().div_ceil(8) + image.input_bytes().div_ceil(8)];
+        let region = Region::writable(bytemuck::cast_slice_mut(&mut region));
+        let mut faulty = Faulty::new(local(region, &mut arena), share, seed);
+        conversation(&mut faulty, &mut net, &image).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        frames += faulty.frames();
+        faulty.done().iter().for_each(|(harm, done)| *harms.entry(*harm).or_insert(0) += done);
+        if frames >= 2 * EXCHANGES {
+            break;
+        }
+    }
+    assert!(harms.len() == 5 && harms.values().all(|&done| done > 1000), "{harms:?}");
+}
+
+/// One host's whole day. Sixty attempts outlast even a pipe that harms half of what passes, so nothing may fail.
+fn conversation(pipe: &mut impl Transport, net: &mut TestNet, image: &Image<'_>) -> Result<(), TargetError> {
+    let mut greeted = Greeted::greet(&VIRT_M4, pipe, PATIENCE)?;
+    greeted.load(image, &mut |_| ())?;
+    let mut session = greeted.open(image)?;
+    for index in 0..IMAGES {
+        let codes = net.input_codes();
+        let input = store(&net.input, &codes);
+        let expected = native::infer(image, &input).unwrap();
+        if index % 2 == 0 {
+            assert_eq!(session.infer(&input)?.inference, expected);
+        } else {
+            let timed = session.infer_many(&input, 3)?;
+            assert_eq!((timed.inference, timed.runs.len()), (expected, 3));
+        }
+    }
+    Ok(())
+}
+
+/// A load that was broken off goes on where it stopped, also from another host, and a damaged one is mended.
+#[test]
+fn loading_resumes() {
+    let bytes = net().image(KernelHint::PACKED);
+    let image = Image::open(&bytes).unwrap();
+    let mut region = vec![0u64; image.len().div_ceil(8)];
+    let mut arena = vec![0u64; image.arena_bytes().div_ceil(8)];
+    let mut pipe = local(Region::writable(bytemuck::cast_slice_mut(&mut region)), &mut arena);
+    let loaded = |pipe: &mut Local<'_, Ticker, (), 16>, image: &Image<'_>| {
+        let mut steps = Vec::new();
+        Greeted::greet(&VIRT_M4, pipe, PATIENCE).unwrap().load(image, &mut |held| steps.push(held)).unwrap();
+        steps
+    };
+    // The first 3 pieces, as a host that was killed leaves them.
+    let mut greeted = Greeted::greet(&VIRT_M4, &mut pipe, PATIENCE).unwrap();
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        greeted.load(&image, &mut |held| assert!(held < 3 * CHUNK, "killed"))
+    }));
+    assert!(killed.is_err());
+    assert_eq!(loaded(&mut pipe, &image)[0], 3 * CHUNK);
+    assert_eq!(loaded(&mut pipe, &image), [image.len()], "all of it is there");
+}
+
+#[test]
+fn flash_is_not_written_over_the_line() {
+    let bytes = net().image(KernelHint::PACKED);
+    let image = Image::open(&bytes).unwrap();
+    let mut arena = vec![0u64; image.arena_bytes().div_ceil(8)];
+    let mut greeted = Greeted::greet(&VIRT_M4, local(Region::fixed(&bytes), &mut arena), PATIENCE).unwrap();
+    assert!(!greeted.greeting().writable);
+    greeted.load(&image, &mut |_| ()).expect("it is there already");
+    let mut other = net();
+    other.dense_of(2, 2, 8);
+    let other = other.image(KernelHint::PACKED);
+    let error = greeted.load(&Image::open(&other).unwrap(), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, TargetError::Refused { code: FaultCode::ReadOnly, .. }), "{error}");
+}
+
+/// Without room for a copy of the input, every run is one request, and the answers are the same.
+#[test]
+fn many_runs_need_no_spare_arena() {
+    let mut net = net();
+    let bytes = net.image(KernelHint::PACKED);
+    let image = Image::open(&bytes).unwrap();
+    let codes = net.input_codes();
+    let input = store(&net.input, &codes);
+    let run = |spare: usize, runs| {
+        let mut arena = vec![0u64; image.arena_bytes().div_ceil(8) + spare];
+        let pipe = local(Region::fixed(&bytes), &mut arena);
+        Session::open(&VIRT_M4, pipe, &image, PATIENCE).unwrap().infer_many(&input, runs).unwrap()
+    };
+    for runs in [1, 2, 130] {
+        let (with, without) = (run(image.input_bytes().div_ceil(8), runs), run(0, runs));
+        assert_eq!(with, without);
+        assert_eq!(with.runs.len(), runs);
+        assert_eq!(with.inference, native::infer(&image, &input).unwrap());
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub mod timer;
 pub mod transport;
 
 use releq_device::board::{Board, MAX_LAYERS};
-use releq_device::server::Server;
+use releq_device::server::{Server, Setup};
 
 use timer::InstructionClock;
 use transport::{Port, Semihosting};
@@ -28,11 +28,18 @@ pub fn serve_forever(board: &'static Board) -> ! {
     let port = Semihosting::open();
     let arena = memory::arena().unwrap_or(&mut []);
     let clock = InstructionClock::start(board);
-    let server = Server::<_, MAX_LAYERS>::new(board.name, clock, memory::model(board), arena);
+    let server = Server::new(Setup {
+        board: board.name,
+        version: env!("CARGO_PKG_VERSION"),
+        clock,
+        platform: (),
+        model: memory::model(board),
+        arena,
+    });
     serve(server, port)
 }
 
-fn serve(mut server: Server<'_, InstructionClock, MAX_LAYERS>, mut port: impl Port) -> ! {
+fn serve(mut server: Server<'_, InstructionClock, (), MAX_LAYERS>, mut port: impl Port) -> ! {
     let mut buffer = [0; 4096];
     loop {
         let mut received = port.read(&mut buffer);

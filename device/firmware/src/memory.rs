@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use releq_device::Region;
 use releq_device::board::{self, Board};
 
 /// Bytes of the arena, the same on every board of this firmware.
@@ -37,10 +38,16 @@ pub fn arena() -> Option<&'static mut [u8]> {
     Some(unsafe { &mut *ARENA.0.get() })
 }
 
-/// The model region, where the host puts images before the core starts.
-pub fn model(board: &'static Board) -> &'static [u8] {
-    let start = core::ptr::without_provenance(board.model.origin as usize);
-    // SAFETY: the board table gives a readable stretch of RAM, 8-aligned, apart from code and data (its tests hold
-    // that), so neither this program nor its stack ever writes there; the host writes only while the core is held.
-    unsafe { core::slice::from_raw_parts(start, board.model.length as usize) }
+/// The model region, where the host puts images: before the core starts, or over the protocol. Once.
+pub fn model(board: &'static Board) -> Region<'static> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.load(Ordering::Relaxed) {
+        return Region::fixed(&[]);
+    }
+    TAKEN.store(true, Ordering::Relaxed);
+    let start = core::ptr::without_provenance_mut(board.model.origin as usize);
+    // SAFETY: the board table gives a stretch of RAM, 8-aligned, apart from code and data (its tests hold that), so
+    // nothing else of this program lies there; the flag lets this line run once, so this is the only reference. Any
+    // bytes are `u8`s. The emulator's loader writes only while the core is held.
+    Region::writable(unsafe { core::slice::from_raw_parts_mut(start, board.model.length as usize) })
 }

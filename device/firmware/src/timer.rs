@@ -50,7 +50,9 @@ impl InstructionClock {
 }
 
 impl Clock for InstructionClock {
-    const UNIT: Unit = Unit::Instructions;
+    fn unit(&self) -> Unit {
+        Unit::Instructions
+    }
 
     // Inlined into the observer's two calls, of which there is one copy each.
     #[inline(always)]

@@ -1,9 +1,13 @@
 //! Where images run: this machine ([`native`]) and boards, over one conversation ([`session`]) on any byte pipe.
 //!
-//! [`qemu`] is the pipe to an emulated board, and [`marks`] what its plugin says of cycles; [`fit`] says beforehand whether an image has room there. Nothing here
-//! knows how inference is done: the engine of `releq-device` runs on both sides.
+//! [`qemu`] is the pipe to an emulated board, and [`marks`] what its plugin says of cycles; [`local`] is the pipe to a
+//! server in this process, and [`faulty`] makes a bad one of any; [`fit`] says beforehand whether an image has room.
+//! Nothing here knows how inference is done: the engine of `releq-device` runs on both sides.
 
+pub mod faulty;
 pub mod fit;
+mod line;
+pub mod local;
 pub mod marks;
 pub mod native;
 pub mod qemu;
@@ -29,6 +33,17 @@ pub trait Transport {
     /// # Errors
     /// Where the other side is gone.
     fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, TargetError>;
+}
+
+/// A pipe on loan is a pipe.
+impl<T: Transport + ?Sized> Transport for &mut T {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
+        (**self).send(bytes)
+    }
+
+    fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, TargetError> {
+        (**self).receive(patience)
+    }
 }
 
 /// Why a target could not be used, or what it did wrong.
@@ -132,6 +147,24 @@ pub enum TargetError {
         board: &'static str,
         /// What was asked.
         question: &'static str,
+    },
+    /// The board does not keep what is written to it.
+    #[error(
+        "{board} does not keep the image that was loaded: what lies in its model region has another checksum; \
+         reset the board and load again, and report it if it repeats"
+    )]
+    NotKept {
+        /// The board.
+        board: &'static str,
+    },
+    /// Equal runs gave unequal answers.
+    #[error(
+        "{board} computes different things from the same input: its memory or its clock cannot be trusted; \
+         lower its clock, check its supply, and run again"
+    )]
+    Unsteady {
+        /// The board.
+        board: &'static str,
     },
     /// The image's known answer came out wrong.
     #[error(

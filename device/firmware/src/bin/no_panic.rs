@@ -27,8 +27,8 @@ fn main() -> ! {
     static BOARD: board::Board = board::ALL[0];
     let arena = releq_firmware::memory::arena().unwrap_or(&mut []);
     // What the compiler could work out about these bytes would prove nothing about others.
-    let bytes = black_box(releq_firmware::memory::model(&BOARD));
-    if let Ok(image) = Image::open(bytes)
+    let model = black_box(releq_firmware::memory::model(&BOARD));
+    if let Ok(image) = Image::open(model.bytes())
         && let Ok(mut engine) = Engine::<{ board::MAX_LAYERS }>::new(&image, arena, kernels::ALL)
     {
         engine.input_mut().fill(black_box(0));
