@@ -135,9 +135,7 @@ fn flash_is_not_written_over_the_line() {
     let mut greeted = Greeted::greet(&VIRT_M4, local(Region::fixed(&bytes), &mut arena), PATIENCE).unwrap();
     assert!(!greeted.greeting().writable);
     greeted.load(&image, &mut |_| ()).expect("it is there already");
-    let mut other = net();
-    other.dense_of(2, 2, 8);
-    let other = other.image(KernelHint::PACKED);
+    let other = TestNet::new(6, Fill::Random, [2, 2, 3], 8).dense(2, 2, None).image(KernelHint::PACKED);
     let error = greeted.load(&Image::open(&other).unwrap(), &mut |_| ()).unwrap_err();
     assert!(matches!(error, TargetError::Refused { code: FaultCode::ReadOnly, .. }), "{error}");
 }
