@@ -1,46 +1,17 @@
-//! `releq bench`: what kernels cost on a board, layer by layer and width by width, and whether they are exact.
+//! `releq bench --suite kernels`: what kernels cost, layer by layer and width by width, and whether they are exact.
 
 use std::collections::BTreeMap;
 
 use releq_device::board::Board;
 use serde::Serialize;
 
-use super::{Failure, Outcome, print_json};
+use super::super::{Outcome, print_json, run};
+use super::{Arguments, failure};
 use crate::bench::code;
 use crate::bench::measure::{MeasureError, Row, measure, overhead};
 use crate::bench::shape::{Case, Per, Shape, cases, shapes};
 use crate::target::qemu::Launch;
 use crate::terminal::{self, Progress, grouped, table};
-
-/// Example: releq bench --suite kernels --board virt-m4 --op conv3x3
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  releq bench --suite kernels --board virt-m4 --op conv3x3")]
-pub(super) struct Arguments {
-    /// What to measure
-    #[arg(long, value_enum)]
-    suite: Suite,
-    /// Where to measure it
-    #[arg(long, value_name = "BOARD")]
-    board: String,
-    /// Only this layer; may be given several times
-    #[arg(long, value_name = "OP")]
-    op: Vec<String>,
-    /// Only these weight bits; may be given several times
-    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(1..=8))]
-    w: Vec<u8>,
-    /// Only these activation bits; may be given several times
-    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(1..=8))]
-    a: Vec<u8>,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Suite {
-    /// One layer at a time, on the shapes that public libraries are compared on
-    Kernels,
-}
 
 /// Why there is nothing to measure.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +46,11 @@ struct Report {
     rows: Vec<Row>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Suite::Kernels = arguments.suite;
+pub(super) fn measure_suite(arguments: &Arguments) -> Outcome {
     if arguments.board == "native" {
         return Err(BenchError::NoCounts { board: arguments.board.clone() }.into());
     }
-    let board = super::run::board(&arguments.board)?;
+    let board = run::board(&arguments.board)?;
     let cases = chosen(arguments)?;
     let launch = Launch::from_env();
     let report = measured(board, &launch, &cases).map_err(failure)?;
@@ -90,16 +60,6 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         terminal::answer(&text(&report))?;
     }
     Ok(report.rows.iter().all(|row| row.exact))
-}
-
-/// A board that does not hold a row is an answer; a missing or misbehaving one has its own codes.
-fn failure(error: MeasureError) -> Failure {
-    let code = match &error {
-        MeasureError::Fit(_) => 1,
-        MeasureError::Target(error) => error.exit_code(),
-        _ => 2,
-    };
-    Failure::with_code(code, error)
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<Case>, BenchError> {
