@@ -434,7 +434,12 @@ mod tests {
             expect(server, 1, open(), OPENED);
             expect(server, 2, Request::WriteInput { offset: 0, bytes: &input[..3] }, Response::Done);
             expect(server, 3, Request::WriteInput { offset: 3, bytes: &input[3..] }, Response::Done);
-            expect(server, 4, Request::Infer { runs: 1 }, Response::Inferred { top1: engine.top1() as u32, steady: true });
+            expect(
+                server,
+                4,
+                Request::Infer { runs: 1 },
+                Response::Inferred { top1: engine.top1() as u32, steady: true },
+            );
             expect(server, 5, Request::ReadLogits { first: 0 }, Response::Logits { bytes: &logits });
             expect(server, 6, Request::ReadLogits { first: 1 }, Response::Logits { bytes: &logits[4..] });
             expect(server, 7, Request::ReadLogits { first: 2 }, Response::Logits { bytes: &[] });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{self, Limits};
-use crate::cost::Costs;
+use crate::cost::{Costs, Seen};
 use crate::network::{Network, StateOfQuantization};
 use crate::plan::BitPlan;
 use crate::reward::Reward;
@@ -42,6 +42,8 @@ pub struct Objective {
     quantization: StateOfQuantization,
     /// What stands for bits, if anything does.
     costs: Option<Costs>,
+    /// What stands for those costs, of plans that were measured.
+    seen: Seen,
     /// What a plan must keep to whatever it scores.
     limits: Option<Arc<dyn Limits>>,
     network: Network,
@@ -57,13 +59,19 @@ const ROUNDING: f64 = 1e-9;
 impl Objective {
     /// The objective `goal` on `network`, whose float accuracy is `float`, 0 to 1.
     pub fn new(goal: Goal, quantization: StateOfQuantization, network: Network, float: f64) -> Self {
-        Self { goal, quantization, costs: None, limits: None, network, float }
+        Self { goal, quantization, costs: None, seen: Seen::default(), limits: None, network, float }
     }
 
     /// The same, with plans weighed by what they cost on some hardware instead of by a State of Quantization.
     #[must_use]
     pub fn with_costs(self, costs: Costs) -> Self {
         Self { costs: Some(costs), ..self }
+    }
+
+    /// The same, with a plan that is in `seen` weighed by what it was measured to cost; the others by those costs.
+    #[must_use]
+    pub fn with_measured(self, seen: Seen) -> Self {
+        Self { seen, ..self }
     }
 
     /// The same, of plans within `limits`: every plan beyond them is worth less than any within.
@@ -101,7 +109,7 @@ impl Objective {
     /// State of Quantization of `plan`, or what it costs over what 8 bits everywhere do.
     pub fn quantization(&self, plan: &BitPlan) -> f64 {
         match &self.costs {
-            Some(costs) => costs.relative(plan),
+            Some(costs) => self.seen.of(plan).map_or_else(|| costs.relative(plan), |total| total / costs.whole()),
             None => self.quantization.of(&self.network, plan),
         }
     }
@@ -249,6 +257,17 @@ mod tests {
         assert_eq!(objective.quantization(&plan("8,8,8,8")), 1.0);
         assert_eq!(objective.value(&plan("2,2,2,2"), 0.995), objective.value(&plan("2,2,8,2"), 0.995));
         assert!(objective.value(&plan("2,2,8,2"), 0.995) > objective.value(&plan("2,3,2,2"), 0.995));
+    }
+
+    #[test]
+    fn a_measured_cost_stands_for_a_predicted_one() {
+        let seen = Seen::default();
+        let row = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let objective = floor().with_costs(Costs::new(vec![row; 4], 0.0)).with_measured(seen.clone());
+        assert_eq!(objective.quantization(&plan("2,2,2,2")), 0.25);
+        seen.tell(&plan("2,2,2,2"), 24.0);
+        assert_eq!(objective.quantization(&plan("2,2,2,2")), 0.75);
+        assert!(objective.value(&plan("2,2,2,2"), 0.995) < objective.value(&plan("3,3,3,3"), 0.995));
     }
 
     #[test]

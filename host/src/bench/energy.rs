@@ -62,12 +62,7 @@ pub fn read(text: &str, volts: f64, runs: usize) -> Result<Energy, TraceError> {
         return Err(TraceError::Empty("the trigger never rises, or there are fewer than two samples"));
     }
     let share = runs as f64;
-    Ok(Energy {
-        runs,
-        millijoules: 1e3 * volts * charge / share,
-        seconds: seconds / share,
-        amperes: charge / seconds,
-    })
+    Ok(Energy { runs, millijoules: 1e3 * volts * charge / share, seconds: seconds / share, amperes: charge / seconds })
 }
 
 fn samples(text: &str) -> Result<(Vec<Sample>, bool), TraceError> {

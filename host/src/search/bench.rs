@@ -17,7 +17,9 @@ use releq_search::record::{Log, RecordError};
 use serde::{Deserialize, Serialize};
 
 use super::SearchError;
+use super::pricing::{Cost, Pricing};
 use super::split::Split;
+use crate::cost::measure::MeasureError;
 use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
@@ -58,6 +60,9 @@ pub struct Measurement {
     pub accuracy: f64,
     /// How long it took.
     pub seconds: f64,
+    /// What the plan costs on a board, where that is what is made small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// Why a plan has no measurement.
@@ -72,6 +77,14 @@ pub enum BenchError {
         plan: BitPlan,
         /// Why.
         error: Box<QuantizeError>,
+    },
+    /// It could not be run on the board.
+    #[error("plan {plan} could not be run: {error}; what was measured before is in the log")]
+    Cost {
+        /// The plan.
+        plan: BitPlan,
+        /// Why.
+        error: Box<MeasureError>,
     },
     /// No thread could be had.
     #[error("an actor could not start: {0}; ask for fewer with --actors")]
@@ -105,6 +118,7 @@ pub struct Bench<'a> {
     log: Log,
     actors: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
+    pricing: Option<Pricing>,
 }
 
 impl<'a> Bench<'a> {
@@ -139,6 +153,7 @@ impl<'a> Bench<'a> {
             log,
             actors: actors.max(1),
             stop,
+            pricing: None,
         })
     }
 
@@ -147,9 +162,25 @@ impl<'a> Bench<'a> {
         self.known.len()
     }
 
+    /// From now on a measurement says what the plan costs, too; earlier ones count if they say it as well.
+    pub fn price(&mut self, pricing: Option<Pricing>) {
+        self.pricing = pricing;
+    }
+
+    /// What plans cost on a board, where that is what is made small.
+    pub fn pricing(&self) -> Option<&Pricing> {
+        self.pricing.as_ref()
+    }
+
+    fn known(&self, plan: &BitPlan, images: usize) -> Option<&Measurement> {
+        let stand = self.pricing.as_ref().is_some_and(|pricing| pricing.stand.is_some());
+        let run = |one: &&Measurement| one.cost.as_ref().is_some_and(|cost| cost.measured.is_some());
+        self.known.get(&(plan.clone(), images)).filter(|one| !stand || run(one))
+    }
+
     /// Whether `plan` was measured after a fine-tune on `images` images.
     pub fn knows(&self, plan: &BitPlan, images: usize) -> bool {
-        self.known.contains_key(&(plan.clone(), images))
+        self.known(plan, images).is_some()
     }
 
     /// All measurements.
@@ -177,7 +208,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Vec<Measurement>, BenchError> {
         let mut new: Vec<&BitPlan> = Vec::new();
         for plan in plans {
-            if !self.known.contains_key(&(plan.clone(), images)) && !new.contains(&plan) {
+            if !self.knows(plan, images) && !new.contains(&plan) {
                 new.push(plan);
             }
         }
@@ -188,7 +219,12 @@ impl<'a> Bench<'a> {
                 self.known.insert((measurement.plan.clone(), images), measurement);
             }
         }
-        Ok(plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect())
+        let measurements: Vec<_> = plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect();
+        // Told when asked and not when read from a log, so that a run that goes on decides as one that never stopped.
+        if let Some(pricing) = &self.pricing {
+            measurements.iter().for_each(|one| pricing.tell(&one.plan, one.cost.as_ref()));
+        }
+        Ok(measurements)
     }
 
     /// Does `work` for each of `plans`, as many at once as there are actors, and gives the answers in their order.
@@ -228,6 +264,8 @@ impl<'a> Bench<'a> {
         let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
         let integers = lower::integers(&quantized).map_err(refused)?;
         let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
+        let cost = self.pricing.as_ref().map(|pricing| pricing.cost(plan, &quantized)).transpose();
+        let cost = cost.map_err(|error| BenchError::Cost { plan: plan.clone(), error: Box::new(error) })?;
         Ok(Measurement {
             key: self.key.clone(),
             stage,
@@ -236,6 +274,7 @@ impl<'a> Bench<'a> {
             divergence: divergence(&self.float, &logits),
             accuracy: accuracy(&logits, &self.split.validation.labels),
             seconds: started.elapsed().as_secs_f64(),
+            cost,
         })
     }
 

@@ -54,6 +54,7 @@ pub fn contest(
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Standing>, SearchError> {
     let reference = Reference::of(bench, shelf, request)?;
+    bench.price(request.pricing(bench)?);
     let objective = request.objective(bench, reference.last.better().share())?;
     let law = match request.forecasts() {
         true => {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use releq_format::image::{Image, ImageBuffer};
+use releq_search::cost::{Costs, Seen};
 use releq_search::ledger::Entry;
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
@@ -17,8 +18,9 @@ use super::bench::Bench;
 use super::comparison::{self, Row};
 use super::forecast::{Laws, anchor_plans};
 use super::judge::Judge;
-use super::minimize::Measure;
+use super::minimize::{Measure, Minimize};
 use super::nearest::Nearest;
+use super::pricing::{Pricing, Stand};
 use super::rounds::{self, Searched};
 use super::shelf::Shelf;
 use super::verdict::{Answers, Floats, Verdict};
@@ -57,6 +59,8 @@ pub struct Request {
     pub aim: Aim,
     /// What is made small.
     pub measure: Measure,
+    /// Where candidates are run to learn what they cost, if anywhere.
+    pub stand: Option<Stand>,
     /// What plans keep to, if anything.
     pub within: Option<Within>,
     /// Whether nothing new is evaluated: the answer is chosen among what is known.
@@ -91,14 +95,31 @@ impl Request {
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
         let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
-        let objective = match self.measure.costs(bench.network, &self.space, bench.recipe.method)? {
-            Some(costs) => objective.with_costs(costs),
-            None => objective,
+        let objective = match (bench.pricing(), self.costs(bench)?) {
+            (Some(Pricing { costs, seen, .. }), _) => objective.with_costs(costs.clone()).with_measured(seen.clone()),
+            (None, Some(costs)) => objective.with_costs(costs),
+            (None, None) => objective,
         };
         Ok(match &self.within {
             Some(within) => objective.within(within.hardware.clone()),
             None => objective,
         })
+    }
+
+    fn costs(&self, bench: &Bench<'_>) -> Result<Option<Costs>, SearchError> {
+        self.measure.costs(bench.network, &self.space, bench.recipe.method)
+    }
+
+    /// What `bench` should say of costs beside every measurement: those of a board, where they are made small.
+    ///
+    /// # Errors
+    /// As [`Measure::costs`].
+    pub fn pricing(&self, bench: &Bench<'_>) -> Result<Option<Pricing>, SearchError> {
+        let Some(board) = self.measure.board.filter(|_| self.measure.minimize == Minimize::Instructions) else {
+            return Ok(None);
+        };
+        let stand = self.stand.clone();
+        Ok(self.costs(bench)?.map(|costs| Pricing { board, costs, stand, seen: Seen::default() }))
     }
 
     /// Whether plans are compared by their predicted final loss.
@@ -197,6 +218,7 @@ pub fn hunt(
 ) -> Result<Found, SearchError> {
     watch(Step { doing: "float control", done: 0, of: request.budget });
     let reference = Reference::of(bench, shelf, request)?;
+    bench.price(request.pricing(bench)?);
     let objective = request.objective(bench, reference.last.better().share())?;
     let mut judge = Judge::of(bench.network, &bench.split.validation)?;
     watch(Step { doing: "anchors", done: 0, of: request.budget });

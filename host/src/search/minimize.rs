@@ -62,6 +62,8 @@ pub struct Measure {
     pub minimize: Minimize,
     /// The fastest family of the core that layers run on.
     pub family: KernelHint,
+    /// The board that it is asked of, if any.
+    pub board: Option<&'static Board>,
     /// Prices of layers; none where bits or energy are counted.
     model: Option<Arc<dyn CostModel + Send + Sync>>,
 }
@@ -78,7 +80,7 @@ impl Measure {
     ///
     /// # Errors
     /// [`MinimizeError`].
-    pub fn new(minimize: Minimize, board: Option<&Board>) -> Result<Self, MinimizeError> {
+    pub fn new(minimize: Minimize, board: Option<&'static Board>) -> Result<Self, MinimizeError> {
         let model: Option<Arc<dyn CostModel + Send + Sync>> = match (minimize, board) {
             (Minimize::Bits | Minimize::Energy, _) => None,
             (Minimize::Instructions, None) => return Err(MinimizeError::NoBoard),
@@ -88,7 +90,7 @@ impl Measure {
             (Minimize::Accelerator, _) => Some(Arc::new(BitSerialAccelerator)),
             (Minimize::Cpu, _) => Some(Arc::new(cost::workstation())),
         };
-        Ok(Self { minimize, family: board.map_or(KernelHint::DSP, |board| board.family), model })
+        Ok(Self { minimize, family: board.map_or(KernelHint::DSP, |board| board.family), board, model })
     }
 
     /// The State of Quantization that stands for it where no prices do.

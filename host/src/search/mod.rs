@@ -23,6 +23,7 @@ pub mod judge;
 pub mod minimize;
 pub mod nearest;
 pub mod preset;
+pub mod pricing;
 pub mod record;
 mod rounds;
 pub mod shelf;

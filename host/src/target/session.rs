@@ -8,8 +8,8 @@ use releq_format::crc::crc32;
 use releq_format::image::Image;
 use releq_format::wire::{CHUNK, Description, FaultCode, LAYER_RECORD, MAX_RUNS, PROTOCOL, Request, Response, Unit};
 
-pub use super::line::Patience;
 use super::line::Line;
+pub use super::line::Patience;
 use super::native::Inference;
 use super::{TargetError, Transport};
 
@@ -385,7 +385,6 @@ impl<T: Transport> Session<T> {
 /// Digest and counts of one layer.
 fn layer_record(record: [u8; LAYER_RECORD]) -> (u32, Counts) {
     let [d0, d1, d2, d3, l0, l1, l2, l3, m0, m1, m2, m3, sum @ ..] = record;
-    let [digest, least, most] =
-        [[d0, d1, d2, d3], [l0, l1, l2, l3], [m0, m1, m2, m3]].map(u32::from_le_bytes);
+    let [digest, least, most] = [[d0, d1, d2, d3], [l0, l1, l2, l3], [m0, m1, m2, m3]].map(u32::from_le_bytes);
     (digest, Counts { least, most, sum: u64::from_le_bytes(sum) })
 }

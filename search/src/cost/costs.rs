@@ -134,6 +134,11 @@ impl Costs {
         self.of(plan) / self.whole
     }
 
+    /// What 8 bits everywhere cost.
+    pub fn whole(&self) -> f64 {
+        self.whole
+    }
+
     /// No plan costs more than this, over the cost at 8 bits everywhere; at least 1.
     pub fn dearest(&self) -> f64 {
         self.most / self.whole

@@ -12,10 +12,12 @@ mod bit_serial;
 mod costs;
 pub mod fit;
 mod packed;
+mod seen;
 
 pub use bit_serial::{BitSerialAccelerator, BitSerialCpu};
 pub use costs::{Axis, Costs, LayerCosts};
 pub use packed::PackedSimd;
+pub use seen::Seen;
 
 use serde::{Deserialize, Serialize};
 

@@ -138,9 +138,23 @@ fn timed(board: &'static Board, arguments: &Arguments, energy: Option<Energy>) -
 }
 
 fn text(report: &Report) -> String {
-    let mut text = format!("{} ({}, emulated: instructions are exact, cycles are not measured)\n", report.board, report.core);
+    let mut text =
+        format!("{} ({}, emulated: instructions are exact, cycles are not measured)\n", report.board, report.core);
     let whole: Vec<Vec<String>> = report.images.iter().map(whole_row).collect();
-    let header = ["image", "median", "MAD", "min", "max", "unit", "predicted", "error", "cycles est.", "flash B", "RAM B", "stack B"];
+    let header = [
+        "image",
+        "median",
+        "MAD",
+        "min",
+        "max",
+        "unit",
+        "predicted",
+        "error",
+        "cycles est.",
+        "flash B",
+        "RAM B",
+        "stack B",
+    ];
     let _ = writeln!(text, "\n{}", table(&header, &whole));
     for row in &report.images {
         let layers: Vec<Vec<String>> = row.timing.layers.iter().map(layer_row).collect();
@@ -196,7 +210,8 @@ fn notes(report: &Report) -> Vec<String> {
         for other in others {
             let ratio = other.timing.spread.median / first.timing.spread.median.max(1.0);
             let (ratio, how) = if ratio >= 1.0 { (ratio, "fewer") } else { (1.0 / ratio, "more") };
-            notes.push(format!("{} takes {ratio:.2} times {how} {} than {}", first.file, first.timing.unit, other.file));
+            notes
+                .push(format!("{} takes {ratio:.2} times {how} {} than {}", first.file, first.timing.unit, other.file));
         }
     }
     for Row { file, timing } in &report.images {
@@ -264,7 +279,20 @@ fn markdown(report: &Report) -> String {
     let line = |cells: &[String]| {
         format!("| {} |\n", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
     };
-    let header = ["image", "median", "MAD", "min", "max", "unit", "predicted", "error", "cycles est.", "flash B", "RAM B", "stack B"];
+    let header = [
+        "image",
+        "median",
+        "MAD",
+        "min",
+        "max",
+        "unit",
+        "predicted",
+        "error",
+        "cycles est.",
+        "flash B",
+        "RAM B",
+        "stack B",
+    ];
     text += &line(&header.map(str::to_owned));
     text += &format!("|{}\n", "---|".repeat(header.len()));
     report.images.iter().for_each(|row| text += &line(&whole_row(row)));

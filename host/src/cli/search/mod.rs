@@ -31,10 +31,12 @@ use crate::search::front::{Front, Known};
 use crate::search::hunt::{Aim, Found, Request, Step, Within, hunt};
 use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
+use crate::search::pricing::Stand;
 use crate::search::record::{FRONT, RESULT, RunRecord};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
 use crate::target::fit::check_fit;
+use crate::target::qemu::Launch;
 use crate::terminal::{self, Progress};
 use crate::train::interrupt::Interrupt;
 use report::Report;
@@ -65,6 +67,9 @@ pub(super) struct Arguments {
     /// What the chosen plan has least of among those that keep the accuracy
     #[arg(long, value_enum, default_value_t = Minimize::Bits)]
     minimize: Minimize,
+    /// Run every candidate on this board and go by what it counts there; implies --minimize instructions
+    #[arg(long, value_name = "BOARD")]
+    measure: Option<String>,
     /// Keep the weights of the first and the last layer at 8 bits
     #[arg(long)]
     pin_ends: bool,
@@ -177,8 +182,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if let Some(table) = &arguments.table {
         census::check(searcher.name(), table)?;
     }
-    let measure =
-        Measure::new(arguments.minimize, boards.first().copied()).map_err(|error| Failure::with_code(2, error))?;
+    let stand = arguments.measure.as_deref().map(super::run::board).transpose()?;
+    let board = stand.or(boards.first().copied());
+    let measure = Measure::new(arguments.minimize(), board).map_err(|error| Failure::with_code(2, error))?;
     let search = Search::open(arguments, measure)?;
     let _lock = lock(&arguments.output)?;
     match &arguments.table {
@@ -286,7 +292,7 @@ impl<'a> Search<'a> {
             agent: agent.to_owned(),
             weights: arguments.weights.0.clone(),
             activations: arguments.activations.0.clone(),
-            minimize: arguments.minimize,
+            minimize: arguments.minimize(),
             pin_ends: arguments.pin_ends,
             episodes: arguments.episodes,
             seed: arguments.seed,
@@ -312,6 +318,7 @@ impl<'a> Search<'a> {
                 (Preset::Paper, _) => Aim::Reward(Reward::paper()),
             },
             measure: self.measure.clone(),
+            stand: self.measure.board.filter(|_| arguments.measure.is_some()).map(stand),
             within: self.start.clone().map(|start| Within { hardware: self.hardware.clone(), start }),
             settled: false,
             max_loss: arguments.max_loss().unwrap_or(0.0) / 100.0,
@@ -323,6 +330,11 @@ impl<'a> Search<'a> {
             seed: arguments.seed,
         }
     }
+}
+
+/// Where candidates are run.
+fn stand(board: &'static Board) -> Stand {
+    Stand { board, launch: Launch::from_env() }
 }
 
 /// The plans to choose from. Codes that nobody reads, as the last layer's, are no choice, and 8 bits alone are none either.
@@ -340,6 +352,11 @@ fn space(arguments: &Arguments, network: &Network) -> Result<Space, Failure> {
 }
 
 impl Arguments {
+    /// What is made small: what a board counts, where one is measured.
+    fn minimize(&self) -> Minimize {
+        if self.measure.is_some() { Minimize::Instructions } else { self.minimize }
+    }
+
     /// Most points that may be lost: what was asked, or the usual unless something else is limited.
     fn max_loss(&self) -> Option<f64> {
         self.max_loss.or_else(|| self.budgets.asked().is_empty().then_some(USUAL_LOSS))

@@ -119,7 +119,7 @@ impl<'a> Report<'a> {
             data: search.source.name(),
             synthetic: search.source.synthetic(),
             preset: arguments.preset,
-            minimize: arguments.minimize,
+            minimize: arguments.minimize(),
             agent,
             actors: bench.actors(),
             validation: search.split.origin,
