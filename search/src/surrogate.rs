@@ -223,6 +223,14 @@ impl Surrogate {
         self.expected(objective, plan, |value| (value - best).max(0.0))
     }
 
+    /// What to evaluate next is where this is largest: the expected improvement over `best` where any is to be expected.
+    /// Elsewhere it is not above 0: how far the expected value falls short of `best`, so that there is a way up from
+    /// where nothing improves, which in a large space is nearly everywhere.
+    pub fn promise(&self, objective: &Objective, plan: &BitPlan, best: f64) -> f64 {
+        let gain = self.expected_improvement(objective, plan, best);
+        if gain > 0.0 { gain } else { self.expected_value(objective, plan).min(best) - best }
+    }
+
     /// Mean of `of` the value over what one evaluation may say, on either side of the objective's cliff apart.
     fn expected(&self, objective: &Objective, plan: &BitPlan, of: impl Fn(f64) -> f64) -> f64 {
         if !objective.admits(plan) {

@@ -180,7 +180,7 @@ fn most_promising(walked: &Walked, model: &Surrogate, ledger: &Ledger<'_>) -> Ve
     let mut new: Vec<&BitPlan> = walked.keys().filter(new).collect();
     let mut chosen = Vec::new();
     while chosen.len() < ledger.side_by_side() && !new.is_empty() {
-        let gain = |plan: &BitPlan| model.expected_improvement(ledger.objective(), plan, best);
+        let gain = |plan: &BitPlan| model.promise(ledger.objective(), plan, best);
         let gains = new.iter().enumerate().map(|(index, plan)| (gain(plan), index));
         let most = gains.reduce(|most, next| if next.0 > most.0 { next } else { most });
         let plan = new.remove(most.map_or(0, |(_, index)| index));
@@ -228,12 +228,13 @@ impl Imagined<'_, '_> {
     /// Puts the rewards of one batch on a scale that is the same at every stage of a search.
     ///
     /// Expected improvements shrink by orders of magnitude as a search goes on: they pay by the logarithm of their share of
-    /// the batch's largest. Expected values have a cliff in their midst: they pay by rank.
+    /// the batch's largest. Expected values have a cliff in their midst: they pay by rank, and so does a batch in which
+    /// nothing improves, by how little it falls short.
     fn grade(&self, episodes: &mut [Episode]) {
         let rewards: Vec<f64> = episodes.iter().map(Episode::total_reward).collect();
         let graded = match self.aim {
-            Aim::Improvement(_) => log_shares(&rewards),
-            Aim::Value => ranks(&rewards),
+            Aim::Improvement(_) if rewards.iter().any(|&reward| reward > 0.0) => log_shares(&rewards),
+            Aim::Improvement(_) | Aim::Value => ranks(&rewards),
         };
         episodes.iter_mut().zip(graded).for_each(|(episode, reward)| episode.set_terminal_reward(reward));
     }
@@ -241,7 +242,7 @@ impl Imagined<'_, '_> {
 
 fn log_shares(rewards: &[f64]) -> Vec<f64> {
     let largest = rewards.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    rewards.iter().map(|reward| (reward / largest + FAINT).ln()).collect()
+    rewards.iter().map(|reward| (reward.max(0.0) / largest + FAINT).ln()).collect()
 }
 
 /// The share of rewards that are smaller, equal ones counting half.
@@ -266,8 +267,9 @@ impl Judge for Imagined<'_, '_> {
     fn reward(&mut self, plan: &BitPlan) -> Result<f64, Stop> {
         let objective = self.ledger.objective();
         Ok(match (self.aim, self.ledger.known(plan)) {
-            (Aim::Improvement(_), Some(_)) => 0.0,
-            (Aim::Improvement(best), None) => self.model.expected_improvement(objective, plan, best),
+            // Nothing is learned from asking again.
+            (Aim::Improvement(_), Some(_)) => f64::MIN,
+            (Aim::Improvement(best), None) => self.model.promise(objective, plan, best),
             (Aim::Value, Some(seen)) => seen.value,
             (Aim::Value, None) => self.model.expected_value(objective, plan),
         })

@@ -61,7 +61,7 @@ fn most_promising(problem: &Problem<'_>, ledger: &Ledger<'_>, model: &Surrogate,
     let mut best = ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value);
     let mut chosen: Vec<BitPlan> = Vec::new();
     while chosen.len() < ledger.side_by_side() {
-        let gain = |plan: &BitPlan| model.expected_improvement(problem.objective, plan, best);
+        let gain = |plan: &BitPlan| model.promise(problem.objective, plan, best);
         let Some(plan) = best_new(problem, ledger, &chosen, rng, gain) else { break };
         let believed = model.accuracy(&plan);
         best = best.max(problem.objective.value(&plan, believed));
