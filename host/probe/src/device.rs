@@ -42,9 +42,9 @@ pub(crate) fn memory(chip: &str) -> Result<Memory, ProbeError> {
     }
 }
 
-/// Chips whose names share as many first characters with `chip` as any do, at least four.
+/// Chips whose names share as many first characters with `chip` as any do, at least six.
 fn near(registry: &Registry, chip: &str) -> Vec<String> {
-    let lengths = (4..=chip.chars().count()).rev();
+    let lengths = (6..=chip.chars().count()).rev();
     let prefixes = lengths.map(|length| chip.chars().take(length).collect::<String>());
     let mut names =
         prefixes.map(|prefix| registry.search_chips(&prefix)).find(|names| !names.is_empty()).unwrap_or_default();
@@ -68,13 +68,18 @@ fn memory_of(target: &Target) -> Result<Memory, ProbeError> {
         regions.filter_map(MemoryRegion::as_nvm_region).flat_map(|region| sectors(target, region)).collect();
     sectors.sort_by_key(|sector| sector.address);
     let regions = target.memory_map.iter().filter_map(MemoryRegion::as_ram_region);
-    let ram = joined(regions.filter(|region| !region.is_alias && region.accessible_by(&core.name)));
+    // Aliases too: on the nRF52 the address that programs use is one.
+    let ram = joined(regions.filter(|region| region.accessible_by(&core.name)));
     Ok(Memory { chip: target.name.clone(), architecture, sectors, ram })
 }
 
-/// The sectors of `region`, none if it is not plain flash (option bytes, aliases) or has no flash algorithm.
+/// The sectors of `region`, none if it has no flash algorithm or is not for programs.
+///
+/// One-time-programmable memory and option bytes are aliases or not executable in the table. Some configuration pages
+/// are not marked (Nordic's UICR): what is a single sector and not booted from is taken for one. A mistake there cannot
+/// be undone, one here is a clear refusal.
 fn sectors(target: &Target, region: &NvmRegion) -> Vec<Sector> {
-    if region.is_alias || !region.is_writable() {
+    if region.is_alias || !region.is_readable() || !region.is_executable() {
         return Vec::new();
     }
     let Some(properties) = algorithm(target, region).map(|algorithm| &algorithm.flash_properties) else {
@@ -92,6 +97,9 @@ fn sectors(target: &Target, region: &NvmRegion) -> Vec<Sector> {
             sectors.push(Sector { address, bytes, erased: properties.erased_byte_value });
         }
         address += bytes.max(1);
+    }
+    if sectors.len() == 1 && !region.is_boot_memory() {
+        sectors.clear();
     }
     sectors
 }

@@ -54,9 +54,12 @@ pub struct Memory {
     pub chip: String,
     /// The architecture of its first core.
     pub architecture: Architecture,
-    /// Every sector of flash that can be programmed, by ascending address, none over another.
+    /// Every sector of flash for programs and data, by ascending address, none over another.
+    ///
+    /// Option bytes, one-time-programmable memory and configuration pages are left out. Flash outside the chip (RP2040,
+    /// RP2350) is there as large as the chip can address: what the board has, only its user knows.
     pub sectors: Vec<Sector>,
-    /// RAM that the first core and the debugger share, by ascending address.
+    /// RAM of the first core, aliases included, by ascending address.
     pub ram: Vec<Range<u32>>,
 }
 
