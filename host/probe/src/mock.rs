@@ -236,7 +236,7 @@ impl Board {
     fn room(&self, echo: &Echo, channel: u32) -> usize {
         let descriptor = echo.descriptor(channel);
         let (write, read) = (self.word(descriptor + 12), self.word(descriptor + 16));
-        ((read + echo.ring - write - 1) % echo.ring) as usize
+        ((read + echo.ring - write % echo.ring - 1) % echo.ring) as usize
     }
 
     fn push(&mut self, echo: &Echo, channel: u32, bytes: &[u8]) {

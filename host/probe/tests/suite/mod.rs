@@ -6,13 +6,13 @@ use releq_probe::mock::{Board, Diary, Fault};
 use releq_probe::wire::Architecture;
 use releq_probe::{Attached, Memory, ProbeError, Sector};
 
-pub const FLASH: u32 = 0x0800_0000;
-pub const RAM: u32 = 0x2000_0000;
-pub const SMALL: u32 = 1024;
-pub const LARGE: u32 = 4096;
+pub(crate) const FLASH: u32 = 0x0800_0000;
+pub(crate) const RAM: u32 = 0x2000_0000;
+pub(crate) const SMALL: u32 = 1024;
+pub(crate) const LARGE: u32 = 4096;
 
 /// Four sectors of 1 KiB and two of 4 KiB, 64 KiB of RAM in two pieces.
-pub fn chip() -> Memory {
+pub(crate) fn chip() -> Memory {
     let sector = |address, bytes| Sector { address, bytes, erased: 0xff };
     let small = (0..4).map(|i| sector(FLASH + i * SMALL, SMALL));
     let large = (0..2).map(|i| sector(FLASH + 4 * SMALL + i * LARGE, LARGE));
@@ -24,30 +24,30 @@ pub fn chip() -> Memory {
     }
 }
 
-pub fn attach(board: Board) -> (Attached, Diary) {
+pub(crate) fn attach(board: Board) -> (Attached, Diary) {
     let diary = board.diary();
     (Attached::over(Box::new(board)).unwrap(), diary)
 }
 
-pub fn refused(fault: Fault) -> ProbeError {
+pub(crate) fn refused(fault: Fault) -> ProbeError {
     Attached::over(Box::new(Board::new(chip()).with(fault))).unwrap_err()
 }
 
 /// Bytes that differ from their neighbours, and from an erased byte.
-pub fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 7 % 251) as u8).collect()
 }
 
 /// A section of an ELF file.
-pub struct Section<'a> {
-    pub name: &'a str,
+pub(crate) struct Section<'a> {
+    pub(crate) name: &'a str,
     /// Where it runs, and where it is loaded to.
-    pub addresses: (u32, u32),
-    pub bytes: &'a [u8],
-    pub allocated: bool,
+    pub(crate) addresses: (u32, u32),
+    pub(crate) bytes: &'a [u8],
+    pub(crate) allocated: bool,
 }
 
-pub fn loaded<'a>(name: &'a str, address: u32, bytes: &'a [u8]) -> Section<'a> {
+pub(crate) fn loaded<'a>(name: &'a str, address: u32, bytes: &'a [u8]) -> Section<'a> {
     Section { name, addresses: (address, address), bytes, allocated: true }
 }
 
@@ -71,7 +71,7 @@ const EHDR: u32 = 52;
 const PHDR: u32 = 32;
 
 /// An ELF32 file for Arm (TIS ELF 1.2): each section in a segment of its own, and a symbol `_SEGGER_RTT` if given.
-pub fn elf(sections: &[Section<'_>], control_block: Option<u32>) -> Vec<u8> {
+pub(crate) fn elf(sections: &[Section<'_>], control_block: Option<u32>) -> Vec<u8> {
     let count = sections.len() as u32;
     let mut offset = EHDR + PHDR * count;
     let (mut segments, mut headers, mut body, mut names) =
