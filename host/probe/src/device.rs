@@ -264,3 +264,47 @@ fn sources<'a>(
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use probe_rs::architecture::arm::ArmError;
+    use probe_rs::probe::DebugProbeError;
+
+    use super::*;
+
+    fn usb(kind: io::ErrorKind) -> Error {
+        Error::Arm(ArmError::Probe(DebugProbeError::Usb(io::Error::new(kind, "endpoint"))))
+    }
+
+    /// A pulled cable is told from a chip that does not answer, and both from a locked one.
+    #[test]
+    fn causes_of_a_failed_attach_are_told_apart() {
+        let attach = |error| not_attached(error, "nRF52840_xxAA".into());
+        assert!(matches!(attach(usb(io::ErrorKind::NotConnected)), ProbeError::Gone { .. }));
+        assert!(matches!(attach(usb(io::ErrorKind::TimedOut)), ProbeError::Silent { .. }));
+        assert!(matches!(attach(Error::Probe(DebugProbeError::TargetNotFound)), ProbeError::Silent { .. }));
+        assert!(matches!(attach(Error::Timeout), ProbeError::Silent { .. }));
+        let locked = Error::Arm(ArmError::MissingPermissions("erase_all".into()));
+        assert!(matches!(attach(locked), ProbeError::Locked { .. }));
+    }
+
+    #[test]
+    fn a_cause_is_one_line_down_to_its_root() {
+        insta::assert_snapshot!(chain(&usb(io::ErrorKind::NotConnected)));
+    }
+
+    #[test]
+    fn words_are_aligned_at_both_ends() {
+        assert!(are_words(8, 4) && !are_words(6, 4) && !are_words(8, 6));
+    }
+
+    /// What plugs into no USB port does not open, and says so instead of waiting.
+    #[test]
+    fn a_probe_that_left_after_the_list_does_not_open() {
+        let left = Found { name: "J-Link".into(), identifier: "1366:1015:0".into(), accessible: true };
+        let opened = open(&left, Link::default());
+        assert!(matches!(opened, Err(ProbeError::Open { .. })));
+    }
+}

@@ -152,7 +152,8 @@ pub enum ProbeError {
     /// Flashing ended half-way.
     #[error(
         "flashing {chip} ended after {done} of {total} bytes; {cause}; \
-         flash from 0x{start:08x} up to 0x{end:08x} is now neither old nor new: plug the probe in again and repeat"
+         flash from 0x{start:08x} up to 0x{end:08x} may be neither old nor new: {} and repeat",
+        if *gone { "plug the probe in again" } else { "reset the board, take off any write protection" }
     )]
     Interrupted {
         /// The chip.
@@ -165,13 +166,15 @@ pub enum ProbeError {
         start: u32,
         /// The address behind the last such sector.
         end: u64,
+        /// Whether the probe went away; else the chip refused.
+        gone: bool,
         /// What probe-rs says.
         cause: String,
     },
     /// Flash reads back otherwise.
     #[error(
-        "flash of {chip} reads back otherwise at 0x{address:08x}; {count} of its bytes differ there \
-         (0x{found:02x} for 0x{expected:02x}); repeat, and if it stays the flash is worn or write-protected"
+        "flash of {chip} reads back otherwise; at 0x{address:08x} it holds 0x{found:02x} for 0x{expected:02x}, \
+         and {count} of the sector's bytes differ in all; repeat, and if it stays the flash is worn or write-protected"
     )]
     Mismatch {
         /// The chip.
@@ -269,13 +272,13 @@ pub enum ProbeError {
     },
     /// The firmware does not read.
     #[error(
-        "the firmware on {chip} reads nothing; {left} bytes wait in its RTT buffer since {milliseconds} ms; \
+        "the firmware on {chip} reads nothing; its RTT buffer had no room for {left} more bytes for {milliseconds} ms; \
          it may be stuck: reset the board and run again"
     )]
     NotReading {
         /// The chip.
         chip: String,
-        /// Bytes not taken over.
+        /// Bytes without room.
         left: usize,
         /// How long was waited, in milliseconds.
         milliseconds: u128,

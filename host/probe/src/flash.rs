@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::error::ProbeError;
 use crate::image::{Image, Piece};
-use crate::wire::{Block, Memory, Sector, Wire};
+use crate::wire::{Block, Memory, Sector, Wire, WireError};
 
 /// What flashing does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Display for Plan {
             write!(f, "{newline}  erases 0x{start:08x} up to 0x{end:08x}: {}", sizes(run))?;
         }
         if !self.erased.is_empty() && !self.unchanged.is_empty() {
-            write!(f, "\n  leaves {}, which hold their bytes already", counted(self.unchanged.len()))?;
+            write!(f, "\n  leaves {} as it is: the bytes are there already", counted(self.unchanged.len()))?;
         }
         Ok(())
     }
@@ -225,6 +225,7 @@ fn program(
         total,
         start: plan.erased[0].address,
         end: plan.erased[plan.erased.len() - 1].end(),
+        gone: matches!(error, WireError::Gone(_)),
         cause: error.to_string(),
     })
 }

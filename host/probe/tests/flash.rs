@@ -183,6 +183,9 @@ fn files_that_are_no_firmware_are_refused() {
     workstation[18] = 3;
     assert_snapshot!(parse(&workstation));
     assert_snapshot!(parse(&elf(&[], None)));
+    let mut damaged = elf(&[loaded(".text", FLASH, &[1])], None);
+    damaged[28..32].copy_from_slice(&[0xff; 4]);
+    assert_snapshot!(parse(&damaged));
     let twice = [loaded(".text", FLASH, &[1; 8]), loaded(".rodata", FLASH + 4, &[2; 8])];
     assert_snapshot!(parse(&elf(&twice, None)));
     // A file cut off anywhere is an error or another image, and no panic.

@@ -71,3 +71,12 @@ fn usb_can_be_asked() {
         assert!(matches!(choose(&[probe.clone()], Some(&probe.identifier)), Ok(_) | Err(ProbeError::Denied { .. })));
     }
 }
+
+/// What only a real probe brings about; the texts are kept all the same.
+#[test]
+fn texts_of_what_happens_to_real_probes() {
+    let (chip, cause) = (String::from("nRF52840_xxAA"), String::from("USB Communication Error: busy"));
+    assert_snapshot!(ProbeError::Open { identifier: "1366:1015".into(), cause: cause.clone() });
+    assert_snapshot!(ProbeError::Locked { chip: chip.clone() });
+    assert_snapshot!(ProbeError::Failed { chip, during: "resetting it".into(), cause });
+}
