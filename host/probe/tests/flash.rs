@@ -66,6 +66,7 @@ fn sections_of_an_elf_file_go_where_they_are_loaded() {
     let load = FLASH + 5 * LARGE / 4;
     let sections = [
         loaded(".text", FLASH, &code),
+        loaded(".rodata", FLASH + 600, b"in the same sector"),
         Section { name: ".data", addresses: (suite::RAM, load), bytes: &data, allocated: true },
         Section { name: ".comment", addresses: (0, 0), bytes: b"rustc", allocated: false },
     ];

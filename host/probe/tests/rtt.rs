@@ -74,8 +74,8 @@ fn a_control_block_is_found_anywhere_in_ram() {
 #[test]
 fn the_identifier_without_channels_is_passed_over() {
     let lure = [b"SEGGER RTT\0\0\0\0\0\0".as_slice(), &[0xff; 8]].concat();
-    let board = Board::new(chip()).holding(RAM, &lure).running(Echo::at(BLOCK, 64), false);
-    let mut rtt = Rtt::restart(attach(board).0, ControlBlock::Scan, SOON).unwrap();
+    let board = Board::new(chip()).holding(RAM, &lure).running(Echo::at(BLOCK, 64), true);
+    let mut rtt = Rtt::attach(attach(board).0, ControlBlock::Scan, NOW).unwrap();
     assert_eq!(exchange(&mut rtt, 64, b"here"), b"here");
 }
 

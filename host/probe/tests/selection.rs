@@ -68,7 +68,10 @@ fn usb_can_be_asked() {
         assert!(matches!(error, ProbeError::NoProbe), "{error}");
     }
     for probe in found {
-        assert!(matches!(choose(&[probe.clone()], Some(&probe.identifier)), Ok(_) | Err(ProbeError::Denied { .. })));
+        assert!(matches!(
+            choose(std::slice::from_ref(&probe), Some(&probe.identifier)),
+            Ok(_) | Err(ProbeError::Denied { .. })
+        ));
     }
 }
 
