@@ -65,6 +65,16 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
+    /// As [`Image::open`] for an image at the start of `region`, a stretch of flash that may go on behind it.
+    ///
+    /// # Errors
+    /// As [`Image::open`]; [`ImageError::Truncated`] where it does not fit into the region.
+    pub fn open_in(region: &'a [u8]) -> Result<Self, ImageError> {
+        // Of erased flash this is no length at all; then the whole region is refused, for its first bytes.
+        let stated = word(region, at::LENGTH) as usize;
+        Self::open(region.get(..stated).unwrap_or(region))
+    }
+
     /// The whole image.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes

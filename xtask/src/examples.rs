@@ -1,0 +1,128 @@
+//! Builds the example firmware and runs in QEMU what runs there, each program against the output that lies beside it.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::firmware::{self, thumb_cargo};
+use crate::process::{Failed, command, root, run, target};
+use crate::setup::Found;
+
+/// What they are built for.
+pub(crate) const TARGET: &str = "thumbv7em-none-eabihf";
+
+/// Where `region` looks for its model, as its memory.x has it.
+const MODEL: u32 = 0x4_0000;
+
+/// The line that depends on the compiler; `cargo xtask sizes` has it.
+const STACK: &str = "stack bytes: ";
+
+/// One run of a program: its verdict is the emulator's exit code.
+pub(crate) struct Answer {
+    /// What it printed, without the line on its stack.
+    pub(crate) text: String,
+    /// Bytes of stack it used, where it says so.
+    pub(crate) stack: Option<u64>,
+    /// Whether its verdict is yes.
+    pub(crate) accepted: bool,
+}
+
+/// Builds every example.
+pub(crate) fn build(found: &Found) -> Result<(), Failed> {
+    let thumb = firmware::toolchain(found)?;
+    let mut build = thumb_cargo(thumb, "build");
+    run(build.current_dir(workspace()).args(["--release", "--target", TARGET]))
+}
+
+/// Builds the examples, runs them and compares what they print.
+pub(crate) fn check(found: &Found) -> Result<(), Failed> {
+    build(found)?;
+    if !found.qemu {
+        eprintln!("skipped: no qemu-system-arm");
+        return Ok(());
+    }
+    let sources = workspace().join("bare/src/bin");
+    for name in ["embedded", "portable"] {
+        expect(name, &answer(&program(name), None)?, &sources.join(format!("{name}.out")))?;
+    }
+    check_region(&sources)
+}
+
+/// One build of `region` takes one model after the other, and refuses a damaged one.
+fn check_region(sources: &Path) -> Result<(), Failed> {
+    let lenet = workspace().join("model/lenet5.rlq");
+    let other = root().join("format/golden/v1/every-op.rlq");
+    for (model, file) in [(&lenet, "portable.out"), (&other, "region-every-op.out")] {
+        expect("region", &answer(&program("region"), Some(model))?, &sources.join(file))?;
+    }
+    let mut bytes = read(&lenet)?;
+    bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+    let damaged = target().join("damaged.rlq");
+    fs::write(&damaged, bytes)
+        .map_err(|error| Failed::check(format!("cannot write {}: {error}", damaged.display())))?;
+    match answer(&program("region"), Some(&damaged))? {
+        answer if !answer.accepted && answer.text.starts_with("refused: ") => Ok(()),
+        answer => Err(Failed::check(format!("region takes a damaged image and prints\n{}", answer.text))),
+    }
+}
+
+/// The built program `name`.
+pub(crate) fn program(name: &str) -> PathBuf {
+    target().join("firmware").join(TARGET).join("release").join(name)
+}
+
+/// The examples' own workspace.
+pub(crate) fn workspace() -> PathBuf {
+    root().join("examples/firmware")
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failed> {
+    fs::read(path).map_err(|error| Failed::check(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Fails unless the program said yes and printed what `file` holds.
+fn expect(name: &str, answer: &Answer, file: &Path) -> Result<(), Failed> {
+    let expected = String::from_utf8_lossy(&read(file)?).into_owned();
+    if answer.accepted && answer.text == expected {
+        return Ok(());
+    }
+    let verdict = if answer.accepted { "yes" } else { "no" };
+    let file = file.display();
+    Err(Failed::check(format!("{name} ends with {verdict} and prints\n{}\n{file} has\n{expected}", answer.text)))
+}
+
+/// Runs a program on QEMU's AN386, a Cortex-M4F, with `model` in the region for it.
+pub(crate) fn answer(program: &Path, model: Option<&Path>) -> Result<Answer, Failed> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let mut qemu = command("qemu-system-arm");
+    qemu.args(["-machine", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(program);
+    if let Some(model) = model {
+        qemu.arg("-device").arg(format!("loader,file={},addr={MODEL:#x},force-raw=on", model.display()));
+    }
+    let failed = |error: std::io::Error| Failed::check(format!("cannot run {} in QEMU: {error}", program.display()));
+    let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let begun = Instant::now();
+    // What they print fits a pipe's buffer, so that nobody has to read along.
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if begun.elapsed() > LIMIT {
+            // It may have ended in this very moment, which is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Failed::check(format!("{} did not end within {} s", program.display(), LIMIT.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let mut text = String::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_string(&mut text).map_err(failed)?;
+    }
+    let (stacks, lines): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with(STACK));
+    let stack = stacks.first().and_then(|line| line[STACK.len()..].parse().ok());
+    Ok(Answer { text: lines.iter().map(|line| format!("{line}\n")).collect(), stack, accepted: status.success() })
+}
