@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::firmware::{self, thumb_cargo};
-use crate::process::{Failed, command, root, run, target};
-use crate::setup::Found;
+use crate::process::{Failed, cargo, command, root, run, target};
+use crate::setup::{self, Found};
 
 /// What they are built for.
 pub(crate) const TARGET: &str = "thumbv7em-none-eabihf";
@@ -29,15 +29,32 @@ pub(crate) struct Answer {
     pub(crate) accepted: bool,
 }
 
-/// Builds every example.
+/// Builds every example; the one in C where there is a compiler for it.
 pub(crate) fn build(found: &Found) -> Result<(), Failed> {
     let thumb = firmware::toolchain(found)?;
-    let mut build = thumb_cargo(thumb, "build");
-    run(build.current_dir(workspace()).args(["--release", "--target", TARGET]))
+    // One by one: together, a HAL's features would become those of the program without one.
+    for package in ["bare", "nucleo-f446re"] {
+        let mut build = thumb_cargo(thumb, "build");
+        run(build.current_dir(workspace()).args(["--release", "--target", TARGET, "--package", package]))?;
+    }
+    run(&mut library(found, "build")?)?;
+    if setup::c_compiler() {
+        let library = program("libreleq.a");
+        compile(&["main.c", "console.c", "startup.c", "model.S"], &library, &["-T", "link.ld"], &program("c"))?;
+    }
+    Ok(())
 }
 
-/// Builds the examples, runs them and compares what they print.
+/// Builds the examples, runs them and compares what they print; and checks the library that the one in C links.
 pub(crate) fn check(found: &Found) -> Result<(), Failed> {
+    run(cargo()
+        .current_dir(root().join("device/capi"))
+        .args(["test", "--locked", "--lib"])
+        .env("CARGO_TARGET_DIR", target()))?;
+    let in_c = setup::c_compiler();
+    if in_c {
+        prove_no_panic(found)?;
+    }
     build(found)?;
     if !found.qemu {
         eprintln!("skipped: no qemu-system-arm");
@@ -47,7 +64,50 @@ pub(crate) fn check(found: &Found) -> Result<(), Failed> {
     for name in ["embedded", "portable"] {
         expect(name, &answer(&program(name), None)?, &sources.join(format!("{name}.out")))?;
     }
+    if in_c {
+        expect("c", &answer(&program("c"), None)?, &workspace().join("c/main.out"))?;
+    }
     check_region(&sources)
+}
+
+/// Cargo for the library in C's own workspace.
+fn library(found: &Found, verb: &str) -> Result<Command, Failed> {
+    let mut cargo = thumb_cargo(firmware::toolchain(found)?, verb);
+    cargo.current_dir(root().join("device/capi")).args(["--release", "--target", TARGET]);
+    Ok(cargo)
+}
+
+/// Links every function and kernel of the library with a panic handler that cannot be linked.
+///
+/// What can be reached follows from the source. The optimiser sees it at level 3, and not everywhere when it is after
+/// size, so that this is another build of the source than the one that ships.
+fn prove_no_panic(found: &Found) -> Result<(), Failed> {
+    let mut build = library(found, "build")?;
+    run(build.args(["--features", "proof"]).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"))?;
+    let header = read(&root().join("device/capi/include/releq.h"))?;
+    let header = String::from_utf8_lossy(&header).into_owned();
+    let wanted: Vec<String> = exported(&header).map(|name| format!("-Wl,--undefined={name}")).collect();
+    let mut options: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    options.push("-Wl,--entry=releq_open");
+    compile(&[], &program("libreleq.a"), &options, &program("proof"))
+}
+
+/// The functions and kernels of `releq.h`.
+fn exported(header: &str) -> impl Iterator<Item = &str> {
+    let functions = header.split('(').filter_map(|before| before.rsplit([' ', '*', '\n']).next());
+    let kernels = header.split("extern const releq_kernel ").skip(1).filter_map(|after| after.split(';').next());
+    functions.chain(kernels).filter(|name| name.starts_with("releq_"))
+}
+
+/// Compiles C files of the example and links them with `library`, without any of C's own.
+fn compile(files: &[&str], library: &Path, options: &[&str], to: &Path) -> Result<(), Failed> {
+    let mut gcc = command("arm-none-eabi-gcc");
+    gcc.current_dir(workspace().join("c"));
+    gcc.args(["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]);
+    gcc.args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Os", "-ffreestanding", "-nostdlib"]);
+    gcc.args(["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-z,noexecstack"]);
+    gcc.args(["-I", "../../../device/capi/include", "-Wa,-I,../model"]);
+    run(gcc.args(options).args(files).arg(library).arg("-o").arg(to))
 }
 
 /// One build of `region` takes one model after the other, and refuses a damaged one.

@@ -39,6 +39,7 @@ pub(crate) fn run(names: &[&str]) -> Result<(), Failed> {
 fn fmt(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["fmt", "--all", "--check"]))?;
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/capi/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--all", "--check", "--manifest-path", "examples/firmware/Cargo.toml"]))
 }
 

@@ -70,8 +70,8 @@ impl<'a> Image<'a> {
     /// # Errors
     /// As [`Image::open`]; [`ImageError::Truncated`] where it does not fit into the region.
     pub fn open_in(region: &'a [u8]) -> Result<Self, ImageError> {
-        // Of erased flash this is no length at all; then the whole region is refused, for its first bytes.
-        let stated = word(region, at::LENGTH) as usize;
+        // Erased flash and other files state no length; they are refused for their first bytes.
+        let stated = if region.starts_with(&MAGIC) { word(region, at::LENGTH) as usize } else { region.len() };
         Self::open(region.get(..stated).unwrap_or(region))
     }
 
