@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use crate::process::{self, Failed, cargo};
 use crate::setup::{self, Found};
-use crate::{examples, firmware};
+use crate::{examples, firmware, sizes};
 
 type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     ("fmt", fmt),
     ("lint", lint),
     ("docs", docs),
@@ -17,6 +17,7 @@ const STAGES: [Stage; 9] = [
     ("firmware", firmware_builds),
     ("qemu", qemu),
     ("examples", examples::check),
+    ("sizes", sizes::check),
     ("slow", slow),
 ];
 

@@ -1,6 +1,6 @@
 //! What the three programs share: one classification from opening the image to the verdict.
 //!
-//! They differ in where the image lies and in which kernels they link:
+//! `frame` is what is left of them without the engine. They differ in where the image lies and in which kernels they link:
 //! * `embedded`: in the program, with `include_image!`, and LeNet's DSP kernels;
 //! * `portable`: the same with LeNet's portable kernels, for cores without DSP instructions;
 //! * `region`: in a flash region of its own, and every portable kernel, since any model may come.
@@ -14,6 +14,8 @@
 pub mod memory;
 pub mod report;
 
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
 use releq_device::kernels::Kernel;
 use releq_device::{Arena, Engine};
 use releq_format::image::Image;
@@ -28,6 +30,21 @@ pub static SEVEN: &[u8] = include_bytes!("../../model/seven.codes");
 
 /// Most layers of an image.
 const LAYERS: usize = 12;
+
+/// Ticks of the core's own timer that `work` takes, at most 2^24: cycles on a board. QEMU's AN386 ticks at 25 MHz of the
+/// time that its option `-icount` gives each instruction.
+pub fn timed(work: impl FnOnce()) -> u32 {
+    const MOST: u32 = 0x00FF_FFFF;
+    let Some(mut core) = cortex_m::Peripherals::take() else { return 0 };
+    core.SYST.set_clock_source(SystClkSource::Core);
+    core.SYST.set_reload(MOST);
+    core.SYST.clear_current();
+    core.SYST.enable_counter();
+    let begin = SYST::get_current();
+    work();
+    // It counts down.
+    begin.wrapping_sub(SYST::get_current()) & MOST
+}
 
 /// Opens the image at the start of `region`, tests it, runs it on [`SEVEN`], says what came out and ends.
 pub fn classify(region: &[u8], memory: &mut Memory, kernels: &'static [&'static Kernel]) -> ! {
@@ -47,7 +64,8 @@ pub fn classify(region: &[u8], memory: &mut Memory, kernels: &'static [&'static 
     // An input of another size than this program's sample stays what the test left: then the answer means nothing.
     if engine.input_mut().len() == SEVEN.len() {
         engine.input_mut().copy_from_slice(SEVEN);
-        engine.run(&mut ());
+        let ticks = timed(|| engine.run(&mut ()));
+        report.number("ticks", ticks as i32);
         report.number("class", engine.top1() as i32);
     }
     report.numbers("logits", engine.logits());
