@@ -18,6 +18,13 @@ pub struct Engine<'a, const N: usize> {
     arena: &'a mut [u8],
 }
 
+/// `BYTES` bytes of working memory at the alignment that [`Engine::new`] asks for.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub struct Arena<const BYTES: usize>(pub [u8; BYTES]);
+
+const _: () = assert!(align_of::<Arena<0>>() == ALIGNMENT);
+
 /// What the walk needs of a layer record, without its name.
 #[derive(Clone, Copy, Debug)]
 struct Layer {

@@ -15,11 +15,10 @@
 //! * [`board`]: the boards there are, one table for firmware, emulator and fit check.
 //!
 //! ```no_run
-//! use releq_device::{Engine, include_image, kernels};
+//! use releq_device::{Arena, Engine, include_image, kernels};
 //! use releq_format::image::Image;
 //!
 //! # fn codes() -> [u8; 784] { [0; 784] }
-//! # #[repr(align(8))] struct Arena([u8; 16384]);
 //! # let bytes: &[u8] = &[];
 //! // let bytes = include_image!("lenet.rlq");
 //! let image = Image::open(bytes)?;
@@ -50,7 +49,7 @@ mod stopwatch;
 pub mod tensor;
 
 pub use board::Board;
-pub use engine::{Engine, OpenError};
+pub use engine::{Arena, Engine, OpenError};
 pub use observe::Observer;
 pub use platform::Platform;
 pub use resident::Region;

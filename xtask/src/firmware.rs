@@ -1,7 +1,7 @@
 //! Builds the runner firmware of every board and QEMU's plugin, the no-panic proof, and the no_std checks, each for its own target.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Failed, cargo, command, root, run, target};
@@ -78,23 +78,27 @@ pub(crate) fn check_no_std(found: &Found) -> Result<(), Failed> {
     Ok(())
 }
 
-fn toolchain(found: &Found) -> Result<&Thumb, Failed> {
+pub(crate) fn toolchain(found: &Found) -> Result<&Thumb, Failed> {
     found.thumb.as_ref().ok_or_else(|| Failed::check("no toolchain for thumb targets; see the lines of set-up above"))
 }
 
 /// Cargo in the firmware workspace, set up for thumb targets. One target directory, since each builds `core` once.
-fn thumb_cargo(thumb: &Thumb, verb: &str) -> Command {
+pub(crate) fn thumb_cargo(thumb: &Thumb, verb: &str) -> Command {
     let mut build = match thumb {
-        Thumb::Rustup => cargo(),
+        Thumb::Rustup => {
+            let mut build = cargo();
+            build.env("CARGO_ENCODED_RUSTFLAGS", remapped().join("\x1f"));
+            build
+        }
         Thumb::Debian { linker } => {
             let mut build = command("/usr/bin/cargo");
             build.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
             // What `cargo xtask` itself was started with belongs to the other toolchain.
-            for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTDOC", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"] {
+            for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTDOC", "RUSTFLAGS", "RUSTC_WRAPPER"] {
                 build.env_remove(variable);
             }
-            let link = format!("-C linker={} -C linker-flavor={}", linker.path.display(), linker.flavor);
-            build.env("RUSTFLAGS", link);
+            let link = [format!("-Clinker={}", linker.path.display()), format!("-Clinker-flavor={}", linker.flavor)];
+            build.env("CARGO_ENCODED_RUSTFLAGS", link.into_iter().chain(remapped()).collect::<Vec<_>>().join("\x1f"));
             build
         }
     };
@@ -104,4 +108,11 @@ fn thumb_cargo(thumb: &Thumb, verb: &str) -> Command {
         build.arg("-Zbuild-std=core");
     }
     build
+}
+
+/// Paths of this machine are none of the firmware's, and would make its size depend on where it was built.
+fn remapped() -> [String; 2] {
+    let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let cargo = home("CARGO_HOME").or_else(|| home("HOME").map(|home| home.join(".cargo"))).unwrap_or_default();
+    [(root(), "releq"), (cargo, "cargo")].map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
 }

@@ -3,9 +3,12 @@
 //! No dependencies, so that it starts in seconds on a machine that has nothing yet.
 
 mod demo;
+mod elf;
+mod examples;
 mod firmware;
 mod process;
 mod setup;
+mod sizes;
 mod test;
 
 use std::process::ExitCode;
@@ -17,7 +20,10 @@ cargo xtask <verb>
 
   demo               set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
   test [STAGE...]    set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
+                     examples sizes
   setup              find or install what firmware and emulator need, and say what was done
+  examples           build the example firmware, run it in QEMU and compare what it prints
+  sizes              measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md
   firmware           build the runner firmware of every board, and QEMU's plugin, into target/runners
 ";
 
@@ -29,6 +35,8 @@ fn main() -> ExitCode {
         ["test", stages @ ..] => test::run(stages),
         ["setup"] => setup::run().map(|_| ()),
         ["firmware"] => setup::run().and_then(|found| firmware::build(&found)),
+        ["examples"] => setup::run().and_then(|found| examples::check(&found)),
+        ["sizes"] => setup::run().and_then(|found| sizes::write(&found)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -39,6 +39,7 @@ pub(crate) struct Linker {
 /// Debian's matched pair (1.96 in Debian 12), and a linker for where rustup brings none.
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_LINKER: &str = "binutils-arm-none-eabi";
+const DEBIAN_C: &str = "gcc-arm-none-eabi";
 const DEBIAN_QEMU: &str = "qemu-system-arm";
 
 /// Finds or installs everything, and says what it did. Never fails for want of something: the rest works without.
@@ -128,6 +129,15 @@ fn linker() -> Option<Linker> {
 fn qemu() -> bool {
     let there = || succeeds(command("qemu-system-arm").arg("--version"));
     there() || (apt_install(&[DEBIAN_QEMU]) && there())
+}
+
+/// Arm's C compiler, which only the example in C needs: found or installed when that is built.
+pub(crate) fn c_compiler() -> bool {
+    let there = || succeeds(command("arm-none-eabi-gcc").arg("--version"));
+    let found = there() || (apt_install(&[DEBIAN_C]) && there());
+    let missing = format!("missing; `apt-get install {DEBIAN_C}`; only the example in C needs it");
+    say("arm-none-eabi-gcc", if found { "found" } else { &missing });
+    found
 }
 
 /// Installs Debian packages where that can be done: as root, with apt.

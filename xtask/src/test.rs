@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use crate::firmware;
 use crate::process::{self, Failed, cargo};
 use crate::setup::{self, Found};
+use crate::{examples, firmware, sizes};
 
 type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 10] = [
     ("fmt", fmt),
     ("lint", lint),
     ("docs", docs),
@@ -16,6 +16,8 @@ const STAGES: [Stage; 8] = [
     ("thumb", firmware::check_no_std),
     ("firmware", firmware_builds),
     ("qemu", qemu),
+    ("examples", examples::check),
+    ("sizes", sizes::check),
     ("slow", slow),
 ];
 
@@ -37,7 +39,9 @@ pub(crate) fn run(names: &[&str]) -> Result<(), Failed> {
 
 fn fmt(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["fmt", "--all", "--check"]))?;
-    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/capi/Cargo.toml"]))?;
+    process::run(cargo().args(["fmt", "--all", "--check", "--manifest-path", "examples/firmware/Cargo.toml"]))
 }
 
 fn lint(_: &Found) -> Result<(), Failed> {

@@ -65,6 +65,16 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
+    /// As [`Image::open`] for an image at the start of `region`, a stretch of flash that may go on behind it.
+    ///
+    /// # Errors
+    /// As [`Image::open`]; [`ImageError::Truncated`] where it does not fit into the region.
+    pub fn open_in(region: &'a [u8]) -> Result<Self, ImageError> {
+        // Erased flash and other files state no length; they are refused for their first bytes.
+        let stated = if region.starts_with(&MAGIC) { word(region, at::LENGTH) as usize } else { region.len() };
+        Self::open(region.get(..stated).unwrap_or(region))
+    }
+
     /// The whole image.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
