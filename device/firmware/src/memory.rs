@@ -3,44 +3,42 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use releq_device::board::{self, Board};
+use releq_device::board::Board;
 
-/// Bytes of the arena, the same on every board of this firmware.
-const ARENA_BYTES: usize = board::ALL[0].arena_bytes;
-
-const _: () = {
-    let mut index = 0;
-    while index < board::ALL.len() {
-        assert!(board::ALL[index].arena_bytes == ARENA_BYTES, "one static arena serves all boards");
-        index += 1;
-    }
-};
-
-/// 8-aligned, as the engine wants it.
+/// Working memory of `BYTES`, 8-aligned as the engine wants it, lent once.
+#[derive(Debug)]
 #[repr(C, align(8))]
-struct Arena(UnsafeCell<[u8; ARENA_BYTES]>);
+pub struct Arena<const BYTES: usize> {
+    bytes: UnsafeCell<[u8; BYTES]>,
+    taken: AtomicBool,
+}
 
-// SAFETY: `arena` hands the inside out once only, so no two users ever share it.
-unsafe impl Sync for Arena {}
+// SAFETY: `take` hands the inside out once only, so no two users ever share it.
+unsafe impl<const BYTES: usize> Sync for Arena<BYTES> {}
 
-static ARENA: Arena = Arena(UnsafeCell::new([0; ARENA_BYTES]));
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// The arena, once.
-pub fn arena() -> Option<&'static mut [u8]> {
-    // Load and store, since Cortex-M0 has no swap; nothing interrupts this firmware.
-    if TAKEN.load(Ordering::Relaxed) {
-        return None;
+impl<const BYTES: usize> Arena<BYTES> {
+    /// Zeros.
+    #[expect(clippy::new_without_default, reason = "only ever a static, which a default cannot make")]
+    pub const fn new() -> Self {
+        Self { bytes: UnsafeCell::new([0; BYTES]), taken: AtomicBool::new(false) }
     }
-    TAKEN.store(true, Ordering::Relaxed);
-    // SAFETY: the flag lets this line run once, so this is the only reference to the static's inside.
-    Some(unsafe { &mut *ARENA.0.get() })
+
+    /// All of it the first time, nothing after that.
+    pub fn take(&'static self) -> &'static mut [u8] {
+        // Load and store, since Cortex-M0 has no swap; nothing that interrupts this firmware takes it.
+        if self.taken.load(Ordering::Relaxed) {
+            return &mut [];
+        }
+        self.taken.store(true, Ordering::Relaxed);
+        // SAFETY: the flag lets this line run once, so this is the only reference to the inside.
+        unsafe { &mut *self.bytes.get() }
+    }
 }
 
 /// The model region, where the host puts images before the core starts.
 pub fn model(board: &'static Board) -> &'static [u8] {
     let start = core::ptr::without_provenance(board.model.origin as usize);
-    // SAFETY: the board table gives a readable stretch of RAM, 8-aligned, apart from code and data (its tests hold
+    // SAFETY: the board table gives a readable stretch of memory, 8-aligned, apart from code and data (its tests hold
     // that), so neither this program nor its stack ever writes there; the host writes only while the core is held.
     unsafe { core::slice::from_raw_parts(start, board.model.length as usize) }
 }
