@@ -210,7 +210,7 @@ pub const VIRT_M0: Board = Board {
     data: memory(0x2000_0000, 16 * KIB),
     model: memory(0x0002_0000, 128 * KIB),
     arena_bytes: 6 * KIB as usize,
-    max_layers: 20,
+    max_layers: 16,
     clock: CoreClock { hertz: 16_000_000, wait_states: Some(0), caches: "none" },
     // TIMER0, the one of 32 bits.
     counter: Counter::Timer(InstructionTimer { kind: TimerKind::Nordic, address: 0x4000_8000, hertz: 16_000_000 }),
@@ -482,8 +482,10 @@ mod tests {
         for board in ALL {
             assert!(apart(board.code, board.data) && apart(board.code, board.model) && apart(board.data, board.model));
             assert!(board.model.origin.is_multiple_of(8), "{}: images are 8-aligned", board.name);
-            let server = 128 * board.max_layers + 4 * 1024;
-            assert!(board.arena_bytes + server <= board.data.length as usize, "{}: no room for a stack", board.name);
+            // Measured on virt-m4 and virt-m0: an engine's table of 64 bytes a layer lies on the stack three times while
+            // a model is opened, and the rest takes 5 KiB.
+            let stack = 3 * 64 * board.max_layers + 5 * 1024;
+            assert!(board.arena_bytes + stack <= board.data.length as usize, "{}: no room for a stack", board.name);
         }
     }
 

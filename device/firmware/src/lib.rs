@@ -33,6 +33,7 @@ use releq_device::board::Board;
 use releq_device::clock::Clock;
 use releq_device::server::Server;
 
+use releq_format::wire::MAX_FRAME;
 use transport::Port;
 
 // A firmware that allocates would be a different product.
@@ -46,7 +47,7 @@ pub fn serve_forever<const N: usize>(
     arena: &'static mut [u8],
 ) -> ! {
     let mut server = Server::<_, N>::new(board.name, clock, memory::model(board), arena);
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; MAX_FRAME];
     loop {
         let mut received = port.read(&mut buffer);
         while !received.is_empty() {
