@@ -268,12 +268,7 @@ pub const VIRT_M33: Board = Board {
 };
 
 /// What the boards with a debug probe have in common.
-const WIRED: Board = Board {
-    counter: Counter::Dwt,
-    reach: Reach::Probe { chip: "" },
-    ran: false,
-    ..MPS2
-};
+const WIRED: Board = Board { counter: Counter::Dwt, reach: Reach::Probe { chip: "" }, ran: false, ..MPS2 };
 
 /// STM32F446: the usual Cortex-M4F of the literature (RM0390).
 pub const NUCLEO_F446RE: Board = Board {

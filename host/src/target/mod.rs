@@ -184,7 +184,11 @@ impl TargetError {
     /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownBoard { .. } | Self::NotEmulated { .. } | Self::NoEmulator { .. } | Self::NoRunner { .. } | Self::Start { .. } => 3,
+            Self::UnknownBoard { .. }
+            | Self::NotEmulated { .. }
+            | Self::NoEmulator { .. }
+            | Self::NoRunner { .. }
+            | Self::Start { .. } => 3,
             _ => 4,
         }
     }
