@@ -43,9 +43,7 @@ fn memory_x(board: &Board) -> String {
         Boot::SecondStage => {
             let (stage, code) = split(board.code, SECOND_STAGE);
             let memories = [line("BOOT2", stage), line("FLASH", code), ram].concat();
-            format!(
-                "MEMORY {{\n{memories}}}\nSECTIONS {{ .boot2 : {{ KEEP(*(.boot2)); }} > BOOT2 }} INSERT BEFORE .text;\n"
-            )
+            format!("MEMORY {{\n{memories}}}\nSECTIONS {{ .boot2 : {{ KEEP(*(.boot2)); }} > BOOT2 }}\n")
         }
         // Within the first 4 KiB, so right after the vectors.
         Boot::ImageDefinition => format!(
