@@ -12,6 +12,7 @@ use std::io::Write;
 use releq::bench::measure::{MeasureError, measure};
 use releq::bench::shape::{Case, shapes};
 use releq::target::TargetError;
+use releq::target::native;
 use releq::target::qemu::{Launch, Qemu};
 use releq::target::session::{Patience, Session};
 use releq_device::board::{self, Board};
@@ -303,6 +304,11 @@ fn dsp_kernels_on_virt_m33() {
 }
 
 #[test]
+fn suite_on_virt_m0() {
+    run_suite(&board::VIRT_M0);
+}
+
+#[test]
 fn suite_on_virt_m3() {
     run_suite(&board::VIRT_M3);
 }
@@ -324,7 +330,7 @@ fn suite_on_virt_m33() {
 
 #[test]
 fn every_board_has_its_test_above() {
-    assert_eq!(board::ALL.len(), 4);
+    assert_eq!(board::emulated().count(), 5);
 }
 
 /// A thousand classes and inputs larger than a frame, so that pieces are joined in order.
@@ -349,6 +355,34 @@ fn equal_runs_give_equal_counts() {
     }
     assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
     assert!(counts[0].total() > 0);
+}
+
+/// The smallest board: a frozen image, its known answer among others, and counts that repeat with the emulator.
+#[test]
+fn a_golden_image_on_virt_m0() {
+    let bytes = ImageBuffer::from(include_bytes!("../format/golden/v1/tiny.rlq").as_slice());
+    let image = Image::open(&bytes).unwrap();
+    let input = [10, 200, 30, 250];
+    let expected = native::infer(&image, &input).unwrap();
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let Some(mut session) = session(&board::VIRT_M0, &image) else { return };
+        for _ in 0..3 {
+            let measured = session.infer(&input).unwrap();
+            assert_eq!(measured.inference, expected);
+            counts.push(measured.counts);
+        }
+    }
+    assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
+    assert!(counts[0].iter().all(|&count| count > 100), "{counts:?}");
+}
+
+#[test]
+fn a_board_to_buy_is_not_emulated() {
+    let (_, bytes) = wide();
+    let image = Image::open(&bytes).unwrap();
+    let refused = Qemu::start(&board::NUCLEO_F446RE, &image, &Launch::from_env()).unwrap_err();
+    assert!(matches!(&refused, TargetError::NotEmulated { emulated, .. } if emulated.contains("virt-m0")), "{refused}");
 }
 
 #[test]

@@ -43,10 +43,17 @@ impl Clock for Ticker {
 }
 
 /// A server of firmware 1.2.3 on virt-m4 in this process.
-fn local<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Local<'a, Ticker, (), 16> {
+fn local<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Local<'a, Ticker, 16> {
     let arena = bytemuck::cast_slice_mut(arena);
     let (board, version) = (VIRT_M4.name, "1.2.3");
-    Local::new(Server::new(Setup { board, version, clock: Ticker(Cell::new(0)), platform: (), model, arena }))
+    Local::new(Server::new(Setup {
+        board,
+        version,
+        clock: Ticker(Cell::new(0)),
+        stack: || Some((1000, 4096)),
+        model,
+        arena,
+    }))
 }
 
 /// A network of pieces: its input, its logits and its image take several frames each.
@@ -112,11 +119,12 @@ fn loading_resumes() {
     let mut region = vec![0u64; image.len().div_ceil(8)];
     let mut arena = vec![0u64; image.arena_bytes().div_ceil(8)];
     let mut pipe = local(Region::writable(bytemuck::cast_slice_mut(&mut region)), &mut arena);
-    let loaded = |pipe: &mut Local<'_, Ticker, (), 16>, image: &Image<'_>| {
+    let loaded = |pipe: &mut Local<'_, Ticker, 16>, image: &Image<'_>| {
         let mut steps = Vec::new();
         Greeted::greet(&VIRT_M4, pipe, PATIENCE).unwrap().load(image, &mut |held| steps.push(held)).unwrap();
         steps
     };
+    assert_eq!(Greeted::greet(&VIRT_M4, &mut pipe, PATIENCE).unwrap().stack().unwrap(), Some((1000, 4096)));
     // The first 3 pieces, as a host that was killed leaves them.
     let mut greeted = Greeted::greet(&VIRT_M4, &mut pipe, PATIENCE).unwrap();
     let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -4,7 +4,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use releq_device::board::{self, Board};
+use releq_device::board::{self, Board, Boot, Memory};
+
+/// Bytes of the RP2040's second stage, at the start of its flash.
+const SECOND_STAGE: u32 = 256;
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -12,8 +15,12 @@ fn main() {
     for board in board::ALL.iter().filter(|board| board.target == target) {
         link(&out, &board.name.replace('-', "_"), board);
     }
-    // Linked and never run, so any map will do, also for cores without a board of their own.
-    link(&out, "no_panic", &board::ALL[0]);
+    // Linked and never run, so any map with the room will do, also for cores without a board of their own.
+    link(&out, "no_panic", &board::VIRT_M3);
+    // Armv6-M has no CYCCNT (Armv6-M manual, §C1.8), and cortex-m no name for it there.
+    if !target.starts_with("thumbv6m") {
+        println!("cargo:rustc-cfg=has_cycle_counter");
+    }
     println!("cargo:rerun-if-changed=build.rs");
 }
 
@@ -28,10 +35,32 @@ fn link(out: &Path, binary: &str, board: &Board) {
     println!("cargo:rustc-link-arg-bin={binary}=--nmagic");
 }
 
-/// The names FLASH and RAM are cortex-m-rt's.
+/// The names FLASH and RAM are cortex-m-rt's, those of the sections are the chips' crates'.
 fn memory_x(board: &Board) -> String {
-    let line = |name: &str, memory: board::Memory| {
-        format!("  {name} : ORIGIN = {:#010x}, LENGTH = {:#x}\n", memory.origin, memory.length)
-    };
-    format!("MEMORY {{\n{}{}}}\n", line("FLASH", board.code), line("RAM", board.data))
+    let ram = line("RAM", board.data);
+    match board.boot {
+        Boot::Vectors => format!("MEMORY {{\n{}{ram}}}\n", line("FLASH", board.code)),
+        Boot::SecondStage => {
+            let (stage, code) = split(board.code, SECOND_STAGE);
+            let memories = [line("BOOT2", stage), line("FLASH", code), ram].concat();
+            format!("MEMORY {{\n{memories}}}\nSECTIONS {{ .boot2 : {{ KEEP(*(.boot2)); }} > BOOT2 }}\n")
+        }
+        // Within the first 4 KiB, so right after the vectors.
+        Boot::ImageDefinition => format!(
+            "MEMORY {{\n{}{ram}}}\n\
+             SECTIONS {{ .start_block : ALIGN(4) {{ KEEP(*(.start_block)); }} > FLASH }} INSERT AFTER .vector_table;\n\
+             _stext = ADDR(.start_block) + SIZEOF(.start_block);\n",
+            line("FLASH", board.code)
+        ),
+    }
+}
+
+fn line(name: &str, memory: Memory) -> String {
+    format!("  {name} : ORIGIN = {:#010x}, LENGTH = {:#x}\n", memory.origin, memory.length)
+}
+
+/// The first `bytes` of `memory`, and the rest.
+fn split(memory: Memory, bytes: u32) -> (Memory, Memory) {
+    let rest = Memory { origin: memory.origin + bytes, length: memory.length - bytes };
+    (Memory { length: bytes, ..memory }, rest)
 }

@@ -11,7 +11,7 @@
 //!   with `unsafe`;
 //! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels;
 //! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with,
-//!   [`platform`] what else it asks of the board, [`resident`] the memory its image lies in;
+//!   [`resident`] the memory its image lies in;
 //! * [`board`]: the boards there are, one table for firmware, emulator and fit check.
 //!
 //! ```no_run
@@ -42,7 +42,6 @@ pub mod clock;
 pub mod engine;
 pub mod kernels;
 pub mod observe;
-pub mod platform;
 pub mod resident;
 pub mod server;
 mod stopwatch;
@@ -51,7 +50,6 @@ pub mod tensor;
 pub use board::Board;
 pub use engine::{Arena, Engine, OpenError};
 pub use observe::Observer;
-pub use platform::Platform;
 pub use resident::Region;
 pub use server::Server;
 

@@ -14,7 +14,6 @@ use releq_format::wire::{
 use crate::clock::Clock;
 use crate::engine::OpenError;
 use crate::kernels;
-use crate::platform::Platform;
 use crate::resident::{Parts, Region, Resident, ResidentError};
 use crate::stopwatch::Stopwatch;
 
@@ -23,15 +22,15 @@ type Fault = (FaultCode, u32);
 
 /// What a server is made of.
 #[derive(Debug)]
-pub struct Setup<'a, C, P> {
+pub struct Setup<'a, C> {
     /// Name of the board, as in the board table.
     pub board: &'a str,
     /// Version of the firmware, as `0.1.0`.
     pub version: &'a str,
     /// What layers are timed with.
     pub clock: C,
-    /// What happens around an inference.
-    pub platform: P,
+    /// Most bytes of stack in use at any moment since the start, and bytes there are; `None` where it is not measured.
+    pub stack: fn() -> Option<(u32, u32)>,
     /// Where images lie.
     pub model: Region<'a>,
     /// Where they run; at a multiple of 8 bytes.
@@ -40,16 +39,16 @@ pub struct Setup<'a, C, P> {
 
 /// One board's side of the conversation, for images of at most `N` layers.
 #[derive(Debug)]
-pub struct Server<'a, C, P, const N: usize> {
+pub struct Server<'a, C, const N: usize> {
     decoder: FrameDecoder,
-    bench: Bench<'a, C, P, N>,
+    bench: Bench<'a, C, N>,
     answer: Answer,
 }
 
-impl<'a, C: Clock, P: Platform, const N: usize> Server<'a, C, P, N> {
+impl<'a, C: Clock, const N: usize> Server<'a, C, N> {
     /// A server with no image open.
-    pub fn new(setup: Setup<'a, C, P>) -> Self {
-        let Setup { board, version, clock, platform, model, arena } = setup;
+    pub fn new(setup: Setup<'a, C>) -> Self {
+        let Setup { board, version, clock, stack, model, arena } = setup;
         let about = About {
             board,
             version,
@@ -57,7 +56,7 @@ impl<'a, C: Clock, P: Platform, const N: usize> Server<'a, C, P, N> {
             model_bytes: model.bytes().len() as u32,
             writable: model.is_writable(),
         };
-        let bench = Bench { about, platform, watch: Stopwatch::new(clock), state: State::Closed((model, arena)) };
+        let bench = Bench { about, stack, watch: Stopwatch::new(clock), state: State::Closed((model, arena)) };
         Self { decoder: FrameDecoder::new(), bench, answer: Answer::new() }
     }
 
@@ -139,9 +138,9 @@ struct About<'a> {
 
 /// The model, the arena and the clock: what requests act upon.
 #[derive(Debug)]
-struct Bench<'a, C, P, const N: usize> {
+struct Bench<'a, C, const N: usize> {
     about: About<'a>,
-    platform: P,
+    stack: fn() -> Option<(u32, u32)>,
     watch: Stopwatch<C, N>,
     state: State<'a, N>,
 }
@@ -178,7 +177,7 @@ impl<'a, const N: usize> State<'a, N> {
     }
 }
 
-impl<C: Clock, P: Platform, const N: usize> Bench<'_, C, P, N> {
+impl<C: Clock, const N: usize> Bench<'_, C, N> {
     fn serve(&mut self, id: u32, request: Request<'_>, answer: &mut Answer) {
         let mut piece = [0; CHUNK];
         let response = self.respond(request, &mut piece);
@@ -201,7 +200,7 @@ impl<C: Clock, P: Platform, const N: usize> Bench<'_, C, P, N> {
             }
             Request::WriteModel { offset, bytes } => self.write_model(offset, bytes),
             Request::CheckModel { offset, length } => self.check_model(offset, length),
-            Request::ReadStack => Ok(Response::Stack { used: self.platform.stack() }),
+            Request::ReadStack => Ok(Response::Stack { used: (self.stack)() }),
             Request::Reset => {
                 self.watch.restart();
                 self.state.with_region(|_| Ok(Response::Done))
@@ -282,9 +281,7 @@ impl<C: Clock, P: Platform, const N: usize> Bench<'_, C, P, N> {
             if run > 0 {
                 restore_input(model);
             }
-            self.platform.begin_inference();
             model.run(&mut self.watch);
-            self.platform.end_inference();
             self.watch.end_run();
         }
         Ok(Response::Inferred { top1: model.top1() as u32, steady: self.watch.steady() })
@@ -383,13 +380,13 @@ mod tests {
 
     const MODEL: &[u8] = crate::include_image!("../../format/golden/v1/tiny.rlq");
 
-    type Tested<'a> = Server<'a, Ticker, (), 4>;
+    type Tested<'a> = Server<'a, Ticker, 4>;
 
     fn server<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Tested<'a> {
         // Near the wrap, so that every test crosses it.
         let clock = Ticker(Cell::new(u32::MAX - 4));
         let arena = bytemuck::cast_slice_mut(arena);
-        Server::new(Setup { board: "test", version: "1.2.3", clock, platform: (), model, arena })
+        Server::new(Setup { board: "test", version: "1.2.3", clock, stack: || None, model, arena })
     }
 
     /// With room to keep the four bytes of input.

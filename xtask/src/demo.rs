@@ -13,7 +13,7 @@ pub(crate) fn run() -> Result<(), Failed> {
     process::run(cargo().args(["build", "--locked", "--package", "releq"]))?;
     let emulated = found.qemu && found.thumb.is_some();
     if emulated {
-        firmware::build(&found)?;
+        firmware::build_emulated(&found)?;
     }
     let directory = target().join("demo");
     fs::create_dir_all(&directory)

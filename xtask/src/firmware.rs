@@ -11,39 +11,88 @@ use crate::setup::{Found, Thumb};
 pub(crate) const TARGETS: [&str; 4] =
     ["thumbv6m-none-eabi", "thumbv7m-none-eabi", "thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
-/// Runner binaries and the targets they are built for, as `releq_device::board` has it; `tests/qemu.rs` fails for a
-/// board without a runner.
-const RUNNERS: [(&str, &[&str]); 3] = [
-    ("thumbv7m-none-eabi", &["virt_m3"]),
-    ("thumbv7em-none-eabihf", &["virt_m4", "virt_m7"]),
-    ("thumbv8m.main-none-eabihf", &["virt_m33"]),
+/// Runners and the targets they are built for, as `releq_device::board` has them (the test below holds that).
+const RUNNERS: [Runner; 11] = [
+    emulated("virt-m0", "thumbv6m-none-eabi"),
+    emulated("virt-m3", "thumbv7m-none-eabi"),
+    emulated("virt-m4", "thumbv7em-none-eabihf"),
+    emulated("virt-m7", "thumbv7em-none-eabihf"),
+    emulated("virt-m33", "thumbv8m.main-none-eabihf"),
+    wired("nucleo-f446re", "thumbv7em-none-eabihf"),
+    wired("nucleo-h743zi", "thumbv7em-none-eabihf"),
+    wired("nucleo-l4r5zi", "thumbv7em-none-eabihf"),
+    wired("nrf52840-dk", "thumbv7em-none-eabihf"),
+    wired("rp2350-pico2", "thumbv8m.main-none-eabihf"),
+    wired("rp2040-pico", "thumbv6m-none-eabi"),
 ];
+
+/// A board's runner.
+#[derive(Clone, Copy, Debug)]
+struct Runner {
+    board: &'static str,
+    triple: &'static str,
+    /// Whether it takes a feature of the board's name, with the crates of its chip.
+    chip: bool,
+}
+
+const fn emulated(board: &'static str, triple: &'static str) -> Runner {
+    Runner { board, triple, chip: false }
+}
+
+const fn wired(board: &'static str, triple: &'static str) -> Runner {
+    Runner { board, triple, chip: true }
+}
 
 /// Cores that the no-panic proof is linked for.
 const PROVED: [&str; 2] = ["thumbv6m-none-eabi", "thumbv7em-none-eabihf"];
 
-/// Builds every runner and puts it where `releq` finds it.
-pub(crate) fn build(found: &Found) -> Result<(), Failed> {
+/// Builds the runners of `boards`, or of all, and puts them where `releq` finds them; the plugin too.
+pub(crate) fn build(found: &Found, boards: &[&str]) -> Result<(), Failed> {
+    let chosen = chosen(boards)?;
     let thumb = toolchain(found)?;
     let runners = target().join("runners");
     fs::create_dir_all(&runners)
         .map_err(|error| Failed::check(format!("cannot make {}: {error}", runners.display())))?;
-    for (triple, binaries) in RUNNERS {
-        let mut build = thumb_cargo(thumb, "build");
-        build.args(["--release", "--target", triple]);
-        binaries.iter().for_each(|binary| {
-            build.args(["--bin", binary]);
-        });
-        run(&mut build)?;
-        for binary in binaries {
-            let from = target().join("firmware").join(triple).join("release").join(binary);
-            let to = runners.join(format!("{}.elf", binary.replace('_', "-")));
-            fs::copy(&from, &to).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))?;
-        }
+    for runner in chosen {
+        build_runner(thumb, runner, &runners)?;
     }
     build_plugin(&runners)?;
     eprintln!("runners are in {}", runners.display());
     Ok(())
+}
+
+/// Builds the runners of all emulated boards: what tests and the demo run.
+pub(crate) fn build_emulated(found: &Found) -> Result<(), Failed> {
+    let boards: Vec<&str> = RUNNERS.iter().filter(|runner| !runner.chip).map(|runner| runner.board).collect();
+    build(found, &boards)
+}
+
+/// The runners of `boards`; all where none is named.
+fn chosen(boards: &[&str]) -> Result<Vec<Runner>, Failed> {
+    if boards.is_empty() {
+        return Ok(RUNNERS.to_vec());
+    }
+    let of = |board: &&str| RUNNERS.into_iter().find(|runner| runner.board == *board).ok_or_else(|| unknown(board));
+    boards.iter().map(of).collect()
+}
+
+fn unknown(board: &str) -> Failed {
+    let known = RUNNERS.map(|runner| runner.board).join(" ");
+    Failed::usage(format!("there is no board `{board}`; the boards are {known}"))
+}
+
+fn build_runner(thumb: &Thumb, runner: Runner, runners: &Path) -> Result<(), Failed> {
+    let Runner { board, triple, chip } = runner;
+    let binary = board.replace('-', "_");
+    let mut build = thumb_cargo(thumb, "build");
+    build.args(["--release", "--target", triple, "--bin", &binary]);
+    if chip {
+        build.args(["--features", board]);
+    }
+    run(&mut build)?;
+    let from = target().join("firmware").join(triple).join("release").join(binary);
+    let copied = fs::copy(&from, runners.join(format!("{board}.elf")));
+    copied.map(drop).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))
 }
 
 /// Builds the plugin that estimates cycles in QEMU and puts it beside the runners; QEMU loads such plugins on Linux.
@@ -115,4 +164,27 @@ fn remapped() -> [String; 2] {
     let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
     let cargo = home("CARGO_HOME").or_else(|| home("HOME").map(|home| home.join(".cargo"))).unwrap_or_default();
     [(root(), "releq"), (cargo, "cargo")].map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use releq_device::board::{ALL, Reach};
+
+    use super::*;
+
+    #[test]
+    fn runners_are_the_board_tables() {
+        let listed = RUNNERS.map(|runner| (runner.board, runner.triple, runner.chip));
+        let boards = ALL.iter().map(|board| (board.name, board.target, matches!(board.reach, Reach::Probe { .. })));
+        assert!(boards.eq(listed), "the tables differ");
+        assert!(ALL.iter().all(|board| TARGETS.contains(&board.target)));
+    }
+
+    #[test]
+    fn boards_are_chosen_by_name() {
+        assert_eq!(chosen(&[]).map(|all| all.len()).ok(), Some(RUNNERS.len()));
+        let two = chosen(&["rp2040-pico", "virt-m0"]).unwrap();
+        assert_eq!(two.iter().map(|runner| runner.board).collect::<Vec<_>>(), ["rp2040-pico", "virt-m0"]);
+        assert!(chosen(&["virt-m9"]).unwrap_err().to_string().contains("virt-m9"));
+    }
 }

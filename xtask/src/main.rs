@@ -18,13 +18,13 @@ use process::Failed;
 const USAGE: &str = "\
 cargo xtask <verb>
 
-  demo               set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
-  test [STAGE...]    set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
-                     examples sizes
-  setup              find or install what firmware and emulator need, and say what was done
-  examples           build the example firmware, run it in QEMU and compare what it prints
-  sizes              measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md
-  firmware           build the runner firmware of every board, and QEMU's plugin, into target/runners
+  demo                 set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
+  test [STAGE...]      set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
+                       examples sizes
+  setup                find or install what firmware and emulator need, and say what was done
+  examples             build the example firmware, run it in QEMU and compare what it prints
+  sizes                measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md
+  firmware [BOARD...]  build the runner firmware of every board or of those named, and QEMU's plugin, into target/runners
 ";
 
 fn main() -> ExitCode {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test", stages @ ..] => test::run(stages),
         ["setup"] => setup::run().map(|_| ()),
-        ["firmware"] => setup::run().and_then(|found| firmware::build(&found)),
+        ["firmware", boards @ ..] => setup::run().and_then(|found| firmware::build(&found, boards)),
         ["examples"] => setup::run().and_then(|found| examples::check(&found)),
         ["sizes"] => setup::run().and_then(|found| sizes::write(&found)),
         ["help" | "--help" | "-h"] => {

@@ -85,7 +85,7 @@ fn slow(_: &Found) -> Result<(), Failed> {
 }
 
 fn firmware_builds(found: &Found) -> Result<(), Failed> {
-    firmware::build(found)?;
+    firmware::build(found, &[])?;
     firmware::prove_no_panic(found)
 }
 

@@ -1,46 +1,60 @@
 //! The runner: a board's port, its clock and its memory around [`releq_device::Server`].
 //!
-//! A board is a binary of at most 60 lines that calls [`serve_forever`] with its parts; everything a board can differ
-//! in is in `releq_device::board` or in one of these modules:
-//! * [`transport`]: ports that carry bytes;
-//! * [`timer`]: the instruction clock of emulated boards;
+//! A board is a binary of at most 60 lines. An emulated one is the line `emulated!(VIRT_M4, Cmsdk)`; one with a debug
+//! probe is `wired!(NUCLEO_F446RE, set_up)` and a function that sets its clocks and returns its trigger pin.
+//! Everything else a board can differ in is in `releq_device::board` or in one of these modules:
+//! * [`transport`]: ports that carry bytes, semihosting and RTT;
+//! * [`timer`]: the instruction clocks of emulated boards;
+//! * `cycles`: the cycle clock of the others, which says so where a core's counter does not count;
+//! * `trigger`: a pin that is high while a layer runs, for oscilloscopes and power analysers;
 //! * [`memory`]: the arena and the model region;
+//! * [`stack`]: how much of the stack was ever used;
 //! * [`fault`]: what happens when something cannot happen.
 #![no_std]
 #![deny(missing_docs)]
 
+#[cfg(feature = "probe")]
+pub mod cycles;
 pub mod fault;
 pub mod memory;
+mod runner;
+pub mod stack;
 pub mod timer;
 pub mod transport;
+#[cfg(feature = "probe")]
+pub mod trigger;
 
-use releq_device::board::{Board, MAX_LAYERS};
+#[cfg(feature = "probe")]
+pub use cortex_m;
+pub use cortex_m_rt;
+pub use releq_device;
+
+use releq_device::board::Board;
+use releq_device::clock::Clock;
 use releq_device::server::{Server, Setup};
 
-use timer::InstructionClock;
-use transport::{Port, Semihosting};
+use releq_format::wire::MAX_FRAME;
+use transport::Port;
 
 // A firmware that allocates would be a different product.
 const _: () = assert!(!releq_format::HAS_ALLOC);
 
-/// Serves the host over semihosting until it hangs up.
-pub fn serve_forever(board: &'static Board) -> ! {
-    let port = Semihosting::open();
-    let arena = memory::arena().unwrap_or(&mut []);
-    let clock = InstructionClock::start(board);
-    let server = Server::new(Setup {
+/// Serves the host for ever, images of at most `N` layers.
+pub fn serve_forever<const N: usize>(
+    board: &'static Board,
+    mut port: impl Port,
+    clock: impl Clock,
+    arena: &'static mut [u8],
+) -> ! {
+    let mut server = Server::<_, N>::new(Setup {
         board: board.name,
         version: env!("CARGO_PKG_VERSION"),
         clock,
-        platform: (),
+        stack: || Some((stack::high_water() as u32, stack::size() as u32)),
         model: memory::model(board),
         arena,
     });
-    serve(server, port)
-}
-
-fn serve(mut server: Server<'_, InstructionClock, (), MAX_LAYERS>, mut port: impl Port) -> ! {
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; MAX_FRAME];
     loop {
         let mut received = port.read(&mut buffer);
         while !received.is_empty() {
@@ -48,28 +62,4 @@ fn serve(mut server: Server<'_, InstructionClock, (), MAX_LAYERS>, mut port: imp
             port.write(answer);
         }
     }
-}
-
-/// Everything a board's binary contains: `runner!(VIRT_M4)` for that entry of the board table.
-#[macro_export]
-macro_rules! runner {
-    ($board:ident) => {
-        static BOARD: releq_device::Board = releq_device::board::$board;
-
-        #[cortex_m_rt::entry]
-        fn main() -> ! {
-            $crate::serve_forever(&BOARD)
-        }
-
-        #[panic_handler]
-        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-            $crate::fault::panicked(info)
-        }
-
-        // SAFETY: it reads the frame that the core stacked, and never returns to the faulting code.
-        #[cortex_m_rt::exception]
-        unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
-            $crate::fault::hard_fault(frame.pc(), frame.lr())
-        }
-    };
 }

@@ -1,7 +1,8 @@
 //! Energy of an inference from the trace of a power analyser: current over time, as text.
 //!
 //! A trace is CSV with a header: `time` in seconds, `current` in amperes, and optionally `trigger`, which is not 0 while
-//! the board's trigger pin is raised. With it, only what the pin marks is counted, and each time it rises is one run.
+//! the board's trigger pin is raised. With it, only what the pin marks is counted. Runners raise it while a layer runs,
+//! so it rises as often in a run as the image has layers.
 
 /// Why a trace says nothing of energy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +39,12 @@ struct Sample {
     marked: bool,
 }
 
-/// Reads a trace recorded at `volts`. Without a trigger column all of it counts, as `runs` runs.
+/// Reads a trace recorded at `volts`. Without a trigger column all of it counts, as `runs` runs; with one, each `layers`
+/// rises are a run.
 ///
 /// # Errors
 /// [`TraceError`].
-pub fn read(text: &str, volts: f64, runs: usize) -> Result<Energy, TraceError> {
+pub fn read(text: &str, volts: f64, runs: usize, layers: usize) -> Result<Energy, TraceError> {
     let (samples, triggered) = samples(text)?;
     let (mut charge, mut seconds, mut risen) = (0.0, 0.0, 0);
     for pair in samples.array_windows::<2>() {
@@ -57,7 +59,10 @@ pub fn read(text: &str, volts: f64, runs: usize) -> Result<Energy, TraceError> {
     if triggered && samples.first().is_some_and(|first| first.marked) {
         return Err(TraceError::Empty("the trigger is raised from its first sample on"));
     }
-    let runs = if triggered { risen } else { runs };
+    if triggered && !risen.is_multiple_of(layers.max(1)) {
+        return Err(TraceError::Empty("the trigger does not rise once for each layer of every run"));
+    }
+    let runs = if triggered { risen / layers.max(1) } else { runs };
     if runs == 0 || seconds <= 0.0 {
         return Err(TraceError::Empty("the trigger never rises, or there are fewer than two samples"));
     }
@@ -100,7 +105,7 @@ mod tests {
     #[test]
     fn a_constant_current_is_volts_times_amperes_times_seconds() {
         // 10 mA for 2 s at 3 V are 60 mJ, in 4 runs.
-        let energy = read("time,current\n0,0.01\n0.5,0.01\n2,0.01\n", 3.0, 4).unwrap();
+        let energy = read("time,current\n0,0.01\n0.5,0.01\n2,0.01\n", 3.0, 4, 9).unwrap();
         assert!((energy.millijoules - 15.0).abs() < 1e-9 && energy.runs == 4, "{energy:?}");
         assert!((energy.seconds - 0.5).abs() < 1e-12 && (energy.amperes - 0.01).abs() < 1e-12);
     }
@@ -108,18 +113,22 @@ mod tests {
     #[test]
     fn the_trigger_marks_runs_and_what_counts() {
         let text = "Time, Trigger, Current\n0,0,9\n1,1,0.02\n2,1,0.04\n3,0,9\n4,1,0.02\n5,1,0.04\n6,0,9\n";
-        let energy = read(text, 2.0, 99).unwrap();
+        let energy = read(text, 2.0, 99, 1).unwrap();
         assert!((energy.millijoules - 60.0).abs() < 1e-9 && energy.runs == 2, "{energy:?}");
+        // Two layers: both rises are one run.
+        let energy = read(text, 2.0, 99, 2).unwrap();
+        assert!((energy.millijoules - 120.0).abs() < 1e-9 && energy.runs == 1, "{energy:?}");
+        assert!(matches!(read(text, 2.0, 99, 3), Err(TraceError::Empty(_))));
     }
 
     #[test]
     fn what_is_no_trace_is_told() {
-        assert_eq!(read("t,current\n", 3.0, 1), Err(TraceError::Column("time")));
-        assert_eq!(read("time,current\n0,1\n1,x\n", 3.0, 1), Err(TraceError::Line(3)));
-        assert_eq!(read("time,current\n1,1\n0,1\n", 3.0, 1), Err(TraceError::Line(3)));
-        assert_eq!(read("time,current\n1\n", 3.0, 1), Err(TraceError::Line(2)));
-        assert!(matches!(read("time,current\n0,1\n", 3.0, 1), Err(TraceError::Empty(_))));
-        assert!(matches!(read("time,current,trigger\n0,1,0\n1,1,0\n", 3.0, 1), Err(TraceError::Empty(_))));
-        assert!(matches!(read("time,current,trigger\n0,1,1\n1,1,1\n", 3.0, 1), Err(TraceError::Empty(_))));
+        assert_eq!(read("t,current\n", 3.0, 1, 1), Err(TraceError::Column("time")));
+        assert_eq!(read("time,current\n0,1\n1,x\n", 3.0, 1, 1), Err(TraceError::Line(3)));
+        assert_eq!(read("time,current\n1,1\n0,1\n", 3.0, 1, 1), Err(TraceError::Line(3)));
+        assert_eq!(read("time,current\n1\n", 3.0, 1, 1), Err(TraceError::Line(2)));
+        assert!(matches!(read("time,current\n0,1\n", 3.0, 1, 1), Err(TraceError::Empty(_))));
+        assert!(matches!(read("time,current,trigger\n0,1,0\n1,1,0\n", 3.0, 1, 1), Err(TraceError::Empty(_))));
+        assert!(matches!(read("time,current,trigger\n0,1,1\n1,1,1\n", 3.0, 1, 1), Err(TraceError::Empty(_))));
     }
 }

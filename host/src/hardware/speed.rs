@@ -53,13 +53,13 @@ pub struct Time {
 }
 
 impl Speed {
-    /// On `board`, at `clock` hertz or at the emulated machine's own.
+    /// On `board`, at `clock` hertz or at what its runner sets.
     ///
     /// # Errors
     /// [`NoPrices`] for a board that is not calibrated.
     pub fn of(board: &'static Board, clock: Option<f64>) -> Result<Self, NoPrices> {
         let cycles = if board.core == "Cortex-M4F" { serde_json::from_str(VIRT_M4_CYCLES).ok() } else { None };
-        let clock = clock.unwrap_or(own_clock(board));
+        let clock = clock.unwrap_or_else(|| f64::from(board.clock.hertz));
         Ok(Self { board, clock, instructions: cost::prices(board.name)?, cycles })
     }
 
@@ -77,11 +77,6 @@ impl Speed {
     pub fn duration(&self, cycles: f64) -> Duration {
         Duration::from_secs_f64(cycles / self.clock)
     }
-}
-
-/// Hertz of the emulated machine: its timer ticks once a cycle (25 MHz on Arm's AN385, AN386 and AN500, 20 on AN505).
-fn own_clock(board: &Board) -> f64 {
-    1e9 / f64::from(board.tick_ns)
 }
 
 impl std::ops::Add for Time {

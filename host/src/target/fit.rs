@@ -1,6 +1,6 @@
 //! Whether an image has room on a board, and if not, which layer takes it.
 
-use releq_device::board::{Board, MAX_LAYERS};
+use releq_device::board::Board;
 use releq_format::image::Image;
 
 use crate::summary::{ImageSummary, LayerSummary};
@@ -53,7 +53,7 @@ pub enum FitError {
     /// The image has more layers than the runner's table.
     #[error(
         "{network} does not fit {board}: it has {needed} layers and the runner holds {room}; \
-         build a runner with a larger `MAX_LAYERS`"
+         build a runner with a larger `max_layers`"
     )]
     Layers {
         /// The network.
@@ -83,8 +83,8 @@ pub fn check_fit(board: &Board, image: &Image<'_>) -> Result<(), FitError> {
         let (layer, largest) = largest(&summary, |layer| layer.output_bytes + layer.scratch_bytes);
         return Err(FitError::Ram { network, board: name, needed: summary.arena_bytes, room: arena, layer, largest });
     }
-    if image.layer_count() > MAX_LAYERS {
-        return Err(FitError::Layers { network, board: name, needed: image.layer_count(), room: MAX_LAYERS });
+    if image.layer_count() > board.max_layers {
+        return Err(FitError::Layers { network, board: name, needed: image.layer_count(), room: board.max_layers });
     }
     Ok(())
 }

@@ -57,6 +57,14 @@ pub enum TargetError {
         /// Every board there is.
         known: String,
     },
+    /// A board to buy, where an emulator is wanted.
+    #[error("{board} is reached by a debug probe and QEMU does not emulate it; the emulated boards are {emulated}")]
+    NotEmulated {
+        /// The board.
+        board: &'static str,
+        /// The names of those that are.
+        emulated: String,
+    },
     /// The emulator is not installed.
     #[error(
         "cannot emulate {board}: {program} is not installed; \
@@ -209,7 +217,11 @@ impl TargetError {
     /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownBoard { .. } | Self::NoEmulator { .. } | Self::NoRunner { .. } | Self::Start { .. } => 3,
+            Self::UnknownBoard { .. }
+            | Self::NotEmulated { .. }
+            | Self::NoEmulator { .. }
+            | Self::NoRunner { .. }
+            | Self::Start { .. } => 3,
             _ => 4,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use releq_device::board::{Board, ICOUNT_SHIFT};
+use releq_device::board::{self, Board, Counter, ICOUNT_SHIFT, InstructionTimer, Reach};
 use releq_format::image::Image;
 use tempfile::NamedTempFile;
 
@@ -120,15 +120,16 @@ impl Qemu {
     /// # Errors
     /// [`TargetError`] where the emulator or the runner is missing or does not start.
     pub fn start(board: &'static Board, image: &Image<'_>, launch: &Launch) -> Result<Self, TargetError> {
+        let (machine, timer) = emulation(board)?;
         let runner = launch.runner(board)?;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => TargetError::NoEmulator { board: board.name, program: launch.qemu.clone() },
             _ => TargetError::Start { program: launch.qemu.clone(), error },
         };
         let model = model_file(image).map_err(|error| TargetError::Start { program: launch.qemu.clone(), error })?;
-        let mut command = command(board, &launch.qemu, &runner, model.path());
+        let mut command = command(board, machine, &launch.qemu, &runner, model.path());
         let marks = match launch.plugin_for(board) {
-            Ok(plugin) => Ok(watched(&mut command, board, plugin).map_err(failed)?),
+            Ok(plugin) => Ok(watched(&mut command, board, timer, plugin).map_err(failed)?),
             Err(none) => Err(none),
         };
         let mut child = command.spawn().map_err(failed)?;
@@ -189,10 +190,21 @@ fn model_file(image: &Image<'_>) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-fn command(board: &Board, qemu: &Path, runner: &Path, model: &Path) -> Command {
+/// QEMU's name of the board, and the timer that counts its instructions.
+fn emulation(board: &Board) -> Result<(&'static str, &InstructionTimer), TargetError> {
+    match (&board.reach, &board.counter) {
+        (Reach::Qemu { machine }, Counter::Timer(timer)) => Ok((machine, timer)),
+        _ => {
+            let emulated = board::emulated().map(|board| board.name).collect::<Vec<_>>().join(", ");
+            Err(TargetError::NotEmulated { board: board.name, emulated })
+        }
+    }
+}
+
+fn command(board: &Board, machine: &str, qemu: &Path, runner: &Path, model: &Path) -> Command {
     let mut command = Command::new(qemu);
     // No chardev at all: semihosting then uses the process's own streams, a thousand times faster than the UART.
-    command.args(["-machine", board.qemu_machine, "-display", "none", "-monitor", "none", "-serial", "none"]);
+    command.args(["-machine", machine, "-display", "none", "-monitor", "none", "-serial", "none"]);
     command.args(["-semihosting-config", "enable=on,target=native"]);
     command.args(["-icount", &format!("shift={ICOUNT_SHIFT}")]);
     command.arg("-kernel").arg(runner);
@@ -204,12 +216,11 @@ fn command(board: &Board, qemu: &Path, runner: &Path, model: &Path) -> Command {
 }
 
 /// Has `plugin` watch the board's timer.
-fn watched(command: &mut Command, board: &Board, plugin: &Path) -> io::Result<Marks> {
+fn watched(command: &mut Command, board: &Board, timer: &InstructionTimer, plugin: &Path) -> io::Result<Marks> {
     let marks = Marks::new(board.name)?;
     let path = |path: &Path| path.display().to_string().replace(',', ",,");
     let (plugin, out) = (path(plugin), path(marks.path()));
-    // The register that the runner's clock reads (Arm DDI 0479, table 4-7).
-    command.args(["-plugin", &format!("{plugin},timer={:#x},out={out}", board.timer + 4)]);
+    command.args(["-plugin", &format!("{plugin},timer={:#x},out={out}", timer.value_address())]);
     Ok(marks)
 }
 

@@ -9,6 +9,7 @@
 use core::hint::black_box;
 
 use releq_device::{Engine, board, kernels};
+use releq_firmware::memory::{self, Arena};
 use releq_format::image::Image;
 
 unsafe extern "C" {
@@ -24,10 +25,11 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    static BOARD: board::Board = board::ALL[0];
-    let arena = releq_firmware::memory::arena().unwrap_or(&mut []);
+    static BOARD: board::Board = board::VIRT_M3;
+    static ARENA: Arena<{ board::VIRT_M3.arena_bytes }> = Arena::new();
+    let arena = ARENA.take();
     // What the compiler could work out about these bytes would prove nothing about others.
-    let model = black_box(releq_firmware::memory::model(&BOARD));
+    let model = black_box(memory::model(&BOARD));
     if let Ok(image) = Image::open(model.bytes())
         && let Ok(mut engine) = Engine::<{ board::MAX_LAYERS }>::new(&image, arena, kernels::ALL)
     {

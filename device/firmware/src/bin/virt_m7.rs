@@ -2,4 +2,4 @@
 #![no_std]
 #![no_main]
 
-releq_firmware::runner!(VIRT_M7);
+releq_firmware::emulated!(VIRT_M7, Cmsdk);

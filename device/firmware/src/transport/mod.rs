@@ -1,12 +1,16 @@
 //! Ports that carry bytes between host and runner.
 
+#[cfg(feature = "probe")]
+mod rtt;
 mod semihosting;
 
-pub use semihosting::{Semihosting, complain, exit};
+#[cfg(feature = "probe")]
+pub use rtt::{Logged, Rtt};
+pub use semihosting::{Semihosted, Semihosting};
 
 /// A pipe to the host.
 pub trait Port {
-    /// Waits for bytes and returns at least one; does not return once the host has hung up.
+    /// Waits for bytes and returns at least one; does not return once the host has hung up, where it can know.
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> &'b [u8];
 
     /// Sends all of `bytes`.

@@ -2,8 +2,10 @@
 //! Arm IHI 0100, §6 operations and §7.1 `:tt`).
 
 use core::arch::asm;
+use core::fmt;
 
 use super::Port;
+use crate::fault::LastWords;
 
 /// Operation numbers.
 mod operation {
@@ -58,13 +60,25 @@ impl Port for Semihosting {
     }
 }
 
-/// Writes to the host's standard error; the standard output belongs to the protocol.
-pub fn complain(text: &[u8]) {
-    write(open(Stream::Error), text);
+/// Last words on the host's standard error, for the standard output belongs to the protocol; then the emulator ends.
+#[derive(Debug, Default)]
+pub struct Semihosted;
+
+impl fmt::Write for Semihosted {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write(open(Stream::Error), text.as_bytes());
+        Ok(())
+    }
+}
+
+impl LastWords for Semihosted {
+    fn end(self, code: u8) -> ! {
+        exit(code)
+    }
 }
 
 /// Ends the program with a code that becomes the emulator's own.
-pub fn exit(code: u8) -> ! {
+fn exit(code: u8) -> ! {
     loop {
         call(operation::EXIT_EXTENDED, &[APPLICATION_EXIT, usize::from(code)]);
     }
