@@ -9,7 +9,7 @@ use crate::setup::{self, Found, Thumb};
 use crate::{elf, firmware};
 
 /// Runners, whose stack their host asks for.
-const RUNNERS: [&str; 4] = ["virt-m3", "virt-m4", "virt-m7", "virt-m33"];
+const RUNNERS: [&str; 5] = ["virt-m0", "virt-m3", "virt-m4", "virt-m7", "virt-m33"];
 
 /// Programs of `bare`, and what of the model's files each has in its flash.
 const PROGRAMS: [(&str, &[&str]); 4] = [
@@ -104,7 +104,7 @@ fn compare(committed: &Table, measured: &Table) -> Result<(), Failed> {
 }
 
 fn measure(found: &Found) -> Result<Table, Failed> {
-    firmware::build(found)?;
+    firmware::build(found, &RUNNERS)?;
     let runner = |name: &&str| {
         let file = target().join("runners").join(format!("{name}.elf"));
         row(&format!("runner {name}"), "3", &file, &[], None)

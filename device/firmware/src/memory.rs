@@ -53,4 +53,3 @@ pub fn model(board: &'static Board) -> Region<'static> {
     // SAFETY: as above, but flash, which the host writes only while the core is held.
     Region::fixed(unsafe { core::slice::from_raw_parts(start, length) })
 }
-}
