@@ -132,7 +132,7 @@ pub enum Reach {
     },
     /// A debug probe is wired to it.
     Probe {
-        /// probe-rs's name of the chip.
+        /// The name of the chip in probe-rs (as of 0.32, whose memory maps agree with this table).
         chip: &'static str,
     },
 }
