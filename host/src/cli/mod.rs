@@ -4,6 +4,7 @@
 //! misbehaved; 130 interrupted.
 
 mod bench;
+mod board;
 mod budget;
 mod calibrate;
 mod cost;
@@ -30,7 +31,7 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, run, bench, cost,
+/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, board, run, bench, cost,
 /// calibrate, replay, reproduce, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
@@ -57,9 +58,11 @@ enum Verb {
     Export(export::Arguments),
     /// Say what one bit more or less of each layer would cost or save.
     Why(why::Arguments),
+    /// Say which boards there are, and what is known of each.
+    Board(board::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
-    /// Measure what kernels cost on a board, and whether they are exact.
+    /// Time images on a board, or measure what its kernels cost.
     Bench(bench::Arguments),
     /// Predict what each layer costs on a board at each width.
     Cost(cost::Arguments),
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Why(arguments) => why::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Board(arguments) => board::run(&arguments),
         Verb::Cost(arguments) => cost::run(&arguments),
         Verb::Calibrate(arguments) => calibrate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
