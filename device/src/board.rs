@@ -480,9 +480,9 @@ mod tests {
         for board in ALL {
             assert!(apart(board.code, board.data) && apart(board.code, board.model) && apart(board.data, board.model));
             assert!(board.model.origin.is_multiple_of(8), "{}: images are 8-aligned", board.name);
-            // Measured on virt-m4 and virt-m0: an engine's table of 64 bytes a layer lies on the stack three times while
-            // a model is opened, and the rest takes 5 KiB.
-            let stack = 3 * 64 * board.max_layers + 5 * 1024;
+            // Measured on virt-m0 (`releq bench` shows it): an engine's table of 64 bytes a layer lies on the stack three
+            // times while a model is opened, and the rest takes 6.5 KiB.
+            let stack = 3 * 64 * board.max_layers + 7 * 1024;
             assert!(board.arena_bytes + stack <= board.data.length as usize, "{}: no room for a stack", board.name);
         }
     }
