@@ -142,21 +142,7 @@ fn text(report: &Report) -> String {
     let mut text =
         format!("{} ({}, emulated: instructions are exact, cycles are not measured)\n", report.board, report.core);
     let whole: Vec<Vec<String>> = report.images.iter().map(whole_row).collect();
-    let header = [
-        "image",
-        "median",
-        "MAD",
-        "min",
-        "max",
-        "unit",
-        "predicted",
-        "error",
-        "cycles est.",
-        "flash B",
-        "RAM B",
-        "stack B",
-    ];
-    let _ = writeln!(text, "\n{}", table(&header, &whole));
+    let _ = writeln!(text, "\n{}", table(&WHOLE, &whole));
     for row in &report.images {
         let layers: Vec<Vec<String>> = row.timing.layers.iter().map(layer_row).collect();
         let header = ["layer", "kernel", "mean", "min", "max", "predicted", "error", "cycles est."];
@@ -167,6 +153,22 @@ fn text(report: &Report) -> String {
     });
     text
 }
+
+/// Columns of the table of whole images.
+const WHOLE: [&str; 12] = [
+    "image",
+    "median",
+    "MAD",
+    "min",
+    "max",
+    "unit",
+    "predicted",
+    "error",
+    "cycles est.",
+    "flash B",
+    "RAM B",
+    "stack B",
+];
 
 fn whole_row(row: &Row) -> Vec<String> {
     let Timing { spread, unit, predicted, cycles_estimate, bytes, arena_bytes, stack, .. } = &row.timing;
@@ -280,22 +282,8 @@ fn markdown(report: &Report) -> String {
     let line = |cells: &[String]| {
         format!("| {} |\n", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
     };
-    let header = [
-        "image",
-        "median",
-        "MAD",
-        "min",
-        "max",
-        "unit",
-        "predicted",
-        "error",
-        "cycles est.",
-        "flash B",
-        "RAM B",
-        "stack B",
-    ];
-    text += &line(&header.map(str::to_owned));
-    text += &format!("|{}\n", "---|".repeat(header.len()));
+    text += &line(&WHOLE.map(str::to_owned));
+    text += &format!("|{}\n", "---|".repeat(WHOLE.len()));
     report.images.iter().for_each(|row| text += &line(&whole_row(row)));
     text.push('\n');
     notes(report).into_iter().for_each(|note| {
