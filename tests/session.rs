@@ -65,12 +65,12 @@ fn net() -> TestNet {
 
 /// An attempt waits for nothing, since a server in this process has answered by then or never will.
 const PATIENCE: Patience = Patience { attempt: Duration::ZERO, attempts: 60 };
-/// Requests that the promise below is tested with; frames are more than twice as many.
+/// Questions and answers that the promise below is tested with, those that a host repeats included.
 const EXCHANGES: usize = 100_000;
 /// Images of one conversation: greeting, clock, loading, opening, self-test, then for each input, runs and readings.
 const IMAGES: usize = 12;
 
-/// Loads, opens and runs over pipes that harm none to half of what passes, until so many requests were answered.
+/// Loads, opens and runs over pipes that harm none to half of what passes, until so many exchanges have set out.
 #[test]
 fn faults_never_change_an_answer() {
     let mut net = net();

@@ -187,3 +187,39 @@ fn two_searches_do_not_share_a_directory() {
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.ends_with("error: another search is running in run; wait for it or choose another -o\n"), "{said}");
 }
+
+/// Every candidate is run on the board, near what was predicted, and a killed run goes on with what it counted.
+#[test]
+#[ignore = "slow: two searches and an emulator; `cargo xtask test slow`"]
+fn candidates_are_measured_where_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let train = ["train", "--model", "lenet", "--data", "glyphs", "--epochs", "0.1", "-o", "net.safetensors"];
+    assert!(releq(here, &train).status().unwrap().success());
+    let measured_search = |run| {
+        let mut command = search(here, run);
+        command.args(["--measure", "virt-m4"]);
+        command
+    };
+    let status = measured_search("whole").status().unwrap();
+    if status.code() == Some(3) && std::env::var_os("RELEQ_REQUIRE_QEMU").is_none() {
+        eprintln!("skipped: no emulator or no runner");
+        return;
+    }
+    assert_eq!(status.code(), Some(0));
+    let log = fs::read_to_string(here.join("whole/measurements.jsonl")).unwrap();
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let [predicted, counted] = ["predicted", "measured"].map(|field| line["cost"][field].as_f64().unwrap());
+        assert!((predicted / counted - 1.0).abs() < 0.05, "{line}");
+    }
+    let mut child = measured_search("killed").spawn().unwrap();
+    while measured(here, "killed") < 2 {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(measured_search("killed").status().unwrap().code(), Some(0));
+    assert_eq!(result(here, "killed"), result(here, "whole"));
+}

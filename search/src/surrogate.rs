@@ -451,6 +451,19 @@ mod tests {
         assert!((foretold[0] - 0.998).abs() < 1e-3);
     }
 
+    /// Plans dearer than the best cannot improve on it, and still differ in how near they come.
+    #[test]
+    fn a_plain_has_a_way_up() {
+        let model = taught(Settings::DEFAULT);
+        let space = Space::same(&[2, 3, 4, 5, 8], 4).unwrap();
+        let objective = Contest::Floor.objective(&space, crate::network::tests::lenet(), 0.998);
+        let best = objective.value(&plan("2,2,3,2"), 0.998);
+        let dearer = ["5,5,5,5", "5,8,5,8", "8,8,8,8"].map(plan);
+        assert!(dearer.iter().all(|plan| model.expected_improvement(&objective, plan, best) == 0.0));
+        let promises = dearer.map(|plan| model.promise(&objective, &plan, best));
+        assert!(promises[0] < 0.0 && promises.is_sorted_by(|near, far| near > far), "{promises:?}");
+    }
+
     #[test]
     fn draws_are_the_belief() {
         for settings in [Settings::DEFAULT, Settings::ADDITIVE, Settings::SMOOTH] {

@@ -95,10 +95,12 @@ impl Request {
             Aim::Reward(reward) => (Goal::Reward(reward), bench.float_accuracy),
         };
         let objective = Objective::new(goal, self.measure.state(), features(bench.network)?, float);
-        let objective = match (bench.pricing(), self.costs(bench)?) {
-            (Some(Pricing { costs, seen, .. }), _) => objective.with_costs(costs.clone()).with_measured(seen.clone()),
-            (None, Some(costs)) => objective.with_costs(costs),
-            (None, None) => objective,
+        let objective = match bench.pricing() {
+            Some(Pricing { costs, seen, .. }) => objective.with_costs(costs.clone()).with_measured(seen.clone()),
+            None => match self.costs(bench)? {
+                Some(costs) => objective.with_costs(costs),
+                None => objective,
+            },
         };
         Ok(match &self.within {
             Some(within) => objective.within(within.hardware.clone()),

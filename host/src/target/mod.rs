@@ -58,7 +58,10 @@ pub enum TargetError {
         known: String,
     },
     /// A board to buy, where an emulator is wanted.
-    #[error("{board} is reached by a debug probe and QEMU does not emulate it; the emulated boards are {emulated}")]
+    #[error(
+        "{board} is reached by a debug probe and QEMU does not emulate it; the emulated boards are {emulated}; \
+         name one of them with --board"
+    )]
     NotEmulated {
         /// The board.
         board: &'static str,

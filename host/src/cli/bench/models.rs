@@ -83,9 +83,9 @@ pub(super) fn time_images(arguments: &Arguments) -> Outcome {
     for path in exports.into_iter().flatten() {
         whole::check_writable(path).map_err(|error| not_written(path, &error))?;
     }
-    let mut report = timed(board, arguments)?;
-    let layers = report.images.first().map_or(0, |row| row.timing.layers.len());
-    report.energy = energy(&arguments.timing, layers)?;
+    // Before anything is timed.
+    let energy = energy(arguments)?;
+    let report = timed(board, arguments, energy)?;
     let json = || serde_json::to_string_pretty(&report).map(|json| json + "\n").unwrap_or_default();
     let texts: [&dyn Fn() -> String; 3] = [&json, &|| csv(&report), &|| markdown(&report)];
     for (path, text) in exports.into_iter().zip(texts) {
@@ -108,15 +108,18 @@ fn not_written(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-fn energy(options: &Options, layers: usize) -> Result<Option<Energy>, Failure> {
-    let Some(path) = &options.energy else { return Ok(None) };
+/// What the trace says of a run of the first image.
+fn energy(arguments: &Arguments) -> Result<Option<Energy>, Failure> {
+    let options = &arguments.timing;
+    let (Some(path), Some(image)) = (&options.energy, arguments.images.first()) else { return Ok(None) };
+    let layers = open_image(image, &read_image(image)?)?.layer_count();
     let failed = |error: String| TraceFailure { path: path.clone(), error };
     let text = std::fs::read_to_string(path).map_err(|error| failed(format!("{error}; give the file of the trace")))?;
     let runs = options.runs as usize + 1;
     Ok(Some(energy::read(&text, options.volts, runs, layers).map_err(|error| failed(error.to_string()))?))
 }
 
-fn timed(board: &'static Board, arguments: &Arguments) -> Result<Report, Failure> {
+fn timed(board: &'static Board, arguments: &Arguments, energy: Option<Energy>) -> Result<Report, Failure> {
     let launch = Launch::from_env();
     let Options { runs, include_first, .. } = arguments.timing;
     let mut progress = Progress::new(board.name);
@@ -135,7 +138,7 @@ fn timed(board: &'static Board, arguments: &Arguments) -> Result<Report, Failure
         Ok(model) => (Some(model), None),
         Err(why) => (None, Some(why)),
     };
-    Ok(Report { schema: 1, board: board.name, core: board.core, cycles, no_cycles, energy: None, images })
+    Ok(Report { schema: 1, board: board.name, core: board.core, cycles, no_cycles, energy, images })
 }
 
 fn text(report: &Report) -> String {
