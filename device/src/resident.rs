@@ -25,6 +25,9 @@ pub struct Region<'a> {
     memory: PhantomData<&'a mut [u8]>,
 }
 
+// SAFETY: it stands for the `&mut [u8]` or `&[u8]` that it was made of, and both may go to another thread.
+unsafe impl Send for Region<'_> {}
+
 impl<'a> Region<'a> {
     /// Memory that images may be written to.
     pub const fn writable(memory: &'a mut [u8]) -> Self {

@@ -48,7 +48,7 @@ pub enum ProbeError {
     /// The selector cannot be read.
     #[error(
         "`{selector}` names no debug probe; a name is VID:PID or VID:PID:Serial, VID and PID in hexadecimal; \
-         list the probes, and copy one's"
+         list the probes by `releq board probes`, and copy one's"
     )]
     Selector {
         /// What was asked for.

@@ -5,9 +5,10 @@ mod suite;
 use std::fs;
 
 use insta::assert_snapshot;
+use releq_probe::mock::elf::{Section, elf, loaded};
 use releq_probe::mock::{Board, Event, Fault};
 use releq_probe::{Attached, Flashed, Image, Kind, Phase, Plan, ProbeError, Progress};
-use suite::{FLASH, LARGE, SMALL, Section, attach, chip, elf, loaded, pattern, refused};
+use suite::{FLASH, LARGE, SMALL, attach, chip, pattern, refused};
 
 fn held(board: &mut Attached, address: u32, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];

@@ -13,9 +13,9 @@ use crate::network::Op;
 use crate::summary::{ImageSummary, LayerSummary};
 use crate::target::TargetError;
 use crate::target::fit::{FitError, check_fit};
+use crate::target::lab::{Lab, Opened};
 use crate::target::native;
-use crate::target::qemu::{Launch, Qemu};
-use crate::target::session::{Measured, Patience, Session};
+use crate::target::session::Measured;
 
 /// Why a case could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +77,10 @@ pub struct Row {
 ///
 /// # Errors
 /// [`MeasureError`].
-pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Row, MeasureError> {
+pub fn measure(board: &'static Board, lab: &Lab, case: &Case) -> Result<Row, MeasureError> {
     let mut trials = Vec::new();
     for fill in Fill::ALL {
-        trials.push(Trial::run(board, launch, &Subject::new(case, fill)?)?);
+        trials.push(Trial::run(board, lab, &Subject::new(case, fill)?)?);
     }
     let shape = &case.shape;
     let Trial { instructions, cycles, ref kernel, ref summary, .. } = trials[0];
@@ -99,7 +99,7 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
         per: shape.per(),
         scratch_bytes: summary.scratch_bytes,
         weight_bytes: summary.weight_bytes,
-        code_bytes: launch.runner(board).ok().and_then(|runner| code::by_kernel(&runner, kernel)),
+        code_bytes: lab.launch.runner(board).ok().and_then(|runner| code::by_kernel(&runner, kernel)),
         exact: trials.iter().all(|trial| trial.exact),
     })
 }
@@ -108,10 +108,10 @@ pub fn measure(board: &'static Board, launch: &Launch, case: &Case) -> Result<Ro
 ///
 /// # Errors
 /// [`MeasureError`].
-pub fn overhead(board: &'static Board, launch: &Launch) -> Result<u32, MeasureError> {
+pub fn overhead(board: &'static Board, lab: &Lab) -> Result<u32, MeasureError> {
     let shape = Shape { name: "smallest", input: [1, 1, 1], op: Op::Add, first: false };
     let case = Case { shape, weights: None, activations: 8 };
-    Ok(Trial::run(board, launch, &Subject::new(&case, Fill::Random)?)?.instructions)
+    Ok(Trial::run(board, lab, &Subject::new(&case, Fill::Random)?)?.instructions)
 }
 
 /// One subject's run.
@@ -124,19 +124,17 @@ struct Trial {
 }
 
 impl Trial {
-    fn run(board: &'static Board, launch: &Launch, subject: &Subject) -> Result<Self, MeasureError> {
+    fn run(board: &'static Board, lab: &Lab, subject: &Subject) -> Result<Self, MeasureError> {
         let image = Image::open(&subject.image)?;
         check_fit(board, &image)?;
-        let qemu = Qemu::start(board, &image, launch)?;
-        let marks = qemu.marks().ok();
-        let mut session = Session::open(board, qemu, &image, Patience::default())?;
+        let Opened { mut session, marks } = lab.open(board, &image)?;
         let input = subject.input(image.header());
         let Measured { inference, counts, .. } = session.infer(&input)?;
         let mut layers = ImageSummary::of(&image).layers;
         Ok(Self {
             cycles: match marks {
-                Some(marks) => marks.cycles(&counts)?.1.get(subject.layer).copied(),
-                None => None,
+                Ok(marks) => marks.cycles(&counts)?.1.get(subject.layer).copied(),
+                Err(_) => None,
             },
             instructions: counts[subject.layer],
             kernel: session.kernel(subject.layer)?,

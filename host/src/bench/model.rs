@@ -10,10 +10,11 @@ use crate::cost::layer::{Layer, layers};
 use crate::cost::{prices, widths};
 use crate::summary::ImageSummary;
 use crate::target::fit::check_fit;
+use crate::target::lab::{Lab, Opened};
 use crate::target::marks::Model;
 use crate::target::native;
-use crate::target::qemu::{Launch, NoPlugin, Qemu};
-use crate::target::session::{Counts, Patience, Session, Timed};
+use crate::target::qemu::NoPlugin;
+use crate::target::session::{Counts, Timed};
 
 /// What a board says of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,15 +74,13 @@ pub type Basis = Result<Model, String>;
 /// [`MeasureError`].
 pub fn time(
     board: &'static Board,
-    launch: &Launch,
+    lab: &Lab,
     image: &Image<'_>,
     runs: usize,
     include_first: bool,
 ) -> Result<(Timing, Basis), MeasureError> {
     check_fit(board, image)?;
-    let qemu = Qemu::start(board, image, launch)?;
-    let marks = qemu.marks();
-    let mut session = Session::open(board, qemu, image, Patience::default())?;
+    let Opened { mut session, marks } = lab.open(board, image)?;
     let mut input = vec![0; image.input_bytes()];
     SelfTest::fill(image.header().self_test.seed, &image.header().input, &mut input);
     // The first of all by itself: it is set apart, and the plugin's last marks must be those of one run.

@@ -12,7 +12,7 @@ use crate::cost::errors::{Errors, Verdict, compare};
 use crate::cost::measure::{MeasureError, estimate, measure};
 use crate::cost::{sample, table};
 use crate::hardware::speed::Cycles;
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::terminal::{self, Progress, grouped, table as columns};
 
 /// Example: releq calibrate --board virt-m4 -o calibration --check lenet.rlq
@@ -78,27 +78,27 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let board = super::run::board(&arguments.board)?;
     let files = Files::of(arguments, board);
     check_writable(&files.table)?;
-    let launch = Launch::from_env();
+    let lab = Lab::from_env();
     if arguments.cycles {
-        return cycles(arguments, board, &launch);
+        return cycles(arguments, board, &lab);
     }
     let rows = match &arguments.from {
         Some(path) => read_table(path)?,
-        None => sampled(board, &launch, arguments.samples)?,
+        None => sampled(board, &lab, arguments.samples)?,
     };
     let works: Vec<(Work, f64)> =
         rows.iter().map(|row| (row.layer.work(board.family), f64::from(row.instructions))).collect();
     let model = PackedSimd::fitted(board.name, works.iter().map(|(work, count)| (work, *count)));
     write_whole(&files.table, table::write(&rows).as_bytes())?;
     write_whole(&files.prices, (serde_json::to_string_pretty(&model)? + "\n").as_bytes())?;
-    let checked = checked(arguments, board, &launch)?;
+    let checked = checked(arguments, board, &lab)?;
     if !arguments.check.is_empty() {
         write_whole(&files.checked, table::write(&checked).as_bytes())?;
     }
     let report = Report {
         schema: 1,
         board: board.name,
-        unit: "instructions",
+        unit: board.counter.unit().name(),
         table: files.table.display().to_string(),
         prices: files.prices.display().to_string(),
         fitted: compare(&rows, board.family, &model)?,
@@ -113,14 +113,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Prices of cycles. Samples are the same as for instructions, and so is the fit; the table of estimates is not kept.
-fn cycles(arguments: &Arguments, board: &'static Board, launch: &Launch) -> Outcome {
+fn cycles(arguments: &Arguments, board: &'static Board, lab: &Lab) -> Outcome {
     let path = Files::of(arguments, board).cycles;
     let mut progress = Progress::new(board.name);
     let (mut model, mut rows, mut checked) = (None, Vec::new(), Vec::new());
     for index in 0..arguments.samples {
         let lowered = sample::lowered(index)?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
-        let (named, found) = estimate(board, launch, &image).map_err(failure)?;
+        let (named, found) = estimate(board, lab, &image).map_err(failure)?;
         (model, _) = (Some(named), rows.extend(found));
         progress.update(index as usize + 1, arguments.samples as usize, "");
     }
@@ -130,7 +130,7 @@ fn cycles(arguments: &Arguments, board: &'static Board, launch: &Launch) -> Outc
     let prices = PackedSimd::fitted(board.name, works.iter().map(|(work, count)| (work, *count)));
     for path in &arguments.check {
         let bytes = read_image(path)?;
-        let mut found = estimate(board, launch, &open_image(path, &bytes)?).map_err(failure)?.1;
+        let mut found = estimate(board, lab, &open_image(path, &bytes)?).map_err(failure)?.1;
         let name = network(path);
         found.iter_mut().for_each(|row| row.network.clone_from(&name));
         checked.extend(found);
@@ -184,14 +184,14 @@ fn read_table(path: &Path) -> Result<Vec<table::Row>, CalibrateError> {
     table::read(&text).map_err(|error| CalibrateError::Table { path: path.to_owned(), error })
 }
 
-fn sampled(board: &'static Board, launch: &Launch, samples: u64) -> Result<Vec<table::Row>, Failure> {
+fn sampled(board: &'static Board, lab: &Lab, samples: u64) -> Result<Vec<table::Row>, Failure> {
     let mut progress = Progress::new(board.name);
     let mut rows = Vec::new();
     let joined = (0..samples.min(sample::JOINED)).map(sample::joined);
     for (index, lowered) in (0..samples).map(sample::lowered).chain(joined).enumerate() {
         let lowered = lowered?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
-        rows.extend(measure(board, launch, &image).map_err(failure)?);
+        rows.extend(measure(board, lab, &image).map_err(failure)?);
         progress.update(index + 1, (samples + samples.min(sample::JOINED)) as usize, "");
     }
     progress.finish();
@@ -199,11 +199,11 @@ fn sampled(board: &'static Board, launch: &Launch, samples: u64) -> Result<Vec<t
 }
 
 /// Counts to compare with; a network goes by its file's name, since images of several plans share theirs.
-fn checked(arguments: &Arguments, board: &'static Board, launch: &Launch) -> Result<Vec<table::Row>, Failure> {
+fn checked(arguments: &Arguments, board: &'static Board, lab: &Lab) -> Result<Vec<table::Row>, Failure> {
     let mut rows = arguments.check_table.as_deref().map_or(Ok(Vec::new()), read_table)?;
     for path in &arguments.check {
         let bytes = read_image(path)?;
-        let mut found = measure(board, launch, &open_image(path, &bytes)?).map_err(failure)?;
+        let mut found = measure(board, lab, &open_image(path, &bytes)?).map_err(failure)?;
         let name = network(path);
         found.iter_mut().for_each(|row| row.network.clone_from(&name));
         rows.extend(found);

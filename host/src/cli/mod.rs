@@ -10,8 +10,11 @@ mod calibrate;
 mod cost;
 mod eval;
 mod export;
+mod flash;
 mod import;
 mod inspect;
+mod monitor;
+mod probe;
 mod ptq;
 mod quantize;
 mod replay;
@@ -31,8 +34,8 @@ use crate::data::{self, DataError, Source};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, board, run, bench, cost,
-/// calibrate, replay, reproduce, inspect.
+/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, board, flash,
+/// run, monitor, bench, cost, calibrate, replay, reproduce, inspect.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -60,8 +63,12 @@ enum Verb {
     Why(why::Arguments),
     /// Say which boards there are, and what is known of each.
     Board(board::Arguments),
+    /// Put an image on a board, and the runner where it is needed, and check it there.
+    Flash(flash::Arguments),
     /// Run an image over test images, here or on a board.
     Run(run::Arguments),
+    /// Print what a board's firmware says.
+    Monitor(monitor::Arguments),
     /// Time images on a board, or measure what its kernels cost.
     Bench(bench::Arguments),
     /// Predict what each layer costs on a board at each width.
@@ -134,6 +141,8 @@ pub fn main() -> ExitCode {
         Verb::Search(arguments) => search::run(&arguments),
         Verb::Export(arguments) => export::run(&arguments),
         Verb::Why(arguments) => why::run(&arguments),
+        Verb::Flash(arguments) => flash::run(&arguments),
+        Verb::Monitor(arguments) => monitor::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Board(arguments) => board::run(&arguments),

@@ -12,7 +12,7 @@ use crate::data::{self, Source};
 use crate::reproduce::entry::{ENTRIES, Entry, QUICK, Source as Weights};
 use crate::reproduce::row::{self, HEADS, Row, cells, row};
 use crate::reproduce::steps::{Step, steps};
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::terminal::{self, table};
 use crate::train::interrupt::Interrupt;
 
@@ -62,12 +62,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         .map_err(|error| FileError::Unwritable { path: arguments.output.clone(), error })?;
     check_writable(&report)?;
     let patience = Patience::new(arguments.minutes);
-    let launch = Launch::from_env();
+    let lab = Lab::from_env();
     let mut rows = Vec::new();
     for entry in entries {
         let source = source(entry, arguments.quick)?;
         make(entry, &source, &arguments.output, &patience)?;
-        rows.push(row(entry, &arguments.output, source.name(), &launch)?);
+        rows.push(row(entry, &arguments.output, source.name(), &lab)?);
         // Whole after each network, so that a table is there whenever it ends.
         let told = Report { schema: 1, version: env!("CARGO_PKG_VERSION"), quick: arguments.quick, rows: &rows };
         write_whole(&report, (serde_json::to_string_pretty(&told)? + "\n").as_bytes())?;

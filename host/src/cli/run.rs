@@ -7,13 +7,15 @@ use releq_device::board::Board;
 use releq_format::image::Image;
 use serde::Serialize;
 
+use super::board::heading;
+use super::probe::ProbeOption;
 use super::{DataOption, Failure, Outcome, open_image, print_json, read_image};
 use crate::data::{Dataset, Which};
 use crate::encode::Encoder;
 use crate::summary::{ImageSummary, LayerSummary};
+use crate::target::lab::{Lab, Opened};
 use crate::target::marks::Model;
-use crate::target::qemu::{Launch, Qemu};
-use crate::target::session::{Measured, Patience, Session};
+use crate::target::session::Measured;
 use crate::target::{self, TargetError, fit, native};
 use crate::terminal::{self, Progress, grouped, table};
 use crate::train::fit::correct;
@@ -27,6 +29,8 @@ pub(super) struct Arguments {
     /// Run on this board too and compare; without it, run here only
     #[arg(long, value_name = "BOARD")]
     board: Option<String>,
+    #[command(flatten)]
+    probe: ProbeOption,
     #[command(flatten)]
     data: DataOption,
     /// Use only the first N test images; by default all here, 16 on a board
@@ -61,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         json: arguments.json,
     };
     match board {
-        Some(board) => on_board(board, &image, &test, &context),
+        Some(board) => on_board(board, &arguments.probe.lab(), &image, &test, &context),
         None => here(&image, &test, &context),
     }
 }
@@ -71,7 +75,7 @@ pub(super) fn board(name: &str) -> Result<&'static Board, Failure> {
     target::board(name).map_err(failure)
 }
 
-fn failure(error: TargetError) -> Failure {
+pub(super) fn failure(error: TargetError) -> Failure {
     Failure::with_code(error.exit_code(), error)
 }
 
@@ -153,7 +157,10 @@ fn percent(part: usize, whole: usize) -> f64 {
 
 #[derive(Serialize)]
 struct BoardReport {
+    /// 2 since counts may be cycles.
     schema: u32,
+    #[serde(skip)]
+    heading: String,
     file: String,
     board: &'static str,
     core: &'static str,
@@ -165,7 +172,8 @@ struct BoardReport {
     top1: f64,
     identical_to_native: bool,
     first_divergence: Option<Divergence>,
-    instructions_per_inference: u64,
+    /// Mean over the images, rounded; in `unit`, as all counts.
+    count_per_inference: u64,
     /// Estimated, on no board.
     cycles: Option<Cycles>,
     /// Why there is no estimate.
@@ -200,21 +208,19 @@ struct LayerReport {
     kernel: String,
     macs: u64,
     /// Mean over the images, rounded.
-    instructions: u64,
-    instructions_min: u64,
-    instructions_max: u64,
-    instructions_per_mac: Option<f64>,
+    count: u64,
+    count_min: u64,
+    count_max: u64,
+    count_per_mac: Option<f64>,
     /// Mean over the images, rounded.
     cycles_estimate: Option<u64>,
     /// Whether the digest of every image's output was the workstation's.
     identical: bool,
 }
 
-fn on_board(board: &'static Board, image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
+fn on_board(board: &'static Board, lab: &Lab, image: &Image<'_>, test: &Dataset, context: &Context) -> Outcome {
     let started = Instant::now();
-    let qemu = Qemu::start(board, image, &Launch::from_env()).map_err(failure)?;
-    let marks = qemu.marks();
-    let mut session = Session::open(board, qemu, image, Patience::default()).map_err(failure)?;
+    let Opened { mut session, marks } = lab.open(board, image).map_err(failure)?;
     let mut summary = ImageSummary::of(image);
     for (index, layer) in summary.layers.iter_mut().enumerate() {
         // The board's own choice: it may link other kernels than this machine.
@@ -287,11 +293,12 @@ fn report(
     let correct = correct(&classes, test);
     let totals: u64 = runs.iter().map(|(measured, _)| measured.total()).sum();
     BoardReport {
-        schema: 1,
+        schema: 2,
+        heading: heading(board),
         file: context.file.clone(),
         board: board.name,
         core: board.core,
-        unit: "instructions",
+        unit: board.counter.unit().name(),
         data: context.data.clone(),
         synthetic: context.synthetic,
         images: test.len(),
@@ -299,7 +306,7 @@ fn report(
         top1: percent(correct, test.len()),
         identical_to_native: first_divergence.is_none(),
         first_divergence,
-        instructions_per_inference: mean(totals, runs.len()),
+        count_per_inference: mean(totals, runs.len()),
         cycles: estimate.whole(),
         layers: summary
             .layers
@@ -336,7 +343,7 @@ fn divergence(runs: &Runs, summary: &ImageSummary) -> Option<Divergence> {
 
 fn layer_report(index: usize, layer: &LayerSummary, runs: &Runs) -> LayerReport {
     let counts = || runs.iter().map(|(measured, _)| u64::from(measured.counts.get(index).copied().unwrap_or(0)));
-    let instructions = mean(counts().sum(), runs.len());
+    let count = mean(counts().sum(), runs.len());
     let same = |(measured, native): &(Measured, native::Inference)| {
         measured.inference.digests.get(index) == native.digests.get(index)
     };
@@ -347,10 +354,10 @@ fn layer_report(index: usize, layer: &LayerSummary, runs: &Runs) -> LayerReport 
         a: layer.a,
         kernel: layer.kernel.clone(),
         macs: layer.macs,
-        instructions,
-        instructions_min: counts().min().unwrap_or(0),
-        instructions_max: counts().max().unwrap_or(0),
-        instructions_per_mac: (layer.macs > 0).then(|| instructions as f64 / layer.macs as f64),
+        count,
+        count_min: counts().min().unwrap_or(0),
+        count_max: counts().max().unwrap_or(0),
+        count_per_mac: (layer.macs > 0).then(|| count as f64 / layer.macs as f64),
         cycles_estimate: None,
         identical: runs.iter().all(same),
     }
@@ -366,29 +373,28 @@ fn text(report: &BoardReport, context: &Context) -> String {
             bits(layer.w),
             bits(layer.a),
             grouped(layer.macs),
-            grouped(layer.instructions),
-            layer.instructions_per_mac.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+            grouped(layer.count),
+            layer.count_per_mac.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             number(layer.cycles_estimate),
             if layer.identical { "yes" } else { "NO" }.to_owned(),
         ]
     };
     let mut rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
-    let total = grouped(report.instructions_per_inference);
+    let total = grouped(report.count_per_inference);
     let cycles = number(report.cycles.as_ref().map(|cycles| cycles.per_inference_estimate));
     rows.push(["total", "", "", "", "", &total, "", &cycles, ""].map(str::to_owned).to_vec());
-    let header = ["layer", "op", "w", "a", "MACs", "instructions", "per MAC", "cycles est.", "identical"];
+    let header = ["layer", "op", "w", "a", "MACs", report.unit, "per MAC", "cycles est.", "identical"];
     let synthetic = if report.synthetic { " (synthetic)" } else { "" };
     let verdict = match &report.first_divergence {
         None => "every output of every image is identical to this machine's".to_owned(),
         Some(at) => format!("DIFFERS first at image {}, layer {} ({})", at.image, at.layer, at.name),
     };
     format!(
-        "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
+        "{}\n\n{}\n\
          {}
 {} on {} {}{synthetic} test images; {verdict}
 ",
-        report.board,
-        report.core,
+        report.heading,
         table(&header, &rows),
         basis(report),
         context.top1(report.correct, report.images),

@@ -9,10 +9,10 @@ use super::table::Row;
 use crate::lower::LowerError;
 use crate::target::TargetError;
 use crate::target::fit::{FitError, check_fit};
+use crate::target::lab::{Lab, Opened};
 use crate::target::marks::{Marks, Model};
 use crate::target::native;
-use crate::target::qemu::{Launch, NoPlugin, Qemu};
-use crate::target::session::{Patience, Session};
+use crate::target::qemu::NoPlugin;
 
 /// Why an image's counts are not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +49,16 @@ pub enum MeasureError {
 ///
 /// # Errors
 /// [`MeasureError`]; among them outputs that are not this machine's.
-pub fn measure(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Result<Vec<Row>, MeasureError> {
-    Ok(counted(board, launch, image)?.0)
+pub fn measure(board: &'static Board, lab: &Lab, image: &Image<'_>) -> Result<Vec<Row>, MeasureError> {
+    Ok(counted(board, lab, image)?.0)
 }
 
 /// As [`measure`], with the cycles that the emulator estimates in the place of instructions, and the model it takes.
 ///
 /// # Errors
 /// [`MeasureError`]; among them an emulator without a model of the board's core.
-pub fn estimate(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Result<(Model, Vec<Row>), MeasureError> {
-    let (mut rows, marks) = counted(board, launch, image)?;
+pub fn estimate(board: &'static Board, lab: &Lab, image: &Image<'_>) -> Result<(Model, Vec<Row>), MeasureError> {
+    let (mut rows, marks) = counted(board, lab, image)?;
     let counts: Vec<u32> = rows.iter().map(|row| row.instructions).collect();
     let (model, cycles) = marks.map_err(MeasureError::NoCycles)?.cycles(&counts)?;
     for (row, cycles) in rows.iter_mut().zip(cycles) {
@@ -70,13 +70,11 @@ pub fn estimate(board: &'static Board, launch: &Launch, image: &Image<'_>) -> Re
 /// The rows, and what the emulator's plugin wrote down or why it wrote nothing.
 fn counted(
     board: &'static Board,
-    launch: &Launch,
+    lab: &Lab,
     image: &Image<'_>,
 ) -> Result<(Vec<Row>, Result<Marks, NoPlugin>), MeasureError> {
     check_fit(board, image)?;
-    let qemu = Qemu::start(board, image, launch)?;
-    let marks = qemu.marks();
-    let mut session = Session::open(board, qemu, image, Patience::default())?;
+    let Opened { mut session, marks } = lab.open(board, image)?;
     let header = image.header();
     let mut input = vec![0; image.input_bytes()];
     SelfTest::fill(header.self_test.seed, &header.input, &mut input);

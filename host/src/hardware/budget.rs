@@ -10,7 +10,7 @@ use super::speed::Time;
 use super::{Hardware, Place};
 use crate::cost::measure::{estimate, measure};
 use crate::cost::table::Row;
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::terminal::grouped;
 
 /// Something that plans take.
@@ -219,11 +219,11 @@ impl Hardware {
     /// What the emulated board counts for one inference of `image`; none without emulator or runner.
     fn counted(&self, place: usize, image: &Image<'_>) -> Option<Time> {
         let Place { board, speed } = self.places().get(place)?;
-        let launch = Launch::from_env();
+        let lab = Lab::from_env();
         let sum = |rows: Vec<Row>| rows.iter().map(|row| f64::from(row.instructions)).sum::<f64>();
-        let instructions = sum(measure(board, &launch, image).ok()?);
+        let instructions = sum(measure(board, &lab, image).ok()?);
         // Without the plugin there is no estimate of cycles, and the predicted one stays.
-        let estimated = estimate(board, &launch, image).ok().map(|(_, rows)| sum(rows));
+        let estimated = estimate(board, &lab, image).ok().map(|(_, rows)| sum(rows));
         let has_cycles = speed.as_ref().is_ok_and(|speed| speed.cycles.is_some());
         if has_cycles && estimated.is_none() {
             return None;

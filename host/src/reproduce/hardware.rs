@@ -16,7 +16,7 @@ use crate::cost::{self, NoPrices};
 use crate::lower::{LowerError, lower_stored};
 use crate::network::Network;
 use crate::search::{SearchError, features};
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::target::{self, TargetError};
 
 /// The board whose instructions are compared.
@@ -67,7 +67,7 @@ pub enum HardwareError {
 ///
 /// # Errors
 /// [`HardwareError`].
-pub fn gains(network: &Network, plan: &BitPlan, launch: &Launch) -> Result<Gains, HardwareError> {
+pub fn gains(network: &Network, plan: &BitPlan, lab: &Lab) -> Result<Gains, HardwareError> {
     let board = target::board(BOARD)?;
     let eight = BitPlan::uniform(8, plan.layers().len()).expect("eight bits are a width");
     let images = [eight, plan.clone()].map(|plan| on_board(network, &plan, board));
@@ -77,7 +77,7 @@ pub fn gains(network: &Network, plan: &BitPlan, launch: &Launch) -> Result<Gains
         Ok(total(&eight.smallest, board, model)? / total(&planned.smallest, board, model)?)
     };
     let energy = 1.0 / StateOfQuantization::Energy.of(&features(network)?, plan);
-    let counted = [&eight, &planned].map(|image| counted(&image.fastest, board, launch));
+    let counted = [&eight, &planned].map(|image| counted(&image.fastest, board, lab));
     let (instructions, is_counted) = match counted {
         [Ok(Some(eight)), Ok(Some(planned))] => (eight as f64 / planned as f64, true),
         [Err(error), _] | [_, Err(error)] => return Err(error),
@@ -118,9 +118,9 @@ fn total(image: &ImageBuffer, board: &Board, model: &dyn CostModel) -> Result<f6
 }
 
 /// Instructions of one inference; `None` without an emulator or a runner, or where the image does not fit the board.
-fn counted(image: &ImageBuffer, board: &'static Board, launch: &Launch) -> Result<Option<u64>, HardwareError> {
+fn counted(image: &ImageBuffer, board: &'static Board, lab: &Lab) -> Result<Option<u64>, HardwareError> {
     let image = Image::open(image).map_err(LowerError::Refused)?;
-    match measure(board, launch, &image) {
+    match measure(board, lab, &image) {
         Ok(rows) => Ok(Some(rows.iter().map(|row| u64::from(row.instructions)).sum())),
         Err(MeasureError::Fit(_)) => Ok(None),
         Err(MeasureError::Target(error)) if error.exit_code() == 3 => Ok(None),
@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn gains_of_lenet() {
         let network = zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
-        let nowhere = Launch { qemu: "/nonexistent".into(), ..Launch::from_env() };
+        let mut nowhere = Lab::from_env();
+        nowhere.launch.qemu = "/nonexistent".into();
         let of = |plan: &str| gains(&network, &plan.parse().unwrap(), &nowhere).unwrap();
         let eight = of("8,8,8,8");
         for gain in [eight.cpu, eight.accelerator, eight.energy, eight.instructions] {

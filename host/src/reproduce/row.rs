@@ -11,7 +11,7 @@ use super::hardware::{Gains, HardwareError, gains};
 use super::published::{ACCELERATOR_GAIN, CPU_SPEEDUP};
 use super::steps;
 use crate::checkpoint::{self, CheckpointError};
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 
 /// A network of the table and how far it got.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -117,7 +117,7 @@ pub enum RowError {
 ///
 /// # Errors
 /// [`RowError`]; what is missing is no error but an unfinished row.
-pub fn row(entry: &Entry, directory: &Path, data: &str, launch: &Launch) -> Result<Row, RowError> {
+pub fn row(entry: &Entry, directory: &Path, data: &str, lab: &Lab) -> Result<Row, RowError> {
     let steps = steps::steps(entry, directory, data, Path::new(""));
     let unfinished = steps.iter().find(|step| !step.is_done()).map(|step| step.what);
     let published = &entry.published;
@@ -144,13 +144,13 @@ pub fn row(entry: &Entry, directory: &Path, data: &str, launch: &Launch) -> Resu
         let layers = bits.iter().map(|&weights| LayerBits { weights, activations: 8 }).collect();
         let fits = bits.len() == network.graph.weighted().len();
         let plan = BitPlan::new(layers).ok().filter(|_| fits);
-        plan.map(|plan| gains(&network, &plan, launch)).transpose()
+        plan.map(|plan| gains(&network, &plan, lab)).transpose()
     };
     row.paper.gains = of(published.bits)?;
     row.paper.admm_gains = published.admm.map(of).transpose()?.flatten();
     if unfinished.is_none() {
         let found = found(&steps[1].done)?;
-        let gains = gains(&network, &found.plan, launch)?;
+        let gains = gains(&network, &found.plan, lab)?;
         row.ours = Some(found.with(gains));
     }
     Ok(row)

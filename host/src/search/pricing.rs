@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cost::measure::{self, MeasureError};
 use crate::lower::{self, LowerError};
 use crate::quantized::QuantizedNetwork;
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 
 /// What one candidate costs; a line of the log carries it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub struct Cost {
 pub struct Stand {
     /// The board.
     pub board: &'static Board,
-    /// Its emulator and runner.
-    pub launch: Launch,
+    /// The way there.
+    pub lab: Lab,
 }
 
 /// What a bench knows of costs.
@@ -55,12 +55,12 @@ impl Pricing {
         let run = |stand: &Stand| -> Result<u64, MeasureError> {
             let lowered = lower::lower(quantized)?;
             let image = Image::open(&lowered.image).map_err(LowerError::Refused)?;
-            let rows = measure::measure(stand.board, &stand.launch, &image)?;
+            let rows = measure::measure(stand.board, &stand.lab, &image)?;
             Ok(rows.iter().map(|row| u64::from(row.instructions)).sum())
         };
         Ok(Cost {
             board: self.board.name.to_owned(),
-            unit: "instructions".to_owned(),
+            unit: self.board.counter.unit().name().to_owned(),
             predicted: self.costs.of(plan),
             measured: self.stand.as_ref().map(run).transpose()?,
         })

@@ -52,6 +52,22 @@ impl<T: Transport> Line<T> {
         Self { board, transport, patience, decoder: FrameDecoder::new(), id }
     }
 
+    /// With another patience from now on.
+    pub(super) fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Over another pipe, made of this one's.
+    pub(super) fn map<U>(self, pipe: impl FnOnce(T) -> U) -> Line<U> {
+        let Self { board, transport, patience, decoder, id } = self;
+        Line { board, transport: pipe(transport), patience, decoder, id }
+    }
+
+    /// The pipe back.
+    pub(super) fn into_transport(self) -> T {
+        self.transport
+    }
+
     /// Asks until `take` finds what it wants in the answer.
     pub(super) fn ask<A>(
         &mut self,

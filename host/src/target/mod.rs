@@ -1,17 +1,21 @@
 //! Where images run: this machine ([`native`]) and boards, over one conversation ([`session`]) on any byte pipe.
 //!
-//! [`qemu`] is the pipe to an emulated board, and [`marks`] what its plugin says of cycles; [`local`] is the pipe to a
-//! server in this process, and [`faulty`] makes a bad one of any; [`fit`] says beforehand whether an image has room.
+//! [`lab`] opens an image on any board: [`qemu`] is the pipe to an emulated one, and [`marks`] what its plugin says of
+//! cycles; [`wired`] is the pipe to one at a debug probe. [`local`] is the pipe to a server in this process, and [`faulty`]
+//! makes a bad one of any; [`fit`] says beforehand whether an image has room.
 //! Nothing here knows how inference is done: the engine of `releq-device` runs on both sides.
 
 pub mod faulty;
 pub mod fit;
+pub mod lab;
 mod line;
 pub mod local;
 pub mod marks;
 pub mod native;
 pub mod qemu;
 pub mod session;
+#[cfg(feature = "probe")]
+pub mod wired;
 
 use std::io;
 use std::path::PathBuf;
@@ -68,6 +72,20 @@ pub enum TargetError {
         /// The names of those that are.
         emulated: String,
     },
+    /// A board to buy, and no way to it.
+    #[cfg(not(feature = "probe"))]
+    #[error(
+        "{board} is reached by a debug probe, and this releq was built without: install it with its feature `probe`, \
+         which is on unless `--no-default-features` turns it off"
+    )]
+    Unprobed {
+        /// The board.
+        board: &'static str,
+    },
+    /// The way to a board to buy failed.
+    #[cfg(feature = "probe")]
+    #[error(transparent)]
+    Probe(#[from] releq_probe::ProbeError),
     /// The emulator is not installed.
     #[error(
         "cannot emulate {board}: {program} is not installed; \
@@ -217,9 +235,19 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved.
+    /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved; of a probe also 2 where
+    /// the request is wrong and 1 where flash holds something else than was written.
     pub const fn exit_code(&self) -> u8 {
         match self {
+            #[cfg(not(feature = "probe"))]
+            Self::Unprobed { .. } => 3,
+            #[cfg(feature = "probe")]
+            Self::Probe(error) => match error.kind() {
+                releq_probe::Kind::Mismatch => 1,
+                releq_probe::Kind::Request => 2,
+                releq_probe::Kind::Absent => 3,
+                releq_probe::Kind::Misbehaved => 4,
+            },
             Self::UnknownBoard { .. }
             | Self::NotEmulated { .. }
             | Self::NoEmulator { .. }

@@ -1,6 +1,6 @@
 //! The pipe to an emulated board: QEMU as a child process, the runner's semihosting on its standard streams.
 //!
-//! The image is put into the model region by QEMU's own loader before the core starts. Instructions are counted by the
+//! An image is put into the model region by QEMU's own loader before the core starts. Instructions are counted by the
 //! runner under `-icount`, where virtual time passes per instruction, so equal runs give equal counts.
 
 use std::env;
@@ -38,6 +38,9 @@ pub enum NoPlugin {
     /// QEMU speaks another version of the plugins' interface.
     #[error("the plugin is for QEMU 6 to 8, and this is {0}")]
     Version(String),
+    /// The board counts cycles itself.
+    #[error("the counts are cycles")]
+    Wired,
     /// The model is of another core.
     #[error("the model of cycles is the Cortex-M4's, and this core is none")]
     Core,
@@ -110,7 +113,7 @@ pub struct Qemu {
     output: Receiver<Vec<u8>>,
     complaint: Option<JoinHandle<String>>,
     /// Read by QEMU when it starts; removed with the emulator.
-    _model: NamedTempFile,
+    _model: Option<NamedTempFile>,
     marks: Result<Marks, NoPlugin>,
 }
 
@@ -120,14 +123,31 @@ impl Qemu {
     /// # Errors
     /// [`TargetError`] where the emulator or the runner is missing or does not start.
     pub fn start(board: &'static Board, image: &Image<'_>, launch: &Launch) -> Result<Self, TargetError> {
+        Self::launch(board, Some(image), launch)
+    }
+
+    /// Starts `board` with nothing in its model region.
+    ///
+    /// # Errors
+    /// As [`Qemu::start`].
+    pub fn empty(board: &'static Board, launch: &Launch) -> Result<Self, TargetError> {
+        Self::launch(board, None, launch)
+    }
+
+    fn launch(board: &'static Board, image: Option<&Image<'_>>, launch: &Launch) -> Result<Self, TargetError> {
         let (machine, timer) = emulation(board)?;
         let runner = launch.runner(board)?;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => TargetError::NoEmulator { board: board.name, program: launch.qemu.clone() },
             _ => TargetError::Start { program: launch.qemu.clone(), error },
         };
-        let model = model_file(image).map_err(|error| TargetError::Start { program: launch.qemu.clone(), error })?;
-        let mut command = command(board, machine, &launch.qemu, &runner, model.path());
+        let model = image.map(model_file).transpose();
+        let model = model.map_err(|error| TargetError::Start { program: launch.qemu.clone(), error })?;
+        let mut command = command(machine, &launch.qemu, &runner);
+        if let Some(model) = &model {
+            let path = escaped(model.path());
+            command.args(["-device", &format!("loader,file={path},addr={:#x},force-raw=on", board.model.origin)]);
+        }
         let marks = match launch.plugin_for(board) {
             Ok(plugin) => Ok(watched(&mut command, board, timer, plugin).map_err(failed)?),
             Err(none) => Err(none),
@@ -201,25 +221,26 @@ fn emulation(board: &Board) -> Result<(&'static str, &InstructionTimer), TargetE
     }
 }
 
-fn command(board: &Board, machine: &str, qemu: &Path, runner: &Path, model: &Path) -> Command {
+fn command(machine: &str, qemu: &Path, runner: &Path) -> Command {
     let mut command = Command::new(qemu);
     // No chardev at all: semihosting then uses the process's own streams, a thousand times faster than the UART.
     command.args(["-machine", machine, "-display", "none", "-monitor", "none", "-serial", "none"]);
     command.args(["-semihosting-config", "enable=on,target=native"]);
     command.args(["-icount", &format!("shift={ICOUNT_SHIFT}")]);
     command.arg("-kernel").arg(runner);
-    // QEMU reads a doubled comma as one of the path's own.
-    let path = model.display().to_string().replace(',', ",,");
-    command.args(["-device", &format!("loader,file={path},addr={:#x},force-raw=on", board.model.origin)]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A path as a part of QEMU's lists, where a doubled comma is one of its own.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// Has `plugin` watch the board's timer.
 fn watched(command: &mut Command, board: &Board, timer: &InstructionTimer, plugin: &Path) -> io::Result<Marks> {
     let marks = Marks::new(board.name)?;
-    let path = |path: &Path| path.display().to_string().replace(',', ",,");
-    let (plugin, out) = (path(plugin), path(marks.path()));
+    let (plugin, out) = (escaped(plugin), escaped(marks.path()));
     command.args(["-plugin", &format!("{plugin},timer={:#x},out={out}", timer.value_address())]);
     Ok(marks)
 }

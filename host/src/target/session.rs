@@ -106,20 +106,36 @@ impl<T: Transport> Greeted<T> {
         &self.greeting
     }
 
+    /// With another patience from now on.
+    #[must_use]
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { line: self.line.patient(patience), ..self }
+    }
+
+    /// Over another pipe, made of this one's.
+    pub fn map<U>(self, pipe: impl FnOnce(T) -> U) -> Greeted<U> {
+        Greeted { line: self.line.map(pipe), greeting: self.greeting }
+    }
+
+    /// The pipe back.
+    pub fn into_transport(self) -> T {
+        self.line.into_transport()
+    }
+
     /// Bytes of `image` that lie in the model region already, from its start: all of them, or a multiple of the piece
     /// that one message carries.
     ///
     /// # Errors
     /// [`TargetError`] where the board is gone, refuses or makes no sense.
     pub fn held(&mut self, image: &Image<'_>) -> Result<usize, TargetError> {
-        if self.holds(image.bytes())? {
+        if self.holds(image)? {
             return Ok(image.len());
         }
         // Pieces are written in order, so what is there is a prefix: its end is found by halving.
         let (mut held, mut missing) = (0, image.len().div_ceil(CHUNK));
         while missing - held > 1 {
             let middle = held.midpoint(missing);
-            match self.holds(&image.bytes()[..middle * CHUNK])? {
+            match self.holds_bytes(&image.bytes()[..middle * CHUNK])? {
                 true => held = middle,
                 false => missing = middle,
             }
@@ -127,7 +143,15 @@ impl<T: Transport> Greeted<T> {
         Ok(held * CHUNK)
     }
 
-    fn holds(&mut self, prefix: &[u8]) -> Result<bool, TargetError> {
+    /// Whether all of `image` lies in the model region, from its start.
+    ///
+    /// # Errors
+    /// As [`Greeted::held`].
+    pub fn holds(&mut self, image: &Image<'_>) -> Result<bool, TargetError> {
+        self.holds_bytes(image.bytes())
+    }
+
+    fn holds_bytes(&mut self, prefix: &[u8]) -> Result<bool, TargetError> {
         let check = Request::CheckModel { offset: 0, length: prefix.len() as u32 };
         let crc = self.line.ask(check, "check model", |response| match response {
             Response::Checksum { crc } => Some(crc),
@@ -155,7 +179,7 @@ impl<T: Transport> Greeted<T> {
             offset += bytes.len();
             watch(offset);
         }
-        if held < image.len() && !self.holds(image.bytes())? {
+        if held < image.len() && !self.holds(image)? {
             return Err(TargetError::NotKept { board: self.line.board.name });
         }
         Ok(())

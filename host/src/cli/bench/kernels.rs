@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use releq_device::board::Board;
 use serde::Serialize;
 
+use super::super::board::heading;
 use super::super::{Outcome, print_json, run};
 use super::{Arguments, failure};
 use crate::bench::code;
 use crate::bench::measure::{MeasureError, Row, measure, overhead};
 use crate::bench::shape::{Case, Per, Shape, cases, shapes};
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::terminal::{self, Progress, grouped, table};
 
 /// Why there is nothing to measure.
@@ -33,6 +34,8 @@ const ESTIMATED: &str = "estimated by a model of the Cortex-M4, within 10 % at b
 #[derive(Serialize)]
 struct Report {
     schema: u32,
+    #[serde(skip)]
+    heading: String,
     suite: &'static str,
     board: &'static str,
     core: &'static str,
@@ -52,8 +55,8 @@ pub(super) fn measure_suite(arguments: &Arguments) -> Outcome {
     }
     let board = run::board(&arguments.board)?;
     let cases = chosen(arguments)?;
-    let launch = Launch::from_env();
-    let report = measured(board, &launch, &cases).map_err(failure)?;
+    let lab = arguments.probe.lab();
+    let report = measured(board, &lab, &cases).map_err(failure)?;
     if arguments.json {
         print_json(&report)?;
     } else {
@@ -77,24 +80,25 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Case>, BenchError> {
     if cases.is_empty() { Err(BenchError::NoRows) } else { Ok(cases) }
 }
 
-fn measured(board: &'static Board, launch: &Launch, cases: &[Case]) -> Result<Report, MeasureError> {
-    let layer_overhead = overhead(board, launch)?;
+fn measured(board: &'static Board, lab: &Lab, cases: &[Case]) -> Result<Report, MeasureError> {
+    let layer_overhead = overhead(board, lab)?;
     let mut progress = Progress::new(board.name);
     let mut rows = Vec::with_capacity(cases.len());
     for case in cases {
         progress.update(rows.len(), cases.len(), case.shape.name);
-        rows.push(measure(board, launch, case)?);
+        rows.push(measure(board, lab, case)?);
     }
     progress.finish();
     Ok(Report {
         schema: 1,
+        heading: heading(board),
         suite: "kernels",
         board: board.name,
         core: board.core,
-        unit: "instructions",
+        unit: board.counter.unit().name(),
         cycles: rows.iter().any(|row| row.cycles_per_mac_estimate.is_some()).then_some(ESTIMATED),
         layer_overhead,
-        code_bytes: launch.runner(board).ok().as_deref().and_then(code::by_family),
+        code_bytes: lab.launch.runner(board).ok().as_deref().and_then(code::by_family),
         rows,
     })
 }
@@ -127,7 +131,7 @@ fn text(report: &Report) -> String {
         "w",
         "a",
         "kernel",
-        "instructions",
+        report.unit,
         "ratio",
         "cycles est.",
         "per",
@@ -140,13 +144,13 @@ fn text(report: &Report) -> String {
     let code = report.code_bytes.iter().flatten().map(|(family, bytes)| format!("{family} {}", grouped(*bytes)));
     let cycles = report.cycles.unwrap_or("none are estimated here; `releq run` says why");
     format!(
-        "{} ({}, emulated: instructions are exact, cycles are not measured)\n\n{}\n\
-         cycles: {cycles}\na residual add of one code counts {} instructions: the engine's own for a layer, and the least a kernel can do\n\
+        "{}\n\n{}\n\
+         cycles: {cycles}\na residual add of one code counts {} {}: the engine's own for a layer, and the least a kernel can do\n\
          code in the runner, bytes by kernel family: {}\n",
-        report.board,
-        report.core,
+        report.heading,
         table(&header, &rows),
         report.layer_overhead,
+        report.unit,
         code.collect::<Vec<_>>().join(", "),
     )
 }

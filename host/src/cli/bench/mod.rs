@@ -5,6 +5,7 @@ mod models;
 
 use std::path::PathBuf;
 
+use super::probe::ProbeOption;
 use super::{Failure, Outcome};
 use crate::bench::measure::MeasureError;
 
@@ -23,6 +24,8 @@ pub(super) struct Arguments {
     /// Where to measure
     #[arg(long, value_name = "BOARD")]
     board: String,
+    #[command(flatten)]
+    probe: ProbeOption,
     #[command(flatten)]
     timing: models::Options,
     /// Only this layer; may be given several times

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use releq_device::board::Board;
 use serde::Serialize;
 
+use super::super::board::heading;
 use super::super::{Failure, Outcome, open_image, print_json, read_image, run};
 use super::{Arguments, failure};
 use crate::bench::energy::{self, Energy};
 use crate::bench::model::{Basis, LayerTiming, Timing, time};
 use crate::target::marks::Model;
-use crate::target::qemu::Launch;
 use crate::terminal::{self, Progress, grouped, table};
 use crate::whole;
 
@@ -44,6 +44,8 @@ pub(super) struct Options {
 #[derive(Serialize)]
 struct Report {
     schema: u32,
+    #[serde(skip)]
+    heading: String,
     board: &'static str,
     core: &'static str,
     /// What the estimates of cycles are by.
@@ -120,7 +122,7 @@ fn energy(arguments: &Arguments) -> Result<Option<Energy>, Failure> {
 }
 
 fn timed(board: &'static Board, arguments: &Arguments, energy: Option<Energy>) -> Result<Report, Failure> {
-    let launch = Launch::from_env();
+    let lab = arguments.probe.lab();
     let Options { runs, include_first, .. } = arguments.timing;
     let mut progress = Progress::new(board.name);
     let (mut images, mut basis) = (Vec::new(), Basis::Err("there is no image".to_owned()));
@@ -129,7 +131,7 @@ fn timed(board: &'static Board, arguments: &Arguments, energy: Option<Energy>) -
         progress.update(index, arguments.images.len(), &file);
         let bytes = read_image(path)?;
         let image = open_image(path, &bytes)?;
-        let (timing, by) = time(board, &launch, &image, runs as usize, include_first).map_err(failure)?;
+        let (timing, by) = time(board, &lab, &image, runs as usize, include_first).map_err(failure)?;
         basis = by;
         images.push(Row { file, timing });
     }
@@ -138,12 +140,20 @@ fn timed(board: &'static Board, arguments: &Arguments, energy: Option<Energy>) -
         Ok(model) => (Some(model), None),
         Err(why) => (None, Some(why)),
     };
-    Ok(Report { schema: 1, board: board.name, core: board.core, cycles, no_cycles, energy, images })
+    Ok(Report {
+        schema: 1,
+        heading: heading(board),
+        board: board.name,
+        core: board.core,
+        cycles,
+        no_cycles,
+        energy,
+        images,
+    })
 }
 
 fn text(report: &Report) -> String {
-    let mut text =
-        format!("{} ({}, emulated: instructions are exact, cycles are not measured)\n", report.board, report.core);
+    let mut text = format!("{}\n", report.heading);
     let whole: Vec<Vec<String>> = report.images.iter().map(whole_row).collect();
     let _ = writeln!(text, "\n{}", table(&WHOLE, &whole));
     for row in &report.images {
@@ -281,7 +291,7 @@ fn quoted(field: &str) -> String {
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = format!("## {} ({})\n\n", report.board, report.core);
+    let mut text = format!("## {}\n\n", report.heading);
     let line = |cells: &[String]| {
         format!("| {} |\n", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
     };

@@ -36,7 +36,7 @@ use crate::search::record::{FRONT, RESULT, RunRecord};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
 use crate::target::fit::check_fit;
-use crate::target::qemu::Launch;
+use crate::target::lab::Lab;
 use crate::terminal::{self, Progress};
 use crate::train::interrupt::Interrupt;
 use report::Report;
@@ -334,7 +334,7 @@ impl<'a> Search<'a> {
 
 /// Where candidates are run.
 fn stand(board: &'static Board) -> Stand {
-    Stand { board, launch: Launch::from_env() }
+    Stand { board, lab: Lab::from_env() }
 }
 
 /// The plans to choose from. Codes that nobody reads, as the last layer's, are no choice, and 8 bits alone are none either.

@@ -1,5 +1,8 @@
 //! `releq board`: the boards there are, and what is known of each.
 
+#[cfg(feature = "probe")]
+mod probes;
+
 use releq_device::board::{self, Board, Boot, Counter, Reach, Writing};
 use serde::Serialize;
 
@@ -19,6 +22,13 @@ pub(super) struct Arguments {
 enum What {
     /// A line a board
     List {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// The debug probes that are plugged in
+    #[cfg(feature = "probe")]
+    Probes {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -85,11 +95,7 @@ impl About {
                 Reach::Probe { chip } => format!("debug probe, {chip}"),
             },
             unit: board.counter.unit().name(),
-            counter: match board.counter {
-                Counter::Timer(_) => "timer under -icount",
-                Counter::Dwt => "DWT CYCCNT",
-                Counter::SysTick => "SysTick",
-            },
+            counter: counter(board),
             hertz: board.clock.hertz,
             wait_states: board.clock.wait_states,
             caches: board.clock.caches,
@@ -114,6 +120,28 @@ impl About {
     }
 }
 
+const fn counter(board: &Board) -> &'static str {
+    match board.counter {
+        Counter::Timer(_) => "timer under -icount",
+        Counter::Dwt => "DWT CYCCNT",
+        Counter::SysTick => "SysTick",
+    }
+}
+
+/// The board over a table of its counts, and what they are worth.
+pub(super) fn heading(board: &Board) -> String {
+    let Board { name, core, clock, ran, .. } = board;
+    match board.reach {
+        Reach::Qemu { .. } => {
+            format!("{name} ({core}, emulated: instructions are exact, cycles are not measured)")
+        }
+        Reach::Probe { .. } => {
+            let tried = if *ran { "" } else { "; nobody has reported a run on this board yet" };
+            format!("{name} ({core} at {} MHz, cycles by {}{tried})", clock.hertz / 1_000_000, counter(board))
+        }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.what {
         What::List { json } => {
@@ -124,6 +152,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 terminal::answer(&list(&boards))?;
             }
         }
+        #[cfg(feature = "probe")]
+        What::Probes { json } => return probes::list(*json),
         What::Info { name, json } => {
             let about = About::of(run::board(name)?);
             if *json {

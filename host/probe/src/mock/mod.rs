@@ -1,10 +1,18 @@
 //! A board made of an array of bytes, that can fail in chosen ways: for tests of this crate and of whoever uses it.
+//!
+//! [`Shared`] is one that is attached to again and again, as boards are; [`elf`] makes firmware files for it.
 
-use std::collections::BTreeMap;
+pub mod elf;
+mod shared;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::rtt::{DESCRIPTOR, HEADER, ID};
 use crate::wire::{Architecture, Block, Memory, Sector, Wire, WireError};
+
+pub use shared::Shared;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +57,26 @@ pub struct Diary(Arc<Mutex<Vec<Event>>>);
 
 impl Diary {
     fn note(&self, event: Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        locked(&self.0).push(event);
     }
 
     /// Everything so far.
     pub fn events(&self) -> Vec<Event> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0).clone()
+    }
+}
+
+/// What firmware does with what it gets on RTT channel 1; without one it sends that back.
+pub trait Program: Debug + Send {
+    /// Starts after a reset, with what memory holds; false if that is no such program, and then nothing runs.
+    fn start(&mut self, memory: &dyn Fn(u32, usize) -> Vec<u8>) -> bool;
+
+    /// What it sends after getting `bytes`, of which there may be none.
+    fn answer(&mut self, bytes: &[u8]) -> Vec<u8>;
+
+    /// What it says on channel 0 since it was last asked.
+    fn says(&mut self) -> Vec<u8> {
+        Vec::new()
     }
 }
 
@@ -102,6 +124,9 @@ pub struct Board {
     reads: u64,
     programmed: u64,
     firmware: Option<(Echo, u32)>,
+    program: Option<Arc<Mutex<dyn Program>>>,
+    /// What the program has sent and the ring had no room for.
+    waiting: VecDeque<u8>,
     diary: Diary,
 }
 
@@ -116,6 +141,8 @@ impl Board {
             reads: 0,
             programmed: 0,
             firmware: None,
+            program: None,
+            waiting: VecDeque::new(),
             diary: Diary::default(),
         }
     }
@@ -132,6 +159,13 @@ impl Board {
         self
     }
 
+    /// Without faults from now on: the cable is plugged in again, the worn cell is another's.
+    #[must_use]
+    pub fn mended(mut self) -> Self {
+        self.faults.clear();
+        self
+    }
+
     /// With firmware, that starts at the next reset; or now, if `running`.
     pub fn running(mut self, firmware: Echo, running: bool) -> Self {
         self.firmware = Some((firmware, if running { 0 } else { u32::MAX }));
@@ -139,6 +173,12 @@ impl Board {
             self.boot();
         }
         self
+    }
+
+    /// With firmware that does something, on the rings of `rings`; it starts at the next reset.
+    pub fn programmed(mut self, rings: Echo, program: impl Program + 'static) -> Self {
+        self.program = Some(Arc::new(Mutex::new(program)));
+        self.running(rings, false)
     }
 
     /// What is done to it.
@@ -187,9 +227,13 @@ impl Board {
         }
     }
 
-    /// Lays out the firmware's control block and rings, as its start would.
-    fn boot(&mut self) {
-        let Some((echo, _)) = self.firmware.clone() else { return };
+    /// Lays out the firmware's control block and rings, as its start would; false if nothing starts.
+    fn boot(&mut self) -> bool {
+        let Some((echo, _)) = self.firmware.clone() else { return false };
+        self.waiting.clear();
+        if !self.starts() {
+            return false;
+        }
         for channel in 0..2 * echo.channels {
             let descriptor = echo.descriptor(channel);
             for (i, word) in [0, echo.ring_of(channel), echo.ring, 0, 0, 0].into_iter().enumerate() {
@@ -199,38 +243,58 @@ impl Board {
         self.put_word(echo.block + 16, echo.channels);
         self.put_word(echo.block + 20, echo.channels);
         self.put(echo.block, &ID);
+        true
+    }
+
+    /// Whether there is something in flash that starts.
+    fn starts(&self) -> bool {
+        let memory =
+            |address: u32, bytes: usize| (address..).take(bytes).map(|address| self.byte(address)).collect::<Vec<u8>>();
+        self.program.as_ref().is_none_or(|program| locked(program).start(&memory))
     }
 
     /// What the core does between two accesses of the debugger.
     fn step(&mut self) {
         let Some((echo, wait)) = self.firmware.clone().filter(|_| !self.halted) else { return };
-        match wait {
+        let left = match wait {
             u32::MAX => return,
-            0 => {}
-            1 => self.boot(),
-            _ => {}
-        }
-        self.firmware = Some((echo.clone(), wait.saturating_sub(1)));
+            1 if !self.boot() => u32::MAX,
+            wait => wait.saturating_sub(1),
+        };
+        self.firmware = Some((echo.clone(), left));
         if wait == 0 && echo.channels == 2 {
             self.talk(echo);
         }
     }
 
     fn talk(&mut self, mut echo: Echo) {
+        if let Some(program) = &self.program {
+            echo.says.extend(locked(program).says());
+        }
         let said = echo.says.len().min(self.room(&echo, 0)).min(echo.pace);
         let text: Vec<u8> = echo.says.drain(..said).collect();
         self.push(&echo, 0, &text);
-        let down = echo.descriptor(3);
-        for _ in 0..echo.pace.min(self.room(&echo, 1)) {
-            let (write, read) = (self.word(down + 12), self.word(down + 16));
-            if write == read {
-                break;
-            }
-            let byte = self.byte(self.word(down + 4) + read);
-            self.put_word(down + 16, (read + 1) % echo.ring);
-            self.push(&echo, 1, &[byte]);
-        }
+        let most = if self.program.is_some() { echo.pace } else { echo.pace.min(self.room(&echo, 1)) };
+        let got = self.pull(&echo, most);
+        let answer = self.program.as_ref().map_or_else(|| got.clone(), |program| locked(program).answer(&got));
+        self.waiting.extend(answer);
+        let room = self.waiting.len().min(self.room(&echo, 1)).min(echo.pace);
+        let sent: Vec<u8> = self.waiting.drain(..room).collect();
+        self.push(&echo, 1, &sent);
         self.firmware = Some((echo, 0));
+    }
+
+    /// At most `most` bytes that the host has sent.
+    fn pull(&mut self, echo: &Echo, most: usize) -> Vec<u8> {
+        let down = echo.descriptor(3);
+        let mut got = Vec::new();
+        let (write, mut read) = (self.word(down + 12), self.word(down + 16));
+        while read != write && got.len() < most {
+            got.push(self.byte(self.word(down + 4) + read));
+            read = (read + 1) % echo.ring;
+        }
+        self.put_word(down + 16, read);
+        got
     }
 
     fn room(&self, echo: &Echo, channel: u32) -> usize {
@@ -278,6 +342,10 @@ impl Board {
         self.diary.note(Event::Programmed { address: block.address, bytes: block.bytes.len() });
         Ok(())
     }
+}
+
+fn locked<T: ?Sized>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes programmed between two reports.

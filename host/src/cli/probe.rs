@@ -1,0 +1,44 @@
+//! Which debug probe: options of every verb that may have to do with a board at one.
+
+use crate::target::lab::Lab;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Debug probe")]
+pub(super) struct ProbeOption {
+    /// Which probe, where there are several; `releq board probes` lists them [also: PROBE_RS_PROBE]
+    #[arg(long, value_name = "VID:PID[:SERIAL]", env = "RELEQ_PROBE")]
+    probe: Option<String>,
+    /// Another chip than the board's own, by its name in probe-rs
+    #[arg(long, value_name = "CHIP")]
+    chip: Option<String>,
+    /// Clock of the probe's wire
+    #[arg(long, value_name = "KHZ", value_parser = clap::value_parser!(u32).range(1..))]
+    speed: Option<u32>,
+    /// Hold the chip in reset while attaching, for firmware that turns the debug pins off
+    #[arg(long)]
+    connect_under_reset: bool,
+}
+
+impl ProbeOption {
+    /// Which probe, which chip, and how to talk to it.
+    #[cfg(feature = "probe")]
+    pub(super) fn choice(&self) -> crate::target::wired::Choice {
+        use crate::target::wired::Choice;
+
+        let Choice { probe, .. } = Choice::from_env();
+        Choice {
+            probe: self.probe.clone().or(probe),
+            chip: self.chip.clone(),
+            link: releq_probe::Link { under_reset: self.connect_under_reset, speed: self.speed },
+        }
+    }
+
+    /// What boards are reached with.
+    pub(super) fn lab(&self) -> Lab {
+        Lab {
+            #[cfg(feature = "probe")]
+            attach: self.choice().attach(),
+            ..Lab::from_env()
+        }
+    }
+}
