@@ -20,6 +20,7 @@ pub mod cli;
 pub mod codes;
 pub mod cost;
 pub mod data;
+pub mod doctor;
 pub mod encode;
 pub mod hardware;
 pub mod import;

@@ -187,12 +187,25 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["bench", "--board", "virt-m4"],
         &["bench", "missing.rlq", "--board", "virt-m4"],
         &["bench", "wide.rlq", "--board", "virt-m4"],
-        &["bench", "tiny.rlq", "--board", "nucleo-f446re"],
+        &["bench", "tiny.rlq", "--board", "nucleo-f446re", "--probe", "ffff:ffff"],
         &["bench", "tiny.rlq", "--board", "virt-m4", "--runs", "0"],
         &["bench", "tiny.rlq", "--board", "virt-m4", "--volts", "3"],
         &["bench", "tiny.rlq", "--board", "virt-m4", "--suite", "kernels"],
         &["bench", "tiny.rlq", "--board", "virt-m4", "--export-csv", "no/new.csv"],
         &["board", "info", "virt-m9"],
+        &["flash", "missing.rlq", "--board", "nucleo-f446re"],
+        &["flash", "flipped.rlq", "--board", "nucleo-f446re"],
+        &["flash", "wide.rlq", "--board", "nucleo-f446re"],
+        &["flash", "tiny.rlq", "--board", "virt-m9"],
+        &["flash", "tiny.rlq", "--board", "virt-m4", "--dry-run"],
+        // Nobody has a probe of this name, not even where tests run beside a board.
+        &["flash", "tiny.rlq", "--board", "nucleo-f446re", "--probe", "ffff:ffff"],
+        &["flash", "tiny.rlq", "--board", "nucleo-f446re", "--probe", "the blue one"],
+        &["flash", "tiny.rlq", "--board", "nucleo-f446re", "--chip", "STM32F4", "--probe", "ffff:ffff"],
+        &["flash", "tiny.rlq", "--board", "nucleo-f446re", "--chip", "STM32F999", "--probe", "ffff:ffff"],
+        &["run", "tiny.rlq", "--board", "nucleo-f446re", "--data", "squares", "--probe", "ffff:ffff"],
+        &["monitor", "--board", "nucleo-f446re", "--probe", "ffff:ffff"],
+        &["monitor", "--board", "virt-m4"],
         &["cost", "missing.rlq"],
         &["cost", "tiny.rlq", "--board", "virt-m9"],
         &["cost", "tiny.rlq", "--board", "virt-m3"],
@@ -246,12 +259,12 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["export", ".", "--pick", "best", "-o", "new.rlq"],
         &["why", "."],
     ];
+    // A set the network takes, so that runs reach the board: the tiny golden network's inputs are 2×2.
+    two_by_two(&here.join("squares"));
     let mut table = cases.iter().fold(String::new(), |mut table, arguments| {
         writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();
         table
     });
-    // A set the network takes, so that the run reaches the emulator: the tiny golden network's inputs are 2×2.
-    two_by_two(&here.join("squares"));
     for environment in [&emulator[..], &emulator[1..]] {
         let environment: Vec<(&str, &str)> = match environment.len() {
             2 => environment.to_vec(),
@@ -297,6 +310,24 @@ fn json_is_one_document_and_stdout_holds_nothing_else() {
     for name in ["arena_bytes", "scratch_bytes", "layers", "crc"] {
         assert!(!report[name].is_null(), "{name}");
     }
+}
+
+/// A dry run needs no board: it says what is erased at most.
+#[cfg(feature = "probe")]
+#[test]
+fn a_dry_run_without_a_probe_says_the_most() {
+    use releq_probe::mock::elf::{elf, loaded};
+
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let runner = elf(&[loaded(".text", 0x0800_0000, &[7; 40_000])], None);
+    fs::write(directory.path().join("runners/nucleo-f446re.elf"), runner).unwrap();
+    let flash = ["flash", "tiny.rlq", "--board", "nucleo-f446re", "--dry-run"];
+    if !releq_probe::list().is_empty() {
+        eprintln!("skipped: a debug probe is plugged in, and would be asked");
+        return;
+    }
+    insta::assert_snapshot!(transcript(directory.path(), &flash, &[("RELEQ_RUNNERS", "runners")]));
 }
 
 #[test]

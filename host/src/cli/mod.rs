@@ -8,6 +8,7 @@ mod board;
 mod budget;
 mod calibrate;
 mod cost;
+mod doctor;
 mod eval;
 mod export;
 mod flash;
@@ -35,7 +36,7 @@ use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
 /// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, board, flash,
-/// run, monitor, bench, cost, calibrate, replay, reproduce, inspect.
+/// run, monitor, bench, cost, calibrate, replay, reproduce, inspect, doctor.
 #[derive(Debug, Parser)]
 #[command(name = "releq", version, about, max_term_width = 100)]
 struct Command {
@@ -79,6 +80,8 @@ enum Verb {
     Replay(replay::Arguments),
     /// Make the paper's table of results anew.
     Reproduce(reproduce::Arguments),
+    /// Say what each verb needs, whether it is here, and how to get it.
+    Doctor(doctor::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
 }
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
         Verb::Calibrate(arguments) => calibrate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Reproduce(arguments) => reproduce::run(&arguments),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Inspect(arguments) => inspect::run(&arguments),
     };
     match outcome {
