@@ -11,7 +11,7 @@ use crate::hardware::quantity;
 use crate::search::record::BoardRecord;
 
 /// Which boards.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct BoardOptions {
     /// Weigh plans for this board, and keep to the room it has; may be given several times
     #[arg(long, value_name = "BOARD")]
@@ -28,6 +28,13 @@ impl BoardOptions {
     /// The boards that were named.
     pub(super) fn named(&self) -> Result<Vec<&'static Board>, Failure> {
         self.board.iter().map(|name| super::run::board(name)).collect()
+    }
+
+    /// With one more board, unless it is among them.
+    pub(super) fn joined(&self, board: Option<&str>) -> Self {
+        let mut joined = self.clone();
+        joined.board.extend(board.filter(|name| self.board.iter().all(|known| known != name)).map(str::to_owned));
+        joined
     }
 
     /// Whether a board or a clock was named.

@@ -63,6 +63,11 @@ impl<T: Transport> Line<T> {
         Line { board, transport: pipe(transport), patience, decoder, id }
     }
 
+    /// The pipe.
+    pub(super) const fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// The pipe back.
     pub(super) fn into_transport(self) -> T {
         self.transport

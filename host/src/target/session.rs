@@ -117,6 +117,11 @@ impl<T: Transport> Greeted<T> {
         Greeted { line: self.line.map(pipe), greeting: self.greeting }
     }
 
+    /// The pipe.
+    pub const fn transport(&mut self) -> &mut T {
+        self.line.transport()
+    }
+
     /// The pipe back.
     pub fn into_transport(self) -> T {
         self.line.into_transport()

@@ -69,7 +69,7 @@ pub struct Wired {
 }
 
 impl Wired {
-    /// A runner says something only when it dies; what it says then is better than a silence.
+    /// Once greeted, a runner says something only when it dies; what it says then is better than a silence.
     fn last_words(&mut self) -> Result<(), TargetError> {
         let said = self.rtt.log().unwrap_or_default();
         match said.trim() {
@@ -292,7 +292,10 @@ impl Bench<'_> {
 
     fn greet(&self, restart: bool) -> Result<Greeted<Wired>, TargetError> {
         let rtt = self.line(restart)?;
-        Greeted::greet(self.board, Wired { board: self.board, rtt }, GREETING)
+        let mut greeted = Greeted::greet(self.board, Wired { board: self.board, rtt }, GREETING)?;
+        // What it said when it started, as of a counter that does not move; `releq monitor --reset` shows it.
+        greeted.transport().rtt.log()?;
+        Ok(greeted)
     }
 
     fn line(&self, restart: bool) -> Result<Rtt, TargetError> {

@@ -98,9 +98,9 @@ fn planned(board: &Board, outlook: &Outlook, report: &mut Report) -> String {
     report.model = part(model);
     let mut text = match runner {
         None => format!("{}  a runner of this version answers and stays\n", board.name),
-        Some(plan) => format!("{}  runner\n{plan}\n", board.name),
+        Some(plan) => format!("{}  runner: {plan}\n", board.name),
     };
-    let _ = writeln!(text, "model\n{model}");
+    let _ = writeln!(text, "model: {model}");
     if !asked {
         terminal::say("note: no debug probe was found, so this is what is erased at most");
     }

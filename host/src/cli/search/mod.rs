@@ -67,7 +67,7 @@ pub(super) struct Arguments {
     /// What the chosen plan has least of among those that keep the accuracy
     #[arg(long, value_enum, default_value_t = Minimize::Bits)]
     minimize: Minimize,
-    /// Run every candidate on this board and go by what it counts there; implies --minimize instructions
+    /// Run every candidate on this board and go by what it counts there; implies --board and --minimize instructions
     #[arg(long, value_name = "BOARD")]
     measure: Option<String>,
     /// Keep the weights of the first and the last layer at 8 bits
@@ -177,7 +177,7 @@ impl Setting {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let boards = arguments.boards.named()?;
+    let boards = arguments.boards().named()?;
     let mut searcher = searcher(arguments)?;
     if let Some(table) = &arguments.table {
         census::check(searcher.name(), table)?;
@@ -301,7 +301,7 @@ impl<'a> Search<'a> {
             long,
             last,
             max_loss: arguments.max_loss(),
-            boards: arguments.boards.records(),
+            boards: arguments.boards().records(),
             budgets: arguments.budgets.asked(),
         }
     }
@@ -357,6 +357,11 @@ impl Arguments {
         if self.measure.is_some() { Minimize::Instructions } else { self.minimize }
     }
 
+    /// The boards that were named, and the one that candidates are run on, which must have room for them.
+    fn boards(&self) -> BoardOptions {
+        self.boards.joined(self.measure.as_deref())
+    }
+
     /// Most points that may be lost: what was asked, or the usual unless something else is limited.
     fn max_loss(&self) -> Option<f64> {
         self.max_loss.or_else(|| self.budgets.asked().is_empty().then_some(USUAL_LOSS))
@@ -372,9 +377,10 @@ fn weighed(
     network: &Network,
     space: &Space,
 ) -> Result<(Arc<Hardware>, Option<BitPlan>), Failure> {
-    let places = arguments.boards.places()?;
+    let boards = arguments.boards();
+    let places = boards.places()?;
     let mut limits = arguments.budgets.asked().limits(&places)?;
-    if !arguments.boards.named()?.is_empty() {
+    if !boards.named()?.is_empty() {
         limits.extend(places.iter().enumerate().flat_map(|(number, place)| room(place.board, number)));
     }
     let method = arguments.preset.recipe(arguments.quantizer, arguments.seed).method;

@@ -1,0 +1,142 @@
+//! The story that README tells, typed as it stands there: every command's exit code and output.
+//!
+//! Numbers may differ (another processor rounds otherwise, another machine is faster); everything else may not. With
+//! RELEQ_UPDATE=1 the outputs in README are written anew instead of compared.
+
+#![allow(clippy::explicit_write, reason = "what eprintln! says is swallowed in a test that passes")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use releq::target::qemu::Launch;
+use releq_device::board::VIRT_M4;
+
+/// What one command line says in README, and what it said here.
+struct Step {
+    command: String,
+    told: Vec<String>,
+}
+
+fn readme() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")
+}
+
+const BEGIN: &str = "<!-- the story -->\n";
+const END: &str = "<!-- end of the story -->";
+
+/// The commands between the two marks, each with the lines below it.
+fn story(text: &str) -> Vec<Step> {
+    let (_, rest) = text.split_once(BEGIN).expect("README has the story's first mark");
+    let (story, _) = rest.split_once(END).expect("README has the story's last mark");
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    for line in story.lines() {
+        if let Some(fence) = line.strip_prefix("```") {
+            inside = fence == "console";
+        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ releq ")) {
+            steps.push(Step { command: command.to_owned(), told: Vec::new() });
+        } else if let (true, Some(step)) = (inside, steps.last_mut()) {
+            step.told.push(line.to_owned());
+        }
+    }
+    steps
+}
+
+/// Types a command in `directory`; what follows a `#` is for the reader.
+fn typed(directory: &Path, command: &str) -> Vec<String> {
+    let words = command.split(" #").next().unwrap_or_default().split_whitespace();
+    let mut releq = Command::new(env!("CARGO_BIN_EXE_releq"));
+    releq.current_dir(directory).args(words).stdin(Stdio::null()).env("RELEQ_DATA", directory);
+    let output = releq.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "releq {command}: {}\n{said}", output.status);
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// A text whose numbers are all alike, columns pushed together, and equal neighbours taken for one.
+fn shape(lines: &[String]) -> Vec<String> {
+    let mut shapes: Vec<String> = lines.iter().map(|line| shape_of(line)).filter(|line| !line.is_empty()).collect();
+    shapes.dedup();
+    shapes
+}
+
+fn shape_of(line: &str) -> String {
+    let mut shape = String::new();
+    for letter in line.chars() {
+        match letter {
+            '0'..='9' if shape.ends_with('#') => {}
+            '0'..='9' => shape.push('#'),
+            letter => shape.push(letter),
+        }
+    }
+    // Groups of thousands, fractions and signs belong to their numbers.
+    let words: Vec<&str> = shape.split_whitespace().collect();
+    let joined = words.join(" ").replace("#.#", "#").replace("-#", "#").replace("+#", "#");
+    let mut text = joined;
+    while text.contains("# #") {
+        text = text.replace("# #", "#");
+    }
+    text
+}
+
+/// What `releq doctor` finds is the machine's own: only what it looks for is told.
+fn looked_for(lines: &[String]) -> Vec<String> {
+    let names = lines.iter().filter(|line| !line.starts_with(' '));
+    names.filter_map(|line| Some(line.split_whitespace().nth(1)?.to_owned())).collect()
+}
+
+fn missing() -> Option<&'static str> {
+    let launch = Launch::from_env();
+    let qemu = Command::new(&launch.qemu).arg("--version").stdout(Stdio::null()).status();
+    match (qemu.is_ok_and(|status| status.success()), launch.runner(&VIRT_M4)) {
+        (false, _) => Some("no qemu-system-arm"),
+        (_, Err(_)) => Some("no runner firmware"),
+        _ => None,
+    }
+}
+
+#[test]
+#[ignore = "minutes; stage `slow`"]
+fn readme_tells_what_happens() {
+    if let Some(missing) = missing() {
+        assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
+        writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(readme()).unwrap();
+    let steps = story(&text);
+    assert!(steps.len() >= 10, "a story of {} commands", steps.len());
+    let update = std::env::var_os("RELEQ_UPDATE").is_some();
+    let mut new = text.clone();
+    for Step { command, told } in &steps {
+        let said = typed(directory.path(), command);
+        if update {
+            let block = |lines: &[String]| {
+                format!("$ releq {command}\n{}", lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+            };
+            let end = told.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+            new = new.replacen(&block(&told[..end]), &block(&said), 1);
+        } else if command.starts_with("doctor") {
+            assert_eq!(looked_for(told), looked_for(&said), "releq {command}");
+        } else {
+            assert_eq!(shape(told), shape(&said), "releq {command}");
+        }
+    }
+    if update {
+        fs::write(readme(), new).unwrap();
+    }
+    let report = fs::read_to_string(directory.path().join("runs/lenet/report.html"));
+    assert!(report.is_ok_and(|report| report.contains("</html>")), "the story ends in a report");
+}
+
+#[test]
+fn shapes_forget_numbers_and_nothing_else() {
+    let shape = |line: &str| shape(&[line.to_owned()]).concat();
+    assert_eq!(shape("top-1 99.27 %   1 803 020"), shape("top-1 100.00 %   652 648"));
+    assert_eq!(shape("loss -0.05 points"), shape("loss 0.10 points"));
+    assert_ne!(shape("identical yes"), shape("identical NO"));
+    assert_ne!(shape("a 1"), shape("a -"));
+}
