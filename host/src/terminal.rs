@@ -1,7 +1,10 @@
 //! The only place that touches the terminal: answers to stdout, the conversation to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
+
+use anstyle::AnsiColor;
 
 /// Writes an answer to stdout. A reader that hung up is no error: it has what it wanted.
 ///
@@ -15,9 +18,57 @@ pub(crate) fn answer(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says something to the user on stderr. Nothing depends on it being heard.
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Answers and errors.
+    Quiet,
+    /// Also notes and progress.
+    Usual,
+    /// Also which files and programs are used.
+    Verbose,
+}
+
+/// One process has one terminal, so there is one voice.
+static VOICE: AtomicU8 = AtomicU8::new(Voice::Usual as u8);
+
+/// From now on as much is said.
+pub(crate) fn set_voice(voice: Voice) {
+    VOICE.store(voice as u8, Ordering::Relaxed);
+}
+
+fn speaks(voice: Voice) -> bool {
+    VOICE.load(Ordering::Relaxed) >= voice as u8
+}
+
+/// Says something to the user on stderr, unless asked to be quiet. Nothing depends on it being heard.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    if speaks(Voice::Usual) {
+        let _ = writeln!(anstream::stderr(), "{text}");
+    }
+}
+
+/// Says something that is worth knowing.
+pub(crate) fn note(text: &str) {
+    say(&labelled("note", AnsiColor::Cyan, text));
+}
+
+/// Says what went wrong, whatever was asked.
+pub(crate) fn error(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", labelled("error", AnsiColor::Red, text));
+}
+
+/// Says what only somebody who looks for a fault wants to know.
+pub(crate) fn detail(text: &str) {
+    if speaks(Voice::Verbose) {
+        let _ = writeln!(anstream::stderr(), "{}", labelled("detail", AnsiColor::BrightBlack, text));
+    }
+}
+
+/// The stream takes the colour off again where nobody sees it.
+fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
+    let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
+    format!("{style}{label}:{style:#} {text}")
 }
 
 /// A table with aligned columns; the first column to the left, numbers to the right.
@@ -72,7 +123,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing done yet.
     pub(crate) fn new(what: &'static str) -> Self {
-        let terminal = io::stderr().is_terminal();
+        let terminal = io::stderr().is_terminal() && speaks(Voice::Usual);
         let bar = if terminal { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
         let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
         bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));

@@ -297,6 +297,92 @@ fn a_reader_that_hangs_up_is_no_error() {
     assert!(child.wait().unwrap().success());
 }
 
+/// Files and the environment set options, flags prevail, and what cannot be used is named with its file.
+#[test]
+fn settings_are_layered_and_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fill(here);
+    let below = here.join("below");
+    fs::create_dir(&below).unwrap();
+    let write = |name: &str, text: &str| fs::write(here.join(name), text).unwrap();
+    let mut table = String::new();
+    let mut type_in = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let text = transcript(&below, arguments, environment).replace("DIR", "BELOW");
+        writeln!(table, "{}", text.replace(&fs::canonicalize(here).unwrap().display().to_string(), "DIR")).unwrap();
+    };
+    type_in(&["config"], &[]);
+    write("releq.toml", "board = 'virt-m4'\n[inspect]\nboard = 'virt-m0'\n[cost]\njson = true\n");
+    type_in(&["config"], &[]);
+    type_in(&["inspect", "../tiny.rlq"], &[]);
+    write("releq.local.toml", "[inspect]\nboard = 'virt-m7'\n");
+    type_in(&["config", "--json"], &[("RELEQ_RUNS", "9")]);
+    type_in(&["inspect", "../wide.rlq"], &[]);
+    type_in(&["inspect", "../wide.rlq", "--board", "virt-m3"], &[("RELEQ_BOARD", "virt-m33")]);
+    for text in ["[inspect]\nbored = 1\n", "[fly]\nboard = 1\n", "speed = {}\n", "a = 1979-05-27\n", "a =\n"] {
+        write("releq.local.toml", text);
+        type_in(&["inspect", "../tiny.rlq"], &[]);
+    }
+    write("releq.local.toml", "[bench]\nruns = 'many'\n");
+    type_in(&["bench", "../tiny.rlq"], &[]);
+    insta::assert_snapshot!(table);
+}
+
+/// What `releq config --default` prints is a file that sets nothing, and one that sets what holds anyway once its values
+/// are uncommented.
+#[test]
+fn the_default_file_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let default = releq(here).args(["config", "--default"]).output().unwrap();
+    let text = String::from_utf8(default.stdout).unwrap();
+    fs::write(here.join("releq.toml"), &text).unwrap();
+    assert!(transcript(here, &["config"], &[]).contains("nothing is set"));
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(setting) if setting.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')) => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    fs::write(here.join("releq.toml"), text.lines().map(|text| line(text) + "\n").collect::<String>()).unwrap();
+    let settings = transcript(here, &["config"], &[]);
+    assert!(settings.contains("exit 0") && settings.contains("search --episodes"), "{settings}");
+}
+
+#[test]
+fn completions_and_pages_know_every_verb() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let stdout = |arguments: &[&str]| {
+        let output = releq(here).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = stdout(&["--help"]);
+    let (_, verbs) = help.split_once("Commands:\n").unwrap();
+    let verbs: Vec<&str> = verbs.lines().map_while(|line| line.split_whitespace().next()).collect();
+    let (bash, man) = (stdout(&["completions", "bash"]), stdout(&["man"]));
+    assert!(verbs.len() > 20 && verbs.iter().all(|verb| bash.contains(verb)));
+    assert!(verbs.iter().filter(|verb| **verb != "help").all(|verb| man.contains(&format!("releq\\-{verb}"))), "{man}");
+    stdout(&["man", "-o", "."]);
+    assert!(here.join("releq-search.1").exists());
+}
+
+#[test]
+fn quiet_leaves_answers_and_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let stderr = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = releq(directory.path()).args(arguments).envs(environment.iter().copied()).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let eval = ["eval", "lenet.safetensors", "--data", "glyphs", "--limit", "4"];
+    assert!(stderr(&eval, &[]).starts_with("note: using glyphs"));
+    assert_eq!(stderr(&[&eval[..], &["-q"]].concat(), &[]), "");
+    let refused = ["-q", "inspect", "missing.rlq"];
+    assert!(stderr(&refused, &[]).starts_with("error: "));
+    assert!(stderr(&refused, &[("CLICOLOR_FORCE", "1")]).contains("\u{1b}["));
+    assert!(!stderr(&[&refused[..], &["--color", "never"]].concat(), &[("CLICOLOR_FORCE", "1")]).contains('\u{1b}'));
+}
+
 #[test]
 fn json_is_one_document_and_stdout_holds_nothing_else() {
     let directory = tempfile::tempdir().unwrap();

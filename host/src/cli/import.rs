@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             let _ = print_json(&Refusals::of(error));
         }
     })?;
-    imported.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
+    imported.notes.iter().for_each(|note| terminal::note(note));
     inspect::print_model(&imported.network, arguments.json)?;
     import::check_lowering(&imported.network).map_err(|error| Failure::with_code(2, anyhow::anyhow!(error)))?;
     if let Some(output) = &arguments.output {

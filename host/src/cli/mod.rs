@@ -1,12 +1,13 @@
 //! The `releq` command: what was typed becomes one verb's call, and its outcome an exit code.
 //!
-//! Exit codes: 0 done; 1 the answer is no; 2 it could not be done; 3 no such board or emulator; 4 the target
+//! Exit codes: 0 done; 1 the answer is no; 2 it could not be done; 3 no such board, probe or emulator; 4 the target
 //! misbehaved; 130 interrupted.
 
 mod bench;
 mod board;
 mod budget;
 mod calibrate;
+mod config;
 mod cost;
 mod doctor;
 mod eval;
@@ -14,6 +15,7 @@ mod export;
 mod flash;
 mod import;
 mod inspect;
+mod manual;
 mod monitor;
 mod probe;
 mod ptq;
@@ -28,20 +30,56 @@ mod why;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use releq_format::image::{Image, ImageBuffer};
 
 use crate::data::{self, DataError, Source};
+use crate::terminal::Voice;
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
-/// Mixed-precision networks for Cortex-M: train, import, eval, ptq, quantize, search, export, why, board, flash,
-/// run, monitor, bench, cost, calibrate, replay, reproduce, inspect, doctor.
+/// Takes trained networks to microcontrollers at fewer than eight bits.
+///
+/// Answers go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no; 2 it could not
+/// be done; 3 no such board, probe or emulator; 4 the board misbehaved; 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "releq", version, about, max_term_width = 100)]
+#[command(name = "releq", version, max_term_width = 100)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    tone: Tone,
+}
+
+/// How much is said, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+struct Tone {
+    /// Say nothing but answers and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also say which files, programs and probes are used
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// When to colour what is said
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: clap::ColorChoice,
+}
+
+impl Tone {
+    fn set(&self) {
+        terminal::set_voice(match (self.quiet, self.verbose) {
+            (true, _) => Voice::Quiet,
+            (_, true) => Voice::Verbose,
+            _ => Voice::Usual,
+        });
+        match self.color {
+            clap::ColorChoice::Auto => {}
+            clap::ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+            clap::ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,8 +120,16 @@ enum Verb {
     Reproduce(reproduce::Arguments),
     /// Say what each verb needs, whether it is here, and how to get it.
     Doctor(doctor::Arguments),
+    /// Print what releq.toml and the environment set, or a file to start from.
+    Config(config::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
+    /// Print the completions of a shell.
+    #[command(hide = true)]
+    Completions(manual::Completions),
+    /// Print the manual page, or write those of all verbs.
+    #[command(hide = true)]
+    Man(manual::Pages),
 }
 
 /// Which images to use.
@@ -98,9 +144,9 @@ impl DataOption {
     fn locate(&self) -> Result<Source, DataError> {
         let source = data::locate(self.data.as_deref(), None)?;
         if !source.labelled() {
-            terminal::say("note: using noise, waves drawn by releq itself: good for ranges, never for accuracy");
+            terminal::note("using noise, waves drawn by releq itself: good for ranges, never for accuracy");
         } else if source.synthetic() {
-            terminal::say("note: using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
+            terminal::note("using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
         }
         Ok(source)
     }
@@ -135,32 +181,65 @@ impl Failure {
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
-    let outcome = match Command::parse().verb {
-        Verb::Train(arguments) => train::run(&arguments),
-        Verb::Import(arguments) => import::run(&arguments),
-        Verb::Eval(arguments) => eval::run(&arguments),
-        Verb::Ptq(arguments) => ptq::run(&arguments),
-        Verb::Quantize(arguments) => quantize::run(&arguments),
-        Verb::Search(arguments) => search::run(&arguments),
-        Verb::Export(arguments) => export::run(&arguments),
-        Verb::Why(arguments) => why::run(&arguments),
-        Verb::Flash(arguments) => flash::run(&arguments),
-        Verb::Monitor(arguments) => monitor::run(&arguments),
-        Verb::Run(arguments) => run::run(&arguments),
-        Verb::Bench(arguments) => bench::run(&arguments),
-        Verb::Board(arguments) => board::run(&arguments),
-        Verb::Cost(arguments) => cost::run(&arguments),
-        Verb::Calibrate(arguments) => calibrate::run(&arguments),
-        Verb::Replay(arguments) => replay::run(&arguments),
-        Verb::Reproduce(arguments) => reproduce::run(&arguments),
-        Verb::Doctor(arguments) => doctor::run(&arguments),
-        Verb::Inspect(arguments) => inspect::run(&arguments),
-    };
+    match typed() {
+        Ok((command, verb)) => exit(done(&command, &verb)),
+        Err(failure) => exit(Err(failure)),
+    }
+}
+
+/// What was typed, with the settings behind it; and every verb there is.
+fn typed() -> Result<(clap::Command, Verb), Failure> {
+    let command = config::armed(Command::command())?;
+    let typed = command.clone().try_get_matches().and_then(|matches| Command::from_arg_matches(&matches));
+    match typed {
+        Ok(Command { verb, tone }) => {
+            tone.set();
+            Ok((command, verb))
+        }
+        Err(error) => {
+            let _ = error.print();
+            let sources = config::sources();
+            if !sources.is_empty() && matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+                terminal::note(&format!("settings are also read from {}", sources.join(", ")));
+            }
+            std::process::exit(error.exit_code())
+        }
+    }
+}
+
+fn done(command: &clap::Command, verb: &Verb) -> Outcome {
+    match verb {
+        Verb::Train(arguments) => train::run(arguments),
+        Verb::Import(arguments) => import::run(arguments),
+        Verb::Eval(arguments) => eval::run(arguments),
+        Verb::Ptq(arguments) => ptq::run(arguments),
+        Verb::Quantize(arguments) => quantize::run(arguments),
+        Verb::Search(arguments) => search::run(arguments),
+        Verb::Export(arguments) => export::run(arguments),
+        Verb::Why(arguments) => why::run(arguments),
+        Verb::Flash(arguments) => flash::run(arguments),
+        Verb::Monitor(arguments) => monitor::run(arguments),
+        Verb::Run(arguments) => run::run(arguments),
+        Verb::Bench(arguments) => bench::run(arguments),
+        Verb::Board(arguments) => board::run(arguments),
+        Verb::Cost(arguments) => cost::run(arguments),
+        Verb::Calibrate(arguments) => calibrate::run(arguments),
+        Verb::Replay(arguments) => replay::run(arguments),
+        Verb::Reproduce(arguments) => reproduce::run(arguments),
+        Verb::Config(arguments) => config::run(arguments, command),
+        Verb::Completions(arguments) => manual::complete(arguments),
+        Verb::Man(arguments) => manual::pages(arguments),
+        Verb::Doctor(arguments) => doctor::run(arguments),
+        Verb::Inspect(arguments) => inspect::run(arguments),
+    }
+}
+
+fn exit(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(Failure { code, error }) => {
-            terminal::say(&format!("error: {error}"));
+            terminal::error(&error.to_string());
             ExitCode::from(code)
         }
     }
@@ -202,7 +281,7 @@ fn is_model(path: &Path) -> bool {
 /// Loads a float model and says what import noted.
 fn load_model(path: &Path) -> Result<crate::network::Network, checkpoint::CheckpointError> {
     let (network, notes) = checkpoint::load_noted(path)?;
-    notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
+    notes.iter().for_each(|note| terminal::note(note));
     Ok(network)
 }
 

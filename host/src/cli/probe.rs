@@ -3,19 +3,18 @@
 use crate::target::lab::Lab;
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Debug probe")]
 pub(super) struct ProbeOption {
     /// Which probe, where there are several; `releq board probes` lists them [also: PROBE_RS_PROBE]
-    #[arg(long, value_name = "VID:PID[:SERIAL]", env = "RELEQ_PROBE")]
+    #[arg(help_heading = "Debug probe", long, value_name = "VID:PID[:SERIAL]", env = "RELEQ_PROBE")]
     probe: Option<String>,
     /// Another chip than the board's own, by its name in probe-rs
-    #[arg(long, value_name = "CHIP")]
+    #[arg(help_heading = "Debug probe", long, value_name = "CHIP")]
     chip: Option<String>,
     /// Clock of the probe's wire
-    #[arg(long, value_name = "KHZ", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Debug probe", long, value_name = "KHZ", value_parser = clap::value_parser!(u32).range(1..))]
     speed: Option<u32>,
     /// Hold the chip in reset while attaching, for firmware that turns the debug pins off
-    #[arg(long)]
+    #[arg(help_heading = "Debug probe", long)]
     connect_under_reset: bool,
 }
 

@@ -143,7 +143,7 @@ fn read(path: &Path, float: Option<f64>) -> Result<Recorded, ReplayError> {
             Ok(Recorded { table, layers: sidecar.layers, float: float.unwrap_or(sidecar.float_accuracy) })
         }
         (Err(TableError::NoSidecar { .. }), Some(float)) => {
-            terminal::say("note: without a sidecar nothing is known of the layers; the learners see only their order");
+            terminal::note("without a sidecar nothing is known of the layers; the learners see only their order");
             let layers = alike(table.space().layers()).map_err(|_| unusable(TableError::Empty))?;
             Ok(Recorded { table, layers, float })
         }

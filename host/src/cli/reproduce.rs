@@ -90,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 fn source(entry: &Entry, quick: bool) -> Result<Source, Failure> {
     match data::locate(Some(entry.data), None) {
         Err(_) if quick => {
-            terminal::say("note: using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
+            terminal::note("using glyphs, digits drawn by releq itself: a synthetic set, no benchmark");
             Ok(data::locate(Some("glyphs"), None)?)
         }
         found => Ok(found?),

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::marks::Marks;
 use super::{TargetError, Transport};
+use crate::terminal;
 
 /// Where the emulator and the runner firmware are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +153,7 @@ impl Qemu {
             Ok(plugin) => Ok(watched(&mut command, board, timer, plugin).map_err(failed)?),
             Err(none) => Err(none),
         };
+        terminal::detail(&format!("{command:?}"));
         let mut child = command.spawn().map_err(failed)?;
         let output = forward(child.stdout.take());
         let complaint = child.stderr.take().map(|stderr| thread::spawn(|| listen(stderr)));

@@ -15,6 +15,7 @@ use releq_probe::{Attached, ControlBlock, Flashed, Link, Memory, Plan, ProbeErro
 use super::lab::Lab;
 use super::session::{Greeted, Patience};
 use super::{TargetError, Transport};
+use crate::terminal;
 
 /// Attaches to a board; called anew whenever one is needed.
 pub type Attach = Arc<dyn Fn(&'static Board) -> Result<Attached, ProbeError> + Send + Sync>;
@@ -251,7 +252,9 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn attached(&self) -> Result<Attached, TargetError> {
-        Ok((self.lab.attach)(self.board)?)
+        let attached = (self.lab.attach)(self.board)?;
+        terminal::detail(&format!("attached to {} for {}", attached.memory().chip, self.board.name));
+        Ok(attached)
     }
 
     /// The runner's file.

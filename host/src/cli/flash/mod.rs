@@ -149,8 +149,8 @@ fn emulated(
     report.runner_version = Some(version.clone());
     report.model = Some(Part { sectors_erased: 0, sectors_unchanged: 0, bytes_written: image.len() as u64 });
     report.self_test = Some(true);
-    terminal::say(&format!(
-        "note: {} is emulated and forgets it now; `releq run` and `releq bench` load what they run",
+    terminal::note(&format!(
+        "{} is emulated and forgets it now; `releq run` and `releq bench` load what they run",
         board.name
     ));
     Ok(text)

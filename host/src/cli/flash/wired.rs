@@ -67,7 +67,7 @@ pub(super) fn flash(
 
 /// That a board is flashed and does not run what was flashed, is said as both.
 fn spoilt(error: TargetError, board: &Board) -> Failure {
-    terminal::say(&format!("note: {} is flashed, and what was flashed reads back right", board.name));
+    terminal::note(&format!("{} is flashed, and what was flashed reads back right", board.name));
     failure(error)
 }
 
@@ -102,7 +102,7 @@ fn planned(board: &Board, outlook: &Outlook, report: &mut Report) -> String {
     };
     let _ = writeln!(text, "model: {model}");
     if !asked {
-        terminal::say("note: no debug probe was found, so this is what is erased at most");
+        terminal::note("no debug probe was found, so this is what is erased at most");
     }
     text
 }

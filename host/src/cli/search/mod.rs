@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
         let bench = bench.map_err(SearchError::from).map_err(failure)?;
         if bench.measured() > 0 {
             let log = self.log();
-            terminal::say(&format!("note: going on from {} measurements in {}", bench.measured(), log.display()));
+            terminal::note(&format!("going on from {} measurements in {}", bench.measured(), log.display()));
         }
         Ok(bench)
     }
@@ -234,8 +234,8 @@ impl<'a> Search<'a> {
         let record = self.record(bench.key(), searcher.name());
         let request = Request { settled: record.is_settled(run), ..self.request() };
         if request.settled {
-            terminal::say(
-                "note: this run is finished and its boards or budgets are others now, so nothing new is evaluated",
+            terminal::note(
+                "this run is finished and its boards or budgets are others now, so nothing new is evaluated",
             );
         }
         let found = hunt(&mut bench, &shelf, searcher, &request, &episodes, &mut watch);
