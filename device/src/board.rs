@@ -49,6 +49,8 @@ pub struct Board {
     pub counter: Counter,
     /// How the host gets at it.
     pub reach: Reach,
+    /// Which UART the runner listens at beside its other port, and its pins; none if it has none.
+    pub uart: Option<&'static str>,
     /// Whether the runner has ever run. False means that it builds and that nobody has tried it.
     pub ran: bool,
 }
@@ -146,6 +148,11 @@ pub const MAX_LAYERS: usize = 128;
 /// 32-bit timers wrap sooner.
 pub const ICOUNT_SHIFT: u32 = 6;
 
+/// Bits a second of every runner's UART: 8 bits a byte, no parity, one stop bit, no handshake.
+///
+/// Ten bits a byte are 87 µs, which is what a runner has to fetch each from a UART without a queue.
+pub const BAUD: u32 = 115_200;
+
 /// Instructions in a second of virtual time.
 pub const INSTRUCTIONS_PER_SECOND: u32 = 1_000_000_000 >> ICOUNT_SHIFT;
 
@@ -173,6 +180,7 @@ const MPS2: Board = Board {
     clock: CoreClock { hertz: 25_000_000, wait_states: Some(0), caches: "none" },
     counter: cmsdk(0x4000_0000, 25_000_000),
     reach: Reach::Qemu { machine: "" },
+    uart: None,
     ran: true,
 };
 

@@ -4,6 +4,9 @@ use crate::target::lab::Lab;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProbeOption {
+    /// A serial port at the board's UART, instead of a probe; the image must be in its flash already
+    #[arg(help_heading = "Debug probe", long, value_name = "PORT")]
+    serial: Option<String>,
     /// Which probe, where there are several; `releq board probes` lists them [also: PROBE_RS_PROBE]
     #[arg(help_heading = "Debug probe", long, value_name = "VID:PID[:SERIAL]", env = "RELEQ_PROBE")]
     probe: Option<String>,
@@ -32,9 +35,15 @@ impl ProbeOption {
         }
     }
 
+    /// The serial port, where there is to be no probe.
+    pub(super) fn serial(&self) -> Option<&str> {
+        self.serial.as_deref()
+    }
+
     /// What boards are reached with.
     pub(super) fn lab(&self) -> Lab {
         Lab {
+            serial: self.serial.clone(),
             #[cfg(feature = "probe")]
             attach: self.choice().attach(),
             ..Lab::from_env()

@@ -8,6 +8,7 @@ use releq_format::image::Image;
 
 use super::marks::Marks;
 use super::qemu::{Launch, NoPlugin, Qemu};
+use super::serial::Serial;
 use super::session::{Greeted, Patience, Session};
 #[cfg(feature = "probe")]
 use super::wired::{self, Attach, Wired};
@@ -18,6 +19,8 @@ use super::{TargetError, Transport};
 pub struct Lab {
     /// The emulator, and the runners of all boards.
     pub launch: Launch,
+    /// The serial port of a board to buy, which is then reached by its UART.
+    pub serial: Option<String>,
     /// The way to a board at a debug probe.
     #[cfg(feature = "probe")]
     pub attach: Attach,
@@ -44,6 +47,7 @@ impl Lab {
     pub fn from_env() -> Self {
         Self {
             launch: Launch::from_env(),
+            serial: None,
             #[cfg(feature = "probe")]
             attach: wired::Choice::from_env().attach(),
         }
@@ -57,6 +61,9 @@ impl Lab {
     /// # Errors
     /// [`TargetError`] where the board is missing, misbehaves or computes the image's self-test wrong.
     pub fn open(&self, board: &'static Board, image: &Image<'_>) -> Result<Opened, TargetError> {
+        if let Some(path) = &self.serial {
+            return over_serial(board, path, image);
+        }
         match board.reach {
             Reach::Qemu { .. } => {
                 let qemu = Qemu::start(board, image, &self.launch)?;
@@ -96,9 +103,22 @@ impl Lab {
     }
 }
 
+/// Opens an image that lies in the flash of a board already, or loads it where the model region is RAM.
+fn over_serial(board: &'static Board, path: &str, image: &Image<'_>) -> Result<Opened, TargetError> {
+    let mut greeted = Greeted::greet(board, Pipe::Serial(Serial::open(board, path)?), Patience::default())?;
+    if greeted.greeting().writable {
+        greeted.load(image, &mut |_| ())?;
+    } else if !greeted.holds(image)? {
+        return Err(TargetError::NotHeld { board: board.name, address: board.model.origin });
+    }
+    Ok(Opened { session: greeted.open(image)?, marks: Err(NoPlugin::Wired) })
+}
+
 /// The pipe to a board.
 #[derive(Debug)]
 pub enum Pipe {
+    /// To a UART.
+    Serial(Serial),
     /// To an emulator.
     Emulated(Qemu),
     /// To a debug probe.
@@ -109,6 +129,7 @@ pub enum Pipe {
 impl Pipe {
     fn transport(&mut self) -> &mut dyn Transport {
         match self {
+            Self::Serial(serial) => serial,
             Self::Emulated(qemu) => qemu,
             #[cfg(feature = "probe")]
             Self::Wired(wired) => wired,

@@ -1,7 +1,7 @@
 //! Where images run: this machine ([`native`]) and boards, over one conversation ([`session`]) on any byte pipe.
 //!
 //! [`lab`] opens an image on any board: [`qemu`] is the pipe to an emulated one, and [`marks`] what its plugin says of
-//! cycles; [`wired`] is the pipe to one at a debug probe. [`local`] is the pipe to a server in this process, and [`faulty`]
+//! cycles; [`wired`] is the pipe to one at a debug probe, [`serial`] to one's UART. [`local`] is the pipe to a server in this process, and [`faulty`]
 //! makes a bad one of any; [`fit`] says beforehand whether an image has room.
 //! Nothing here knows how inference is done: the engine of `releq-device` runs on both sides.
 
@@ -13,6 +13,7 @@ pub mod local;
 pub mod marks;
 pub mod native;
 pub mod qemu;
+pub mod serial;
 pub mod session;
 #[cfg(feature = "probe")]
 pub mod wired;
@@ -86,6 +87,30 @@ pub enum TargetError {
     #[cfg(feature = "probe")]
     #[error(transparent)]
     Probe(#[from] releq_probe::ProbeError),
+    /// No serial port.
+    #[error(
+        "cannot open serial port {path}: {error}; the ports of this machine are {ports}; \
+         name one of them with --serial, and on Linux be a member of its group (`ls -l {path}`)"
+    )]
+    NoPort {
+        /// Its path or name.
+        path: String,
+        /// Why.
+        error: String,
+        /// Those there are.
+        ports: String,
+    },
+    /// A board that is reached by its UART, and holds another image than is to run.
+    #[error(
+        "{board} does not hold this image, and nothing writes its flash over a UART; \
+         write the file to {address:#010x} with your programmer, or use a debug probe and `releq flash`"
+    )]
+    NotHeld {
+        /// The board.
+        board: &'static str,
+        /// Where its model region starts.
+        address: u32,
+    },
     /// The emulator is not installed.
     #[error(
         "cannot emulate {board}: {program} is not installed; \
@@ -252,6 +277,7 @@ impl TargetError {
             | Self::NotEmulated { .. }
             | Self::NoEmulator { .. }
             | Self::NoRunner { .. }
+            | Self::NoPort { .. }
             | Self::Start { .. } => 3,
             _ => 4,
         }

@@ -65,6 +65,8 @@ struct About {
     about: &'static str,
     /// `emulated`, or probe-rs's name of the chip.
     reach: String,
+    /// Which UART it listens at, with its pins.
+    uart: Option<&'static str>,
     /// What the runner counts.
     unit: &'static str,
     counter: &'static str,
@@ -94,6 +96,7 @@ impl About {
                 Reach::Qemu { machine } => format!("emulated by QEMU's {machine}"),
                 Reach::Probe { chip } => format!("debug probe, {chip}"),
             },
+            uart: board.uart,
             unit: board.counter.unit().name(),
             counter: counter(board),
             hertz: board.clock.hertz,
@@ -190,6 +193,7 @@ fn sheet(about: &About) -> String {
         ("core", about.core.to_owned()),
         ("", about.about.to_owned()),
         ("reached", about.reach.clone()),
+        ("UART", about.uart.map_or("none".to_owned(), |uart| format!("{uart}, {} baud 8N1", board::BAUD))),
         ("counts", format!("{} by {}", about.unit, about.counter)),
         ("clock", format!("{} Hz, {waits}, caches: {}", grouped(about.hertz.into()), about.caches)),
         (

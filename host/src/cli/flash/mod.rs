@@ -102,6 +102,16 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let bytes = read_image(&arguments.image)?;
     let image = open_image(&arguments.image, &bytes)?;
     check_fit(board, &image).map_err(|error| Failure::with_code(1, error))?;
+    if let Some(port) = arguments.probe.serial() {
+        return Err(Failure::with_code(
+            2,
+            anyhow::anyhow!(
+                "nothing is flashed over {port}: a UART writes no flash, and `releq run --serial {port}` runs what lies there; \
+                 use a debug probe, without --serial, or your own programmer at {:#010x}",
+                board.model.origin
+            ),
+        ));
+    }
     let started = Instant::now();
     let mut report = Report::new(arguments, board, &image);
     let text = match board.reach {
