@@ -42,11 +42,7 @@ impl Serial {
     }
 
     fn gone(&self, error: &std::io::Error) -> TargetError {
-        TargetError::Ended {
-            board: self.board.name,
-            status: format!("{} is gone", self.path),
-            said: error.to_string(),
-        }
+        TargetError::Ended { board: self.board.name, status: format!("{} is gone", self.path), said: error.to_string() }
     }
 }
 
