@@ -1,5 +1,6 @@
 //! The zero-copy reader of an image.
 
+use super::read::Reader;
 use super::{ALIGNMENT, CONTAINER_BYTES, FEATURES, Header, ImageError, MAGIC, VERSION, verify};
 use crate::crc::Crc32;
 use crate::graph::{LayerRecord, TensorRecord};
@@ -59,8 +60,9 @@ impl<'a> Image<'a> {
             unknown => return Err(ImageError::Features(unknown)),
         }
         let (body, sections) = split(bytes, word(container, at::BODY), word(container, at::SECTIONS))?;
-        let (header, records) = postcard::take_from_bytes(body).map_err(|_| ImageError::Header)?;
-        let image = Self { bytes, header, records, sections, arena_bytes: word(container, at::ARENA) };
+        let mut body = Reader::new(body);
+        let header = body.header().ok_or(ImageError::Header)?;
+        let image = Self { bytes, header, records: body.rest(), sections, arena_bytes: word(container, at::ARENA) };
         verify::verify(&image)?;
         Ok(image)
     }
@@ -127,7 +129,7 @@ impl<'a> Image<'a> {
 
     /// The layers in execution order, decoded one at a time.
     pub const fn layers(&self) -> Layers<'a> {
-        Layers { rest: self.records, left: self.header.layers }
+        Layers { records: Reader::new(self.records), left: self.header.layers }
     }
 
     /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
@@ -147,14 +149,14 @@ impl<'a> Image<'a> {
 /// The layers of an image, in execution order.
 #[derive(Clone, Copy, Debug)]
 pub struct Layers<'a> {
-    rest: &'a [u8],
+    records: Reader<'a>,
     left: u16,
 }
 
 impl<'a> Layers<'a> {
     /// What is left of the body after the records taken so far.
     pub(super) const fn rest(&self) -> &'a [u8] {
-        self.rest
+        self.records.rest()
     }
 }
 
@@ -163,9 +165,7 @@ impl<'a> Iterator for Layers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let (record, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
-        Some(record)
+        self.records.layer()
     }
 }
 
