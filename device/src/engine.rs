@@ -213,30 +213,19 @@ fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, output: Range<u
     };
     let (Some(input), Some(other)) = (tensor(layer.inputs[0]), tensor(layer.inputs[1])) else { return };
     let (codes, channels) = constants(image, layer, input);
-    let task = |input, other, output, scratch| Task {
-        op: &layer.op,
-        input,
-        other,
-        output_record: layer.output,
-        output,
-        scratch,
-        codes,
-        channels,
-    };
-    let view = |record: &TensorRecord, bytes| Input { record: *record, bytes };
-    let [left, right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
     let reads_two = layer.op.arity() == 2 && layer.inputs[0] != layer.inputs[1];
-    if reads_two && left.start == output.start {
+    let [mut left, mut right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
+    if !reads_two {
+        right = 0..0;
+    } else if left.start == output.start {
         // An add in place: the left operand is what the output holds.
-        let Ok([right, output, scratch]) = arena.get_disjoint_mut([right, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, &[]), view(other, right), output, scratch));
-    } else if reads_two {
-        let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, left), view(other, right), output, scratch));
-    } else {
-        let Ok([left, output, scratch]) = arena.get_disjoint_mut([left, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, left), view(input, left), output, scratch));
+        left = 0..0;
     }
+    let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
+    let input = Input { record: *input, bytes: left };
+    let other = if reads_two { Input { record: *other, bytes: right } } else { input };
+    let (op, output_record) = (&layer.op, layer.output);
+    (layer.kernel.run)(Task { op, input, other, output_record, output, scratch, codes, channels });
 }
 
 /// The sections of a weighted layer: codes and channel constants.

@@ -3,6 +3,8 @@
 //! Nothing here can panic: positions outside a tensor read as its zero point and write nothing. A checked image never
 //! asks for one except where padding does.
 
+use core::slice::ChunksExactMut;
+
 use releq_format::graph::{Storage, TensorRecord};
 use releq_format::quant::{Channel, logit, requantize};
 
@@ -180,18 +182,33 @@ impl Sink {
 }
 
 /// Output pixels in order, zeroed, with their row and column.
-pub fn pixels_mut<'a>(
-    record: &TensorRecord,
-    bytes: &'a mut [u8],
-) -> impl Iterator<Item = (usize, usize, &'a mut [u8])> {
-    let width = usize::from(record.width).max(1);
-    let stride = (record.pixel_bytes() as usize).max(1);
-    bytes.chunks_exact_mut(width.saturating_mul(stride).max(1)).enumerate().flat_map(move |(y, row)| {
-        row.chunks_exact_mut(stride.max(1)).enumerate().map(move |(x, pixel)| {
-            pixel.fill(0);
-            (y, x, pixel)
-        })
-    })
+pub fn pixels_mut<'a>(record: &TensorRecord, bytes: &'a mut [u8]) -> PixelsMut<'a> {
+    PixelsMut {
+        pixels: bytes.chunks_exact_mut((record.pixel_bytes() as usize).max(1)),
+        width: usize::from(record.width),
+        next: (0, 0),
+    }
+}
+
+/// The iterator of [`pixels_mut`].
+#[derive(Debug)]
+pub struct PixelsMut<'a> {
+    pixels: ChunksExactMut<'a, u8>,
+    width: usize,
+    next: (usize, usize),
+}
+
+impl<'a> Iterator for PixelsMut<'a> {
+    type Item = (usize, usize, &'a mut [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pixel = self.pixels.next()?;
+        pixel.fill(0);
+        let (y, x) = self.next;
+        let following = x.wrapping_add(1);
+        self.next = if following < self.width { (y, following) } else { (y.wrapping_add(1), 0) };
+        Some((y, x, pixel))
+    }
 }
 
 /// The channel constants of a section: `[bias, multiplier]` each.
