@@ -115,10 +115,17 @@ const fn lane_bit(index: usize, shift: u32) -> u32 {
     ((index & ((1 << shift) - 1)) << (3 - shift)) as u32
 }
 
-/// Unpacks one pixel: four codes at a time are spread over a word, then what is left one by one.
+/// Unpacks one pixel: four codes at a time, then what is left one by one; all of them where size is what counts.
 fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
-    let (fours, rest) = codes.as_chunks_mut::<4>();
-    let done = 4 * fours.len();
+    let done = if cfg!(releq_small) { 0 } else { unpack_fours(packed, storage, codes) };
+    for (index, code) in codes.iter_mut().enumerate().skip(done) {
+        *code = load(packed, storage, index);
+    }
+}
+
+/// Spreads four codes at a time over a word, as long as there are four, and says how many codes that were.
+fn unpack_fours(packed: &[u8], storage: Storage, codes: &mut [u8]) -> usize {
+    let (fours, _) = codes.as_chunks_mut::<4>();
     match storage {
         Storage::Bits4 => {
             for (codes, &[low, high]) in fours.iter_mut().zip(packed.as_chunks::<2>().0) {
@@ -143,9 +150,7 @@ fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
             }
         }
     }
-    for (index, code) in rest.iter_mut().enumerate() {
-        *code = load(packed, storage, done.wrapping_add(index));
-    }
+    codes.len() & !3
 }
 
 /// The four 2-bit codes of a byte as bytes of a word.

@@ -12,8 +12,12 @@ use crate::tensor::{self, Sink};
 /// Fewest pixels that unpacking pays for, and most that gain something.
 const PIXELS: core::ops::RangeInclusive<usize> = 3..=16;
 
-/// Pixels whose patches lie in `scratch` beside one unpacked pair of rows; `None` if too few for it to pay.
+/// Pixels whose patches lie in `scratch` beside one unpacked pair of rows; `None` if too few for it to pay, and where size
+/// is what counts.
 pub(super) fn pixels(scratch: &[u8], columns: usize) -> Option<usize> {
+    if cfg!(releq_small) {
+        return None;
+    }
     let fit = scratch.len().checked_div(columns.next_multiple_of(PATCH_MULTIPLE))?.saturating_sub(2);
     (fit >= *PIXELS.start()).then_some(fit.min(*PIXELS.end()))
 }

@@ -53,13 +53,13 @@ fn planes_pair(mut words: &[[u8; 4]], matrix: &Matrix, activations: BitWidth, pa
 fn whole_bytes(words: &[[u8; 4]], patch: &[[u8; 4]]) -> [u32; 2] {
     let mut sums = [0u32; 2];
     for ([first, second], codes) in words.as_chunks::<2>().0.iter().zip(patch) {
-        let [first, second] = [first, second].map(|word| u32::from_le_bytes(*word) ^ 0x8000_8000);
         // Odd rows are stored signed.
-        for (pair, &code) in [first, second, first >> 16, second >> 16].into_iter().zip(codes) {
-            let code = u32::from(code);
-            sums[0] = sums[0].wrapping_add((pair & 0xFF).wrapping_mul(code));
-            sums[1] = sums[1].wrapping_add((pair >> 8 & 0xFF).wrapping_mul(code));
-        }
+        let (first, second) = (u32::from_le_bytes(*first) ^ 0x8000_8000, u32::from_le_bytes(*second) ^ 0x8000_8000);
+        let row = |shift: u32| {
+            let code = |word: u32, place: u32| word >> place >> shift & 0xFF;
+            products((code(first, 0), code(second, 0), code(first, 16), code(second, 16)), codes)
+        };
+        sums = [sums[0].wrapping_add(row(0)), sums[1].wrapping_add(row(8))];
     }
     sums
 }
@@ -88,8 +88,8 @@ fn lanes(bytes: bool, width: u32, mut words: &[[u8; 4]], terms: usize, mut patch
                 false => (word, word >> (2 * width), 4 * width),
             };
             for codes in codes {
-                let fields = [first, first >> width, second, second >> width];
-                lanes = lanes.wrapping_add(products(fields.map(|field| field & mask), codes));
+                let pairs = (first & mask, first >> width & mask, second & mask, second >> width & mask);
+                lanes = lanes.wrapping_add(products(pairs, codes));
                 (first, second) = (first >> (step & 31), second >> (step & 31));
             }
         }
@@ -105,10 +105,12 @@ const fn halves(word: u32) -> u32 {
 }
 
 /// Σ pair · code: of both rows at once.
-#[inline]
-fn products(pairs: [u32; 4], codes: &[u8; 4]) -> u32 {
-    let products = pairs.into_iter().zip(codes).map(|(pair, &code)| pair.wrapping_mul(u32::from(code)));
-    products.fold(0, u32::wrapping_add)
+#[inline(always)]
+fn products((first, second, third, fourth): (u32, u32, u32, u32), codes: &[u8; 4]) -> u32 {
+    let product = |pair: u32, code: u8| pair.wrapping_mul(u32::from(code));
+    let [a, b, c, d] = *codes;
+    let (first, third) = (product(first, a).wrapping_add(product(second, b)), product(third, c));
+    first.wrapping_add(third).wrapping_add(product(fourth, d))
 }
 
 /// Rows at the ends of halves.
@@ -139,7 +141,7 @@ fn ends_groups(bits: u32, mut words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
         let mut lanes = 0u32;
         for (index, codes) in (0..).step_by(2).zip(codes.as_chunks::<4>().0) {
             let (even, odd) = (field(index), field(index + 1));
-            lanes = lanes.wrapping_add(products([even, odd, even >> 16, odd >> 16].map(pair), codes));
+            lanes = lanes.wrapping_add(products((pair(even), pair(odd), pair(even >> 16), pair(odd >> 16)), codes));
         }
         sums = [sums[0].wrapping_add(lanes & 0xFFFF), sums[1].wrapping_add(lanes >> 16)];
     }
