@@ -93,27 +93,15 @@ impl<'a, const N: usize> Engine<'a, N> {
             return Err(OpenError::ArenaTooSmall { needed, given });
         }
         let mut engine = Self { image: *image, layers: heapless::Vec::new(), arena };
-        for (index, record) in image.layers().enumerate() {
-            let layer = engine.prepare(&record, kernels).ok_or(OpenError::MissingKernel { layer: index as u16 })?;
-            let overflow = OpenError::TooManyLayers { needed: image.layer_count(), capacity: N };
-            engine.layers.push(layer).map_err(|_| overflow)?;
-        }
+        let overflow = OpenError::TooManyLayers { needed: image.layer_count(), capacity: N };
+        image.try_each_layer(|&LayerRecord { op, inputs, output, scratch, kernel: hint, .. }| {
+            let layer = engine.layers.len() as u16;
+            let input = tensor(image, &engine.layers, inputs[0]);
+            let kernel = kernels::select(kernels, hint, &op, input, &output, scratch.bytes);
+            let kernel = kernel.ok_or(OpenError::MissingKernel { layer })?;
+            engine.layers.push(Layer { op, inputs, output, scratch, kernel }).map_err(|_| overflow)
+        })?;
         Ok(engine)
-    }
-
-    fn prepare(&self, record: &LayerRecord<'_>, kernels: &[&'static Kernel]) -> Option<Layer> {
-        let LayerRecord { op, inputs, output, scratch, .. } = *record;
-        let input = self.tensor(inputs[0])?;
-        let kernel = kernels::select(kernels, record.kernel, &op, &input, &output, scratch.bytes)?;
-        Some(Layer { op, inputs, output, scratch, kernel })
-    }
-
-    /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
-    fn tensor(&self, id: u16) -> Option<TensorRecord> {
-        match id.checked_sub(1) {
-            None => Some(self.image.header().input),
-            Some(layer) => self.layers.get(usize::from(layer)).map(|layer| layer.output),
-        }
     }
 
     /// The image being run.
@@ -138,7 +126,7 @@ impl<'a, const N: usize> Engine<'a, N> {
 
     /// Where the input codes go, packed as the image's input record says. Running overwrites them.
     pub fn input_mut(&mut self) -> &mut [u8] {
-        let range = range(self.image.header().input.region());
+        let range = bytes_of(&self.image.header().input);
         self.arena.get_mut(range).unwrap_or(&mut [])
     }
 
@@ -146,14 +134,14 @@ impl<'a, const N: usize> Engine<'a, N> {
     pub fn input_and_spare_mut(&mut self) -> (&mut [u8], &mut [u8]) {
         // An opened arena is at least as long as the image needs.
         let (used, spare) = self.arena.split_at_mut_checked(self.image.arena_bytes()).unwrap_or_default();
-        (used.get_mut(range(self.image.header().input.region())).unwrap_or(&mut []), spare)
+        (used.get_mut(bytes_of(&self.image.header().input)).unwrap_or(&mut []), spare)
     }
 
     /// Runs every layer once.
     pub fn run(&mut self, observer: &mut impl Observer) {
         for (index, layer) in self.layers.iter().enumerate() {
             observer.begin(index);
-            let output = range(layer.output.region());
+            let output = bytes_of(&layer.output);
             run_layer(&self.image, &self.layers, layer, output.clone(), self.arena);
             observer.end(index, self.arena.get(output).unwrap_or(&[]));
         }
@@ -170,8 +158,8 @@ impl<'a, const N: usize> Engine<'a, N> {
     }
 
     fn logit_bytes(&self) -> &[u8] {
-        let range = range(self.layers.last().and_then(|layer| layer.output.region()));
-        self.arena.get(range).unwrap_or(&[])
+        let bytes = self.layers.last().and_then(|layer| self.arena.get(bytes_of(&layer.output)));
+        bytes.unwrap_or(&[])
     }
 
     /// The class with the largest logit; the lowest index on a tie.
@@ -198,29 +186,33 @@ impl<'a, const N: usize> Engine<'a, N> {
     }
 }
 
-fn range(region: Option<Region>) -> Range<usize> {
-    match region {
-        Some(region) if region.bytes > 0 => region.range(),
-        _ => 0..0,
-    }
+/// The record of tensor `id`: 0 is the input, i + 1 the output of layer i. A checked image names no other.
+fn tensor<'t>(image: &'t Image<'_>, layers: &'t [Layer], id: u16) -> &'t TensorRecord {
+    let layer = layers.get(usize::from(id).wrapping_sub(1));
+    layer.map_or(&image.header().input, |layer| &layer.output)
+}
+
+/// Where in the arena a tensor lies. Of one that was checked nothing wraps.
+fn bytes_of(tensor: &TensorRecord) -> Range<usize> {
+    let start = tensor.offset as usize;
+    start..start.wrapping_add(tensor.pixels().wrapping_mul(tensor.pixel_bytes()) as usize)
 }
 
 /// Runs one layer, whose output lies at `output`.
 fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, output: Range<usize>, arena: &mut [u8]) {
-    let tensor = |id: u16| match id.checked_sub(1) {
-        None => Some(&image.header().input),
-        Some(index) => layers.get(usize::from(index)).map(|layer| &layer.output),
-    };
-    let (Some(input), Some(other)) = (tensor(layer.inputs[0]), tensor(layer.inputs[1])) else { return };
+    let [first, second] = layer.inputs;
+    let (input, other) = (tensor(image, layers, first), tensor(image, layers, second));
     let (codes, channels) = constants(image, layer, input);
-    let reads_two = layer.op.arity() == 2 && layer.inputs[0] != layer.inputs[1];
-    let [mut left, mut right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
+    let reads_two = layer.op.arity() == 2 && first != second;
+    let (mut left, mut right) = (bytes_of(input), bytes_of(other));
     if !reads_two {
         right = 0..0;
     } else if left.start == output.start {
         // An add in place: the left operand is what the output holds.
         left = 0..0;
     }
+    // A stretch of nothing lies nowhere, least of all in the midst of another.
+    let scratch = if layer.scratch.bytes == 0 { 0..0 } else { layer.scratch.range() };
     let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
     let input = Input { record: *input, bytes: left };
     let other = if reads_two { Input { record: *other, bytes: right } } else { input };

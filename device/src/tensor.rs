@@ -37,21 +37,26 @@ impl<'a> Input<'a> {
     }
 
     /// Unpacks the pixels `x..` of row `y` into `codes`, channel by channel, until `codes` is full.
-    pub fn unpack(&self, y: usize, x: usize, codes: &mut [u8]) {
-        let channels = usize::from(self.record.channels).max(1);
-        let pixels = self.pixels(y, x, codes.len() / channels);
-        if self.record.storage == Storage::Bits8 {
+    pub fn unpack(&self, y: usize, x: usize, mut codes: &mut [u8]) {
+        let TensorRecord { width, channels, storage, .. } = self.record;
+        let stride = self.record.pixel_bytes() as usize;
+        let start = y.wrapping_mul(usize::from(width)).wrapping_add(x).wrapping_mul(stride);
+        let mut pixels = self.bytes.get(start..).unwrap_or(&[]);
+        if storage == Storage::Bits8 {
             copy(codes, pixels);
             return;
         }
-        let stride = (self.record.pixel_bytes() as usize).max(1);
-        if (channels as u32).wrapping_mul(self.record.storage.bits()).is_multiple_of(8) {
+        if u32::from(channels).wrapping_mul(storage.bits()).is_multiple_of(8) {
             // No padding between pixels.
-            unpack(pixels, self.record.storage, codes);
+            unpack(pixels, storage, codes);
             return;
         }
-        for (codes, packed) in codes.chunks_exact_mut(channels).zip(pixels.chunks_exact(stride)) {
-            unpack(packed, self.record.storage, codes);
+        while let Some((packed, rest)) = pixels.split_at_checked(stride)
+            && let Some((pixel, others)) = codes.split_at_mut_checked(usize::from(channels))
+            && !pixel.is_empty()
+        {
+            unpack(packed, storage, pixel);
+            (pixels, codes) = (rest, others);
         }
     }
 }

@@ -81,6 +81,15 @@ impl Matrix {
         groups.checked_mul(self.words_per_group())?.checked_mul(4)
     }
 
+    /// Bytes of one row in [`Layout::Bytes`] and [`Layout::Rows`], of a pair of rows elsewhere. Wraps where
+    /// [`Matrix::bytes`] is `None`.
+    pub fn group_bytes(&self) -> u32 {
+        match self.layout {
+            Layout::Bytes => self.columns,
+            _ => self.words_per_group().wrapping_mul(4),
+        }
+    }
+
     /// The planes a code is split into: those of its width, but a whole byte in [`Layout::Lanes`].
     pub const fn planes(&self) -> Planes {
         match self.layout {

@@ -137,6 +137,15 @@ impl<'a> Image<'a> {
         Layers { records: Reader::new(self.records), left: self.header.layers }
     }
 
+    /// Shows the layers in execution order, until one is refused: as [`Image::layers`], in less code on a device.
+    ///
+    /// # Errors
+    /// What `show` refuses a layer for.
+    pub fn try_each_layer<E>(&self, mut show: impl FnMut(&LayerRecord<'a>) -> Result<(), E>) -> Result<(), E> {
+        let mut records = Reader::new(self.records);
+        (0..self.header.layers).try_for_each(|_| show(&records.layer()))
+    }
+
     /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
     pub fn tensor(&self, id: u16) -> Option<TensorRecord> {
         (id <= self.header.layers).then(|| self.known_tensor(id))

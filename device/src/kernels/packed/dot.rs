@@ -33,14 +33,9 @@ fn planes_pair(mut words: &[[u8; 4]], matrix: &Matrix, activations: BitWidth, pa
         let Some((head, tail)) = words.split_at_checked(matrix.plane_words(plane) as usize) else { return sums };
         words = tail;
         let terms = lane_terms(plane.width, activations);
-        let plane_sums = match (bytes, plane.width) {
-            (_, 8) => whole_bytes(head, patch),
-            (true, 4) => lanes(true, 4, head, terms, patch),
-            (true, 2) => lanes(true, 2, head, terms, patch),
-            (true, _) => lanes(true, 1, head, terms, patch),
-            (_, 4) => lanes(false, 4, head, terms, patch),
-            (_, 2) => lanes(false, 2, head, terms, patch),
-            (_, _) => lanes(false, 1, head, terms, patch),
+        let plane_sums = match plane.width {
+            8 => whole_bytes(head, patch),
+            width => lanes_of(bytes, u32::from(width), head, terms, patch),
         };
         for (sum, plane_sum) in sums.iter_mut().zip(plane_sums) {
             *sum = sum.wrapping_add(plane_sum << (plane.shift & 7));
@@ -62,6 +57,21 @@ fn whole_bytes(words: &[[u8; 4]], patch: &[[u8; 4]]) -> [u32; 2] {
         sums = [sums[0].wrapping_add(row(0)), sums[1].wrapping_add(row(8))];
     }
     sums
+}
+
+/// [`lanes`], with constants for what they are where speed is what counts.
+fn lanes_of(bytes: bool, width: u32, words: &[[u8; 4]], terms: usize, patch: &[[u8; 4]]) -> [u32; 2] {
+    if cfg!(releq_small) {
+        return lanes(bytes, width, words, terms, patch);
+    }
+    match (bytes, width) {
+        (true, 4) => lanes(true, 4, words, terms, patch),
+        (true, 2) => lanes(true, 2, words, terms, patch),
+        (true, _) => lanes(true, 1, words, terms, patch),
+        (false, 4) => lanes(false, 4, words, terms, patch),
+        (false, 2) => lanes(false, 2, words, terms, patch),
+        (false, _) => lanes(false, 1, words, terms, patch),
+    }
 }
 
 /// One plane of `width`-bit fields, 4, 2 or 1, of which a word holds 16 bits a row: in its `bytes`, or in its halves.
@@ -115,6 +125,9 @@ fn products((first, second, third, fourth): (u32, u32, u32, u32), codes: &[u8; 4
 
 /// Rows at the ends of halves.
 fn ends_pair(words: &[[u8; 4]], bits: BitWidth, patch: &[u8]) -> [u32; 2] {
+    if cfg!(releq_small) {
+        return ends_groups(u32::from(bits.get()), words, patch);
+    }
     match bits.get() {
         1 => ends_groups(1, words, patch),
         2 => ends_groups(2, words, patch),
@@ -151,9 +164,12 @@ fn ends_groups(bits: u32, mut words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
 /// Σ weight · activation of one row of signed bytes.
 #[inline]
 pub(super) fn row_bytes(row: &[u8], patch: &[u8]) -> i32 {
+    let product = |weight: u8, code: u8| i32::from(weight as i8).wrapping_mul(i32::from(code));
+    if cfg!(releq_small) {
+        return row.iter().zip(patch).fold(0, |sum, (&weight, &code)| product(weight, code).wrapping_add(sum));
+    }
     let (rows, row_rest) = row.as_chunks::<16>();
     let (patches, patch_rest) = patch.as_chunks::<16>();
-    let product = |weight: u8, code: u8| i32::from(weight as i8).wrapping_mul(i32::from(code));
     let mut sum = 0i32;
     for (row, patch) in rows.iter().zip(patches) {
         for (&weight, &code) in row.iter().zip(patch) {

@@ -1,6 +1,6 @@
 //! Convolution, dense and depthwise layers over packed weights.
 
-use releq_format::bits::Levels;
+use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{Op, TensorRecord, Weights};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
@@ -63,7 +63,7 @@ struct Rows<'a> {
     matrix: Matrix,
     gain: i32,
     offset: i32,
-    activations: releq_format::bits::BitWidth,
+    activations: BitWidth,
     codes: &'a [u8],
     channels: &'a [u8],
     /// Bytes of one row, or of one pair of rows.
@@ -72,38 +72,31 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(task: &Task<'a>, weights: &Weights, matrix: Matrix) -> Self {
-        let (gain, offset) = weights.levels.affine(weights.bits);
-        let groups = if matrix.layout == Layout::Bytes { 1 } else { 2 };
-        let one_group = Matrix { rows: groups, ..matrix };
-        let stride = match matrix.layout {
-            Layout::Bytes => matrix.columns as usize,
-            _ => one_group.bytes().unwrap_or(0) as usize,
+        let (gain, offset) = match matrix.layout {
+            // They are values, not codes.
+            Layout::Bytes => (1, 0),
+            _ => weights.levels.affine(weights.bits),
         };
-        Self {
-            matrix,
-            gain,
-            offset,
-            activations: task.input.record.bits,
-            codes: task.codes,
-            channels: task.channels,
-            stride: stride.max(1),
-        }
+        let stride = (matrix.group_bytes() as usize).max(1);
+        let activations = task.input.record.bits;
+        Self { matrix, gain, offset, activations, codes: task.codes, channels: task.channels, stride }
     }
 
     /// Puts the outcome of every row with `patch` into an output pixel.
     fn accumulate(&self, patch: &[u8], sink: &Sink, pixel: &mut [u8]) {
         let mut channels = tensor::channels(self.channels).enumerate();
-        if self.matrix.layout == Layout::Bytes {
-            for (row, (index, Channel { bias, multiplier })) in self.codes.chunks_exact(self.stride).zip(channels) {
-                sink.put(pixel, index, bias.wrapping_add(row_bytes(row, patch)), multiplier);
-            }
-            return;
-        }
-        let total = patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code)));
-        let correction = self.offset.wrapping_mul(total);
+        let correction = match self.offset {
+            0 => 0,
+            offset => patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code))).wrapping_mul(offset),
+        };
+        let rows = if self.matrix.layout == Layout::Bytes { 1 } else { 2 };
         for words in self.codes.chunks_exact(self.stride) {
-            let sums = pair(words, &self.matrix, self.activations, patch);
-            for (sum, (index, Channel { bias, multiplier })) in sums.into_iter().zip(channels.by_ref()) {
+            let sums = match self.matrix.layout {
+                Layout::Bytes => [row_bytes(words, patch), 0],
+                _ => pair(words, &self.matrix, self.activations, patch),
+            };
+            for sum in sums.into_iter().take(rows) {
+                let Some((index, Channel { bias, multiplier })) = channels.next() else { return };
                 let sum = self.gain.wrapping_mul(sum).wrapping_sub(correction);
                 sink.put(pixel, index, bias.wrapping_add(sum), multiplier);
             }
