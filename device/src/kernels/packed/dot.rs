@@ -81,7 +81,7 @@ fn lanes(bytes: bool, width: u32, mut words: &[[u8; 4]], terms: usize, mut patch
     let mask = 0x0001_0001u32.wrapping_mul((1 << width) - 1);
     // Fours of columns in a word.
     let fours = 4 >> width.trailing_zeros();
-    let words_per_flush = (terms / 4 >> (2 - width.trailing_zeros())).max(1);
+    let words_per_flush = ((terms / 4) >> (2 - width.trailing_zeros())).max(1);
     let mut sums = [0u32; 2];
     // Split by hand: `chunks` divides by its size, and the compiler cannot rule out that this is by 0.
     while !words.is_empty() {
@@ -187,32 +187,58 @@ mod tests {
     use alloc::vec::Vec;
     use releq_format::bits::Levels;
 
+    const LAYOUTS: [Layout; 3] = [Layout::RowPairs, Layout::Lanes, Layout::Ends];
+
+    fn widths() -> impl Iterator<Item = BitWidth> {
+        (1..=8).filter_map(BitWidth::new)
+    }
+
+    /// Calls `see` with a pair of rows of `columns` columns in every layout and width of codes and activations.
+    fn every_pair(columns: u32, mut see: impl FnMut(Matrix, BitWidth)) {
+        for (layout, bits) in LAYOUTS.into_iter().flat_map(|layout| widths().map(move |bits| (layout, bits))) {
+            let matrix = Matrix { rows: 2, columns, bits, levels: Levels::TwosComplement, layout };
+            if matrix.is_valid() {
+                widths().for_each(|activations| see(matrix, activations));
+            }
+        }
+    }
+
+    fn padded(codes: impl Iterator<Item = u8>) -> Vec<u8> {
+        let mut patch: Vec<u8> = codes.collect();
+        patch.resize(patch.len().next_multiple_of(PATCH_MULTIPLE), 0);
+        patch
+    }
+
     #[test]
     fn extremes_do_not_overflow_the_lanes() {
-        for bits in (1..=7).map(|bits| BitWidth::new(bits).unwrap()) {
-            for activations in (1..=8).map(|bits| BitWidth::new(bits).unwrap()) {
-                for columns in [1u32, 15, 16, 17, 257, 1000] {
-                    let matrix =
-                        Matrix { rows: 2, columns, bits, levels: Levels::TwosComplement, layout: Layout::RowPairs };
-                    let most = Levels::TwosComplement.value(bits.max_code(), bits) as i8;
-                    let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
-                    let mut patch: Vec<u8> = alloc::vec![activations.max_code(); columns as usize];
-                    patch.resize(patch.len().next_multiple_of(PATCH_MULTIPLE), 0);
-                    let expected = columns as i32 * i32::from(bits.max_code()) * i32::from(activations.max_code());
-                    let sums = pair(&section, &matrix, activations, &patch);
-                    assert_eq!(sums, [expected; 2], "{bits:?} × {activations:?} × {columns}");
-                    let matrix = Matrix { layout: Layout::Lanes, ..matrix };
-                    let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
-                    let sums = pair(&section, &matrix, activations, &patch);
-                    assert_eq!(sums, [expected; 2], "lanes {bits:?} × {activations:?} × {columns}");
-                    let matrix = Matrix { layout: Layout::Ends, ..matrix };
-                    if matrix.is_valid() {
-                        let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
-                        let sums = pair(&section, &matrix, activations, &patch);
-                        assert_eq!(sums, [expected; 2], "ends {bits:?} × {activations:?} × {columns}");
-                    }
-                }
-            }
+        for columns in [1, 15, 16, 17, 257, 1000] {
+            every_pair(columns, |matrix, activations| {
+                let most = matrix.levels.value(matrix.bits.max_code(), matrix.bits) as i8;
+                let section = matrix.pack(&alloc::vec![most; 2 * columns as usize]).unwrap();
+                let patch = padded((0..columns).map(|_| activations.max_code()));
+                let expected = columns as i32 * i32::from(matrix.bits.max_code()) * i32::from(activations.max_code());
+                assert_eq!(pair(&section, &matrix, activations, &patch), [expected; 2], "{matrix:?} × {activations:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_the_codes() {
+        let mut state = 0x5EED_0001u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for columns in [1, 3, 8, 21, 48, 150] {
+            every_pair(columns, |matrix, activations| {
+                let codes: Vec<u8> = (0..2 * columns).map(|_| random() & matrix.bits.max_code()).collect();
+                let values: Vec<i8> = codes.iter().map(|&code| matrix.levels.value(code, matrix.bits) as i8).collect();
+                let section = matrix.pack(&values).unwrap();
+                let patch = padded((0..columns).map(|_| random() & activations.max_code()));
+                let sum = |row: &[u8]| row.iter().zip(&patch).map(|(&code, &a)| i32::from(code) * i32::from(a)).sum();
+                let (even, odd) = codes.split_at(columns as usize);
+                assert_eq!(pair(&section, &matrix, activations, &patch), [even, odd].map(sum), "{matrix:?}");
+            });
         }
     }
 
