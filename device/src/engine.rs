@@ -230,3 +230,59 @@ fn constants<'a>(image: &Image<'a>, layer: &Layer, input: &TensorRecord) -> (&'a
     };
     sections().unwrap_or((&[], &[]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use releq_format::image::ImageBuffer;
+
+    const GOLDEN: [(&str, &[u8]); 4] = [
+        ("tiny", include_bytes!("../../format/golden/v1/tiny.rlq")),
+        ("every-op", include_bytes!("../../format/golden/v1/every-op.rlq")),
+        ("ends", include_bytes!("../../format/golden/v1/ends.rlq")),
+        ("concat", include_bytes!("../../format/golden/v1/concat.rlq")),
+    ];
+
+    const PORTABLE: &[&Kernel] = crate::kernels![
+        packed::CONV2D,
+        packed::DEPTHWISE,
+        packed::DENSE,
+        packed::MAXPOOL,
+        packed::AVGPOOL,
+        packed::ADD,
+        packed::CONCAT,
+    ];
+
+    fn answer(image: &Image<'_>, kernels: &'static [&'static Kernel]) -> Option<bool> {
+        let mut arena = vec![0u64; image.arena_bytes().div_ceil(ALIGNMENT)];
+        Engine::<32>::new(image, bytemuck::cast_slice_mut(&mut arena), kernels).unwrap().self_test()
+    }
+
+    #[test]
+    fn golden_images_answer_as_recorded() {
+        for (name, bytes) in GOLDEN {
+            let buffer = ImageBuffer::from(bytes);
+            let image = Image::open(&buffer).unwrap();
+            assert_eq!(answer(&image, kernels::ALL), Some(true), "{name}");
+            assert_eq!(answer(&image, PORTABLE), Some(true), "{name}, portable kernels");
+        }
+    }
+
+    /// Why an engine with room for one layer is none.
+    fn refusal(image: &Image<'_>, arena: &mut [u8], kernels: &'static [&'static Kernel]) -> Option<OpenError> {
+        Engine::<1>::new(image, arena, kernels).err()
+    }
+
+    #[test]
+    fn an_engine_says_what_it_lacks() {
+        let buffer = ImageBuffer::from(GOLDEN[0].1);
+        let image = Image::open(&buffer).unwrap();
+        let needed = image.arena_bytes();
+        let Arena(arena) = &mut Arena([0; 64]);
+        assert_eq!(refusal(&image, arena, &[]), Some(OpenError::MissingKernel { layer: 0 }));
+        assert_eq!(refusal(&image, arena, PORTABLE), Some(OpenError::TooManyLayers { needed: 2, capacity: 1 }));
+        assert_eq!(refusal(&image, &mut arena[..8], PORTABLE), Some(OpenError::ArenaTooSmall { needed, given: 8 }));
+        assert_eq!(refusal(&image, &mut arena[4..], PORTABLE), Some(OpenError::ArenaMisaligned));
+    }
+}
