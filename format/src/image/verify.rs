@@ -228,3 +228,105 @@ pub(crate) fn adds_in_place(layer: &LayerRecord<'_>, id: u16, tensor: &TensorRec
     let same_place = tensor.offset == layer.output.offset && tensor.storage == layer.output.storage;
     matches!(layer.op, Op::Add { .. }) && layer.inputs[0] == id && layer.inputs[1] != id && same_place
 }
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::image::view::{at, checksum};
+    use crate::image::{ImageBuffer, ImageBuilder};
+    use crate::pack::Layout;
+
+    const EVERY_OP: &[u8] = include_bytes!("../../golden/v1/every-op.rlq");
+    const CONCAT: &[u8] = include_bytes!("../../golden/v1/concat.rlq");
+
+    /// The fault of the golden image with every op, once the first layer that `choose` takes is changed; with its index
+    /// and that of the layer that is refused.
+    fn fault(
+        choose: fn(&LayerRecord<'_>) -> bool,
+        change: fn(&mut LayerRecord<'_>, arena: u32),
+    ) -> Option<(u16, u16, Fault)> {
+        let buffer = ImageBuffer::from(EVERY_OP);
+        let image = Image::open(&buffer).unwrap();
+        let (arena, mut builder) = (image.arena_bytes() as u32, ImageBuilder::new());
+        let sections = image.bytes()[at::SECTIONS..].first_chunk().map(|word| u32::from_le_bytes(*word)).unwrap();
+        builder.section(&image.bytes()[sections as usize..]);
+        let changed = image.layers().position(|layer| choose(&layer)).unwrap();
+        for (index, mut layer) in image.layers().enumerate() {
+            if index == changed {
+                change(&mut layer, arena);
+            }
+            builder.layer(&layer);
+        }
+        match builder.finish(*image.header(), arena) {
+            Err(ImageError::Layer { layer, fault }) => Some((changed as u16, layer, fault)),
+            other => other.map(|_| None).unwrap(),
+        }
+    }
+
+    fn weights<'r>(layer: &'r mut LayerRecord<'_>) -> &'r mut Weights {
+        match &mut layer.op {
+            Op::Conv2d { weights, .. } | Op::Depthwise { weights, .. } | Op::Dense { weights } => weights,
+            _ => unreachable!("a layer with weights is chosen"),
+        }
+    }
+
+    #[test]
+    fn every_rule_refuses_what_breaks_it() {
+        let conv = |layer: &LayerRecord<'_>| matches!(layer.op, Op::Conv2d { .. });
+        let pool = |layer: &LayerRecord<'_>| matches!(layer.op, Op::MaxPool { .. });
+        let add = |layer: &LayerRecord<'_>| matches!(layer.op, Op::Add { .. });
+        let average = |layer: &LayerRecord<'_>| matches!(layer.op, Op::AvgPool { .. });
+        let last = |layer: &LayerRecord<'_>| layer.output.storage == Storage::Logits;
+        type Case = (Fault, fn(&LayerRecord<'_>) -> bool, fn(&mut LayerRecord<'_>, u32));
+        let cases: &[Case] = &[
+            (Fault::Input, conv, |layer, _| layer.inputs[0] = 99),
+            (Fault::Input, pool, |layer, _| layer.inputs[1] = 1),
+            (Fault::Input, add, |layer, _| layer.inputs[1] = 99),
+            (Fault::Shape, conv, |layer, _| layer.output.height += 1),
+            (Fault::Shape, pool, |layer, _| layer.output.channels += 1),
+            (Fault::Shape, add, |layer, _| layer.output.width += 1),
+            (Fault::Shape, last, |layer, _| layer.output.height += 1),
+            (Fault::Encoding, conv, |layer, _| layer.output.height = 0),
+            (Fault::Encoding, conv, |layer, _| layer.output.storage = Storage::Bits1),
+            (Fault::Encoding, pool, |layer, _| layer.output.zero_point ^= 1),
+            (Fault::Weights, conv, |layer, _| weights(layer).layout = Layout::Rows),
+            (Fault::Section, conv, |layer, _| weights(layer).codes += 1),
+            (Fault::Section, conv, |layer, _| weights(layer).codes = 1 << 20),
+            (Fault::Section, conv, |layer, _| weights(layer).channels = 1 << 20),
+            (Fault::Range, conv, |layer, _| weights(layer).shift = 20),
+            (Fault::Range, average, |layer, _| {
+                if let Op::AvgPool { multiplier, .. } = &mut layer.op {
+                    *multiplier = -1;
+                }
+            }),
+            (Fault::Range, add, |layer, _| {
+                if let Op::Add { scale } = &mut layer.op {
+                    scale.shift = 31;
+                }
+            }),
+            (Fault::Arena, conv, |layer, _| layer.output.offset += 2),
+            (Fault::Arena, conv, |layer, arena| layer.output.offset = arena),
+            (Fault::Arena, conv, |layer, arena| layer.scratch = Region { offset: arena, bytes: 4 }),
+            (Fault::Arena, conv, |layer, _| layer.scratch = Region { offset: 4, bytes: u32::MAX }),
+            (Fault::Overlap, conv, |layer, _| layer.scratch = Region { offset: layer.output.offset, bytes: 4 }),
+            (Fault::Overlap, conv, |layer, _| layer.output.offset = 0),
+            (Fault::Logits, last, |layer, _| layer.output.storage = Storage::Bits8),
+            (Fault::Logits, conv, |layer, _| layer.output.storage = Storage::Logits),
+        ];
+        for (number, &(expected, choose, change)) in cases.iter().enumerate() {
+            let (changed, layer, fault) = fault(choose, change).unwrap();
+            assert_eq!((layer, fault), (changed, expected), "case {number}");
+        }
+    }
+
+    #[test]
+    fn an_op_that_is_not_announced_is_refused() {
+        let mut buffer = ImageBuffer::from(CONCAT);
+        assert!(Image::open(&buffer).is_ok());
+        buffer[at::FEATURES] = 0;
+        let crc = checksum(&buffer).to_le_bytes();
+        buffer[at::CRC..at::CRC + 4].copy_from_slice(&crc);
+        let unannounced = |fault| matches!(fault, Fault::Unannounced | Fault::Weights);
+        assert!(matches!(Image::open(&buffer), Err(ImageError::Layer { fault, .. }) if unannounced(fault)));
+    }
+}
