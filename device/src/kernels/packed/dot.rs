@@ -24,7 +24,8 @@ pub(super) fn pair(words: &[u8], matrix: &Matrix, activations: BitWidth, patch: 
     sums.map(|sum| sum as i32)
 }
 
-/// Plane by plane.
+/// Plane by plane. A function of its own, as the one for ends, so that its loops have all registers.
+#[inline(never)]
 fn planes_pair(mut words: &[[u8; 4]], matrix: &Matrix, activations: BitWidth, patch: &[u8]) -> [u32; 2] {
     let (patch, _) = patch.as_chunks::<4>();
     let bytes = matrix.layout == Layout::Lanes;
@@ -77,35 +78,31 @@ fn lanes_of(bytes: bool, width: u32, words: &[[u8; 4]], terms: usize, patch: &[[
 /// One plane of `width`-bit fields, 4, 2 or 1, of which a word holds 16 bits a row: in its `bytes`, or in its halves.
 /// Both rows' fields of a column, 16 bits apart, advance in one multiplication.
 #[cfg_attr(not(releq_small), inline(always))]
-fn lanes(bytes: bool, width: u32, mut words: &[[u8; 4]], terms: usize, mut patch: &[[u8; 4]]) -> [u32; 2] {
+fn lanes(bytes: bool, width: u32, words: &[[u8; 4]], terms: usize, patch: &[[u8; 4]]) -> [u32; 2] {
     let mask = 0x0001_0001u32.wrapping_mul((1 << width) - 1);
     // Fours of columns in a word.
-    let fours = 4 >> width.trailing_zeros();
+    let fours = (4 >> width.trailing_zeros()).max(1);
     let words_per_flush = ((terms / 4) >> (2 - width.trailing_zeros())).max(1);
-    let mut sums = [0u32; 2];
-    // Split by hand: `chunks` divides by its size, and the compiler cannot rule out that this is by 0.
-    while !words.is_empty() {
-        let (batch, rest) = words.split_at_checked(words_per_flush).unwrap_or((words, &[]));
-        words = rest;
-        let mut lanes = 0u32;
-        for word in batch {
-            let (codes, rest) = patch.split_at_checked(fours).unwrap_or_default();
-            patch = rest;
-            let word = u32::from_le_bytes(*word);
-            // Two columns of a four are in the low fields of one, two in those of the other.
-            let (mut first, mut second, step) = match bytes {
-                true => (halves(word), halves(word >> 16), 2 * width),
-                false => (word, word >> (2 * width), 4 * width),
-            };
-            for codes in codes {
-                let pairs = (first & mask, first >> width & mask, second & mask, second >> width & mask);
-                lanes = lanes.wrapping_add(products(pairs, codes));
-                (first, second) = (first >> (step & 31), second >> (step & 31));
-            }
+    let (mut low, mut high, mut lanes, mut room) = (0u32, 0u32, 0u32, words_per_flush);
+    for (word, codes) in words.iter().zip(patch.chunks_exact(fours)) {
+        let word = u32::from_le_bytes(*word);
+        // Two columns of a four are in the low fields of one, two in those of the other.
+        let (mut first, mut second, step) = match bytes {
+            true => (halves(word), halves(word >> 16), 2 * width),
+            false => (word, word >> (2 * width), 4 * width),
+        };
+        for codes in codes {
+            let pairs = (first & mask, first >> width & mask, second & mask, second >> width & mask);
+            lanes = lanes.wrapping_add(products(pairs, codes));
+            (first, second) = (first >> (step & 31), second >> (step & 31));
         }
-        sums = [sums[0].wrapping_add(lanes & 0xFFFF), sums[1].wrapping_add(lanes >> 16)];
+        room = room.wrapping_sub(1);
+        if room == 0 {
+            (low, high) = (low.wrapping_add(lanes & 0xFFFF), high.wrapping_add(lanes >> 16));
+            (lanes, room) = (0, words_per_flush);
+        }
     }
-    sums
+    [low.wrapping_add(lanes & 0xFFFF), high.wrapping_add(lanes >> 16)]
 }
 
 /// The low two bytes of a word, each in a half of its own.
@@ -117,13 +114,15 @@ const fn halves(word: u32) -> u32 {
 /// Σ pair · code: of both rows at once.
 #[inline(always)]
 fn products((first, second, third, fourth): (u32, u32, u32, u32), codes: &[u8; 4]) -> u32 {
-    let product = |pair: u32, code: u8| pair.wrapping_mul(u32::from(code));
-    let [a, b, c, d] = *codes;
+    let product = |pair: u32, code: &u8| pair.wrapping_mul(u32::from(*code));
+    // Read one by one: a word would have to be taken apart again.
+    let [a, b, c, d] = codes;
     let (first, third) = (product(first, a).wrapping_add(product(second, b)), product(third, c));
     first.wrapping_add(third).wrapping_add(product(fourth, d))
 }
 
 /// Rows at the ends of halves.
+#[inline(never)]
 fn ends_pair(words: &[[u8; 4]], bits: BitWidth, patch: &[u8]) -> [u32; 2] {
     if cfg!(releq_small) {
         return ends_groups(u32::from(bits.get()), words, patch);
@@ -136,24 +135,33 @@ fn ends_pair(words: &[[u8; 4]], bits: BitWidth, patch: &[u8]) -> [u32; 2] {
     }
 }
 
+/// [`ends::flipped`] by bits.
+const FLIPPED: [[u32; 4]; 5] =
+    [[0; 4], ends::flipped(1), ends::flipped(2), ends::flipped(3), ends::flipped(ends::MOST_BITS)];
+
 /// Groups of `bits` words; the last may have fewer.
 #[cfg_attr(not(releq_small), inline(always))]
-fn ends_groups(bits: u32, mut words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
+fn ends_groups(bits: u32, words: &[[u8; 4]], patch: &[u8]) -> [u32; 2] {
+    let low = (1 << bits) - 1;
     let mut sums = [0u32; 2];
-    for codes in patch.as_chunks::<{ ends::COLUMNS as usize }>().0 {
-        let (head, tail) = words.split_at_checked(bits as usize).unwrap_or((words, &[]));
-        words = tail;
-        let mut group = [0; 4];
-        for (to, word) in group.iter_mut().zip(head) {
-            *to = u32::from_le_bytes(*word);
-        }
-        // Odd rows are stored signed.
-        let field = |index: u32| ends::field(&group, bits, index) ^ 0x8000_8000;
-        let pair = |half: u32| half & ((1 << bits) - 1) | (half & 0xFFFF) >> (16 - bits) << 16;
+    let flipped = FLIPPED.get(bits as usize).copied().unwrap_or_default();
+    let whole = words.chunks_exact((bits as usize).max(1));
+    // Filled up, so that every group has as many words.
+    let mut last = [[0; 4]; ends::MOST_BITS as usize];
+    for (to, word) in last.iter_mut().zip(whole.remainder()) {
+        *to = *word;
+    }
+    let last = last.get(..bits as usize).unwrap_or(&[]);
+    let patches = patch.as_chunks::<{ ends::COLUMNS as usize }>().0;
+    for (words, codes) in whole.chain(core::iter::once(last)).zip(patches) {
+        let word = |index: usize| words.get(index).map_or(0, |word| u32::from_le_bytes(*word));
+        let group = [word(0) ^ flipped[0], word(1) ^ flipped[1], word(2) ^ flipped[2], word(3) ^ flipped[3]];
+        let field = |index: usize| ends::field(&group, bits, index as u32);
+        let pair = |field: u32| field & low | (field & low << (16 - bits)) << bits;
         // Sixteen products of a 4-bit and an 8-bit code fit 16 bits.
         let mut lanes = 0u32;
-        for (index, codes) in (0..).step_by(2).zip(codes.as_chunks::<4>().0) {
-            let (even, odd) = (field(index), field(index + 1));
+        for (index, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+            let (even, odd) = (field(2 * index), field(2 * index + 1));
             lanes = lanes.wrapping_add(products((pair(even), pair(odd), pair(even >> 16), pair(odd >> 16)), codes));
         }
         sums = [sums[0].wrapping_add(lanes & 0xFFFF), sums[1].wrapping_add(lanes >> 16)];
