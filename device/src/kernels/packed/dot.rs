@@ -115,10 +115,8 @@ const fn halves(word: u32) -> u32 {
 #[inline(always)]
 fn products((first, second, third, fourth): (u32, u32, u32, u32), codes: &[u8; 4]) -> u32 {
     let product = |pair: u32, code: &u8| pair.wrapping_mul(u32::from(*code));
-    // Read one by one: a word would have to be taken apart again.
     let [a, b, c, d] = codes;
-    let (first, third) = (product(first, a).wrapping_add(product(second, b)), product(third, c));
-    first.wrapping_add(third).wrapping_add(product(fourth, d))
+    product(first, a).wrapping_add(product(second, b)).wrapping_add(product(third, c)).wrapping_add(product(fourth, d))
 }
 
 /// Rows at the ends of halves.
