@@ -93,27 +93,15 @@ impl<'a, const N: usize> Engine<'a, N> {
             return Err(OpenError::ArenaTooSmall { needed, given });
         }
         let mut engine = Self { image: *image, layers: heapless::Vec::new(), arena };
-        for (index, record) in image.layers().enumerate() {
-            let layer = engine.prepare(&record, kernels).ok_or(OpenError::MissingKernel { layer: index as u16 })?;
-            let overflow = OpenError::TooManyLayers { needed: image.layer_count(), capacity: N };
-            engine.layers.push(layer).map_err(|_| overflow)?;
-        }
+        let overflow = OpenError::TooManyLayers { needed: image.layer_count(), capacity: N };
+        image.try_each_layer(|&LayerRecord { op, inputs, output, scratch, kernel: hint, .. }| {
+            let layer = engine.layers.len() as u16;
+            let input = tensor(image, &engine.layers, inputs[0]);
+            let kernel = kernels::select(kernels, hint, &op, input, &output, scratch.bytes);
+            let kernel = kernel.ok_or(OpenError::MissingKernel { layer })?;
+            engine.layers.push(Layer { op, inputs, output, scratch, kernel }).map_err(|_| overflow)
+        })?;
         Ok(engine)
-    }
-
-    fn prepare(&self, record: &LayerRecord<'_>, kernels: &[&'static Kernel]) -> Option<Layer> {
-        let LayerRecord { op, inputs, output, scratch, .. } = *record;
-        let input = self.tensor(inputs[0])?;
-        let kernel = kernels::select(kernels, record.kernel, &op, &input, &output, scratch.bytes)?;
-        Some(Layer { op, inputs, output, scratch, kernel })
-    }
-
-    /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
-    fn tensor(&self, id: u16) -> Option<TensorRecord> {
-        match id.checked_sub(1) {
-            None => Some(self.image.header().input),
-            Some(layer) => self.layers.get(usize::from(layer)).map(|layer| layer.output),
-        }
     }
 
     /// The image being run.
@@ -138,7 +126,7 @@ impl<'a, const N: usize> Engine<'a, N> {
 
     /// Where the input codes go, packed as the image's input record says. Running overwrites them.
     pub fn input_mut(&mut self) -> &mut [u8] {
-        let range = range(self.image.header().input.region());
+        let range = bytes_of(&self.image.header().input);
         self.arena.get_mut(range).unwrap_or(&mut [])
     }
 
@@ -146,14 +134,14 @@ impl<'a, const N: usize> Engine<'a, N> {
     pub fn input_and_spare_mut(&mut self) -> (&mut [u8], &mut [u8]) {
         // An opened arena is at least as long as the image needs.
         let (used, spare) = self.arena.split_at_mut_checked(self.image.arena_bytes()).unwrap_or_default();
-        (used.get_mut(range(self.image.header().input.region())).unwrap_or(&mut []), spare)
+        (used.get_mut(bytes_of(&self.image.header().input)).unwrap_or(&mut []), spare)
     }
 
     /// Runs every layer once.
     pub fn run(&mut self, observer: &mut impl Observer) {
         for (index, layer) in self.layers.iter().enumerate() {
             observer.begin(index);
-            let output = range(layer.output.region());
+            let output = bytes_of(&layer.output);
             run_layer(&self.image, &self.layers, layer, output.clone(), self.arena);
             observer.end(index, self.arena.get(output).unwrap_or(&[]));
         }
@@ -170,8 +158,8 @@ impl<'a, const N: usize> Engine<'a, N> {
     }
 
     fn logit_bytes(&self) -> &[u8] {
-        let range = range(self.layers.last().and_then(|layer| layer.output.region()));
-        self.arena.get(range).unwrap_or(&[])
+        let bytes = self.layers.last().and_then(|layer| self.arena.get(bytes_of(&layer.output)));
+        bytes.unwrap_or(&[])
     }
 
     /// The class with the largest logit; the lowest index on a tie.
@@ -198,45 +186,38 @@ impl<'a, const N: usize> Engine<'a, N> {
     }
 }
 
-fn range(region: Option<Region>) -> Range<usize> {
-    match region {
-        Some(region) if region.bytes > 0 => region.range(),
-        _ => 0..0,
-    }
+/// The record of tensor `id`: 0 is the input, i + 1 the output of layer i. A checked image names no other.
+fn tensor<'t>(image: &'t Image<'_>, layers: &'t [Layer], id: u16) -> &'t TensorRecord {
+    let layer = layers.get(usize::from(id).wrapping_sub(1));
+    layer.map_or(&image.header().input, |layer| &layer.output)
+}
+
+/// Where in the arena a tensor lies. Of one that was checked nothing wraps.
+fn bytes_of(tensor: &TensorRecord) -> Range<usize> {
+    let start = tensor.offset as usize;
+    start..start.wrapping_add(tensor.pixels().wrapping_mul(tensor.pixel_bytes()) as usize)
 }
 
 /// Runs one layer, whose output lies at `output`.
 fn run_layer(image: &Image<'_>, layers: &[Layer], layer: &Layer, output: Range<usize>, arena: &mut [u8]) {
-    let tensor = |id: u16| match id.checked_sub(1) {
-        None => Some(&image.header().input),
-        Some(index) => layers.get(usize::from(index)).map(|layer| &layer.output),
-    };
-    let (Some(input), Some(other)) = (tensor(layer.inputs[0]), tensor(layer.inputs[1])) else { return };
+    let [first, second] = layer.inputs;
+    let (input, other) = (tensor(image, layers, first), tensor(image, layers, second));
     let (codes, channels) = constants(image, layer, input);
-    let task = |input, other, output, scratch| Task {
-        op: &layer.op,
-        input,
-        other,
-        output_record: layer.output,
-        output,
-        scratch,
-        codes,
-        channels,
-    };
-    let view = |record: &TensorRecord, bytes| Input { record: *record, bytes };
-    let [left, right, scratch] = [input.region(), other.region(), Some(layer.scratch)].map(range);
-    let reads_two = layer.op.arity() == 2 && layer.inputs[0] != layer.inputs[1];
-    if reads_two && left.start == output.start {
+    let reads_two = layer.op.arity() == 2 && first != second;
+    let (mut left, mut right) = (bytes_of(input), bytes_of(other));
+    if !reads_two {
+        right = 0..0;
+    } else if left.start == output.start {
         // An add in place: the left operand is what the output holds.
-        let Ok([right, output, scratch]) = arena.get_disjoint_mut([right, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, &[]), view(other, right), output, scratch));
-    } else if reads_two {
-        let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, left), view(other, right), output, scratch));
-    } else {
-        let Ok([left, output, scratch]) = arena.get_disjoint_mut([left, output, scratch]) else { return };
-        (layer.kernel.run)(task(view(input, left), view(input, left), output, scratch));
+        left = 0..0;
     }
+    // A stretch of nothing lies nowhere, least of all in the midst of another.
+    let scratch = if layer.scratch.bytes == 0 { 0..0 } else { layer.scratch.range() };
+    let Ok([left, right, output, scratch]) = arena.get_disjoint_mut([left, right, output, scratch]) else { return };
+    let input = Input { record: *input, bytes: left };
+    let other = if reads_two { Input { record: *other, bytes: right } } else { input };
+    let (op, output_record) = (&layer.op, layer.output);
+    (layer.kernel.run)(Task { op, input, other, output_record, output, scratch, codes, channels });
 }
 
 /// The sections of a weighted layer: codes and channel constants.
@@ -248,4 +229,60 @@ fn constants<'a>(image: &Image<'a>, layer: &Layer, input: &TensorRecord) -> (&'a
         Some((codes, image.section(weights.channels, 8 * u32::from(layer.output.channels))?))
     };
     sections().unwrap_or((&[], &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use releq_format::image::ImageBuffer;
+
+    const GOLDEN: [(&str, &[u8]); 4] = [
+        ("tiny", include_bytes!("../../format/golden/v1/tiny.rlq")),
+        ("every-op", include_bytes!("../../format/golden/v1/every-op.rlq")),
+        ("ends", include_bytes!("../../format/golden/v1/ends.rlq")),
+        ("concat", include_bytes!("../../format/golden/v1/concat.rlq")),
+    ];
+
+    const PORTABLE: &[&Kernel] = crate::kernels![
+        packed::CONV2D,
+        packed::DEPTHWISE,
+        packed::DENSE,
+        packed::MAXPOOL,
+        packed::AVGPOOL,
+        packed::ADD,
+        packed::CONCAT,
+    ];
+
+    fn answer(image: &Image<'_>, kernels: &'static [&'static Kernel]) -> Option<bool> {
+        let mut arena = vec![0u64; image.arena_bytes().div_ceil(ALIGNMENT)];
+        Engine::<32>::new(image, bytemuck::cast_slice_mut(&mut arena), kernels).unwrap().self_test()
+    }
+
+    #[test]
+    fn golden_images_answer_as_recorded() {
+        for (name, bytes) in GOLDEN {
+            let buffer = ImageBuffer::from(bytes);
+            let image = Image::open(&buffer).unwrap();
+            assert_eq!(answer(&image, kernels::ALL), Some(true), "{name}");
+            assert_eq!(answer(&image, PORTABLE), Some(true), "{name}, portable kernels");
+        }
+    }
+
+    /// Why an engine with room for one layer is none.
+    fn refusal(image: &Image<'_>, arena: &mut [u8], kernels: &'static [&'static Kernel]) -> Option<OpenError> {
+        Engine::<1>::new(image, arena, kernels).err()
+    }
+
+    #[test]
+    fn an_engine_says_what_it_lacks() {
+        let buffer = ImageBuffer::from(GOLDEN[0].1);
+        let image = Image::open(&buffer).unwrap();
+        let needed = image.arena_bytes();
+        let Arena(arena) = &mut Arena([0; 64]);
+        assert_eq!(refusal(&image, arena, &[]), Some(OpenError::MissingKernel { layer: 0 }));
+        assert_eq!(refusal(&image, arena, PORTABLE), Some(OpenError::TooManyLayers { needed: 2, capacity: 1 }));
+        assert_eq!(refusal(&image, &mut arena[..8], PORTABLE), Some(OpenError::ArenaTooSmall { needed, given: 8 }));
+        assert_eq!(refusal(&image, &mut arena[4..], PORTABLE), Some(OpenError::ArenaMisaligned));
+    }
 }

@@ -3,6 +3,8 @@
 //! Nothing here can panic: positions outside a tensor read as its zero point and write nothing. A checked image never
 //! asks for one except where padding does.
 
+use core::slice::ChunksExactMut;
+
 use releq_format::graph::{Storage, TensorRecord};
 use releq_format::quant::{Channel, logit, requantize};
 
@@ -35,21 +37,26 @@ impl<'a> Input<'a> {
     }
 
     /// Unpacks the pixels `x..` of row `y` into `codes`, channel by channel, until `codes` is full.
-    pub fn unpack(&self, y: usize, x: usize, codes: &mut [u8]) {
-        let channels = usize::from(self.record.channels).max(1);
-        let pixels = self.pixels(y, x, codes.len() / channels);
-        if self.record.storage == Storage::Bits8 {
+    pub fn unpack(&self, y: usize, x: usize, mut codes: &mut [u8]) {
+        let TensorRecord { width, channels, storage, .. } = self.record;
+        let stride = self.record.pixel_bytes() as usize;
+        let start = y.wrapping_mul(usize::from(width)).wrapping_add(x).wrapping_mul(stride);
+        let mut pixels = self.bytes.get(start..).unwrap_or(&[]);
+        if storage == Storage::Bits8 {
             copy(codes, pixels);
             return;
         }
-        let stride = (self.record.pixel_bytes() as usize).max(1);
-        if (channels as u32).wrapping_mul(self.record.storage.bits()).is_multiple_of(8) {
+        if u32::from(channels).wrapping_mul(storage.bits()).is_multiple_of(8) {
             // No padding between pixels.
-            unpack(pixels, self.record.storage, codes);
+            unpack(pixels, storage, codes);
             return;
         }
-        for (codes, packed) in codes.chunks_exact_mut(channels).zip(pixels.chunks_exact(stride)) {
-            unpack(packed, self.record.storage, codes);
+        while let Some((packed, rest)) = pixels.split_at_checked(stride)
+            && let Some((pixel, others)) = codes.split_at_mut_checked(usize::from(channels))
+            && !pixel.is_empty()
+        {
+            unpack(packed, storage, pixel);
+            (pixels, codes) = (rest, others);
         }
     }
 }
@@ -113,10 +120,17 @@ const fn lane_bit(index: usize, shift: u32) -> u32 {
     ((index & ((1 << shift) - 1)) << (3 - shift)) as u32
 }
 
-/// Unpacks one pixel: four codes at a time are spread over a word, then what is left one by one.
+/// Unpacks one pixel: four codes at a time, then what is left one by one; all of them where size is what counts.
 fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
-    let (fours, rest) = codes.as_chunks_mut::<4>();
-    let done = 4 * fours.len();
+    let done = if cfg!(releq_small) { 0 } else { unpack_fours(packed, storage, codes) };
+    for (index, code) in codes.iter_mut().enumerate().skip(done) {
+        *code = load(packed, storage, index);
+    }
+}
+
+/// Spreads four codes at a time over a word, as long as there are four, and says how many codes that were.
+fn unpack_fours(packed: &[u8], storage: Storage, codes: &mut [u8]) -> usize {
+    let (fours, _) = codes.as_chunks_mut::<4>();
     match storage {
         Storage::Bits4 => {
             for (codes, &[low, high]) in fours.iter_mut().zip(packed.as_chunks::<2>().0) {
@@ -141,9 +155,7 @@ fn unpack(packed: &[u8], storage: Storage, codes: &mut [u8]) {
             }
         }
     }
-    for (index, code) in rest.iter_mut().enumerate() {
-        *code = load(packed, storage, done.wrapping_add(index));
-    }
+    codes.len() & !3
 }
 
 /// The four 2-bit codes of a byte as bytes of a word.
@@ -180,18 +192,33 @@ impl Sink {
 }
 
 /// Output pixels in order, zeroed, with their row and column.
-pub fn pixels_mut<'a>(
-    record: &TensorRecord,
-    bytes: &'a mut [u8],
-) -> impl Iterator<Item = (usize, usize, &'a mut [u8])> {
-    let width = usize::from(record.width).max(1);
-    let stride = (record.pixel_bytes() as usize).max(1);
-    bytes.chunks_exact_mut(width.saturating_mul(stride).max(1)).enumerate().flat_map(move |(y, row)| {
-        row.chunks_exact_mut(stride.max(1)).enumerate().map(move |(x, pixel)| {
-            pixel.fill(0);
-            (y, x, pixel)
-        })
-    })
+pub fn pixels_mut<'a>(record: &TensorRecord, bytes: &'a mut [u8]) -> PixelsMut<'a> {
+    PixelsMut {
+        pixels: bytes.chunks_exact_mut((record.pixel_bytes() as usize).max(1)),
+        width: usize::from(record.width),
+        next: (0, 0),
+    }
+}
+
+/// The iterator of [`pixels_mut`].
+#[derive(Debug)]
+pub struct PixelsMut<'a> {
+    pixels: ChunksExactMut<'a, u8>,
+    width: usize,
+    next: (usize, usize),
+}
+
+impl<'a> Iterator for PixelsMut<'a> {
+    type Item = (usize, usize, &'a mut [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pixel = self.pixels.next()?;
+        pixel.fill(0);
+        let (y, x) = self.next;
+        let following = x.wrapping_add(1);
+        self.next = if following < self.width { (y, following) } else { (y.wrapping_add(1), 0) };
+        Some((y, x, pixel))
+    }
 }
 
 /// The channel constants of a section: `[bias, multiplier]` each.

@@ -29,17 +29,41 @@ impl BitWidth {
     }
 
     /// The bit-planes a b-bit code is stored as, low bits first: 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2, 7 = 4 + 2 + 1.
-    pub fn planes(self) -> impl Iterator<Item = Plane> + Clone {
-        let bits = self.0;
-        [4, 2, 1]
-            .into_iter()
-            .scan(0, move |shift, width| {
-                let plane = Plane { width, shift: *shift };
-                let present = if width == 4 { bits / 4 } else { u8::from(bits & width != 0) };
-                *shift += width * present;
-                Some((plane, present))
-            })
-            .flat_map(|(plane, present)| (0..present).map(move |nth| Plane { shift: plane.shift + 4 * nth, ..plane }))
+    pub const fn planes(self) -> Planes {
+        Planes { widest: 4, left: self.0, shift: 0 }
+    }
+
+    /// The code as a single plane where it is a whole byte, else as [`BitWidth::planes`].
+    pub(crate) const fn byte_or_planes(self) -> Planes {
+        Planes { widest: 8, ..self.planes() }
+    }
+}
+
+/// The bit-planes of a code, low bits first: the widest power of two that is left, again and again.
+#[derive(Clone, Debug)]
+pub struct Planes {
+    /// No plane is wider; a power of two.
+    widest: u8,
+    /// Bits that are in no plane yet.
+    left: u8,
+    /// Bits that are in one.
+    shift: u8,
+}
+
+impl Iterator for Planes {
+    type Item = Plane;
+
+    fn next(&mut self) -> Option<Plane> {
+        if self.left == 0 {
+            return None;
+        }
+        while self.widest > self.left {
+            self.widest /= 2;
+        }
+        let plane = Plane { width: self.widest, shift: self.shift };
+        self.left = self.left.wrapping_sub(plane.width);
+        self.shift = self.shift.wrapping_add(plane.width);
+        Some(plane)
     }
 }
 

@@ -74,6 +74,18 @@ pub const fn place(bits: u32, row: u32, column: u32, bit: u32) -> (u32, u32) {
     (group * bits + word, at)
 }
 
+/// In the words of a group, the top bit of every code of the odd row, which is stored flipped.
+pub const fn flipped(bits: u32) -> [u32; 4] {
+    let mut flipped = [0; 4];
+    let mut column = 0;
+    while column < COLUMNS {
+        let (word, at) = place(bits, 1, column, bits.wrapping_sub(1));
+        flipped[word as usize & 3] |= 1 << at;
+        column += 1;
+    }
+    flipped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +112,14 @@ mod tests {
                 }
             }
             assert_eq!(taken[..bits as usize], [u32::MAX; 4][..bits as usize]);
+        }
+    }
+
+    #[test]
+    fn what_is_flipped_are_the_top_bits_of_all_fields() {
+        for bits in 1..=MOST_BITS {
+            let group = flipped(bits);
+            assert!((0..FIELDS).all(|index| field(&group, bits, index) == 0x8000_8000), "{bits} bits");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bits::{BitWidth, Levels, Plane};
+use crate::bits::{BitWidth, Levels, Plane, Planes};
 use crate::ends;
 
 /// The closed list of weight layouts of image version 1.
@@ -73,43 +73,56 @@ impl Matrix {
 
     /// Bytes of the section, a multiple of 4; `None` beyond `u32`.
     pub fn bytes(&self) -> Option<u32> {
-        let bytes = match self.layout {
-            Layout::Bytes => (u64::from(self.rows) * u64::from(self.columns)).next_multiple_of(4),
-            Layout::RowPairs | Layout::Lanes | Layout::Ends => {
-                4 * u64::from(self.rows.div_ceil(2)) * self.words_per_row()
-            }
-            Layout::Rows => 4 * u64::from(self.rows) * self.words_per_row(),
+        let groups = match self.layout {
+            Layout::Bytes => return self.rows.checked_mul(self.columns)?.checked_next_multiple_of(4),
+            Layout::RowPairs | Layout::Lanes | Layout::Ends => self.rows.div_ceil(2),
+            Layout::Rows => self.rows,
         };
-        u32::try_from(bytes).ok()
+        groups.checked_mul(self.words_per_group())?.checked_mul(4)
+    }
+
+    /// Bytes of one row in [`Layout::Bytes`] and [`Layout::Rows`], of a pair of rows elsewhere. Wraps where
+    /// [`Matrix::bytes`] is `None`.
+    pub fn group_bytes(&self) -> u32 {
+        match self.layout {
+            Layout::Bytes => self.columns,
+            _ => self.words_per_group().wrapping_mul(4),
+        }
     }
 
     /// The planes a code is split into: those of its width, but a whole byte in [`Layout::Lanes`].
-    pub fn planes(&self) -> impl Iterator<Item = Plane> + Clone + use<> {
-        let whole = self.layout == Layout::Lanes && self.bits == BitWidth::EIGHT;
-        let byte = whole.then_some(Plane { width: 8, shift: 0 });
-        byte.into_iter().chain(self.bits.planes().filter(move |_| !whole))
+    pub const fn planes(&self) -> Planes {
+        match self.layout {
+            Layout::Lanes => self.bits.byte_or_planes(),
+            _ => self.bits.planes(),
+        }
     }
 
     /// Fields of `plane` in one word, per row.
-    pub fn fields_per_word(&self, plane: Plane) -> u32 {
-        let log2_bits: u32 = if matches!(self.layout, Layout::RowPairs | Layout::Lanes) { 4 } else { 5 };
+    pub const fn fields_per_word(&self, plane: Plane) -> u32 {
         // A power of two that the compiler knows not to be 0, so that divisions by it have no panic path.
-        1 << (log2_bits.wrapping_sub(plane.width.trailing_zeros()) & 7)
+        1 << self.log2_fields(plane)
+    }
+
+    const fn log2_fields(&self, plane: Plane) -> u32 {
+        let log2_bits: u32 = if matches!(self.layout, Layout::RowPairs | Layout::Lanes) { 4 } else { 5 };
+        log2_bits.wrapping_sub(plane.width.trailing_zeros()) & 7
     }
 
     /// Words that one row (or pair of rows) takes in `plane`.
-    pub fn plane_words(&self, plane: Plane) -> u32 {
-        let words = self.columns.div_ceil(self.fields_per_word(plane));
+    pub const fn plane_words(&self, plane: Plane) -> u32 {
+        let log2_fields = self.log2_fields(plane);
+        let words = (self.columns >> log2_fields) + (self.columns & ((1 << log2_fields) - 1) != 0) as u32;
         // Four columns are the least that lanes hold; in bytes they take two words.
-        if plane.width == 8 { words.next_multiple_of(2) } else { words }
+        if plane.width == 8 { (words + 1) & !1 } else { words }
     }
 
-    /// Words of all planes of one row (or pair of rows).
-    fn words_per_row(&self) -> u64 {
+    /// Words of all planes of one row (or pair of rows): fewer than 2^32, since a column takes at most 16 bits of them.
+    fn words_per_group(&self) -> u32 {
         if self.layout == Layout::Ends {
-            return u64::from(ends::words(u32::from(self.bits.get()), self.columns));
+            return ends::words(u32::from(self.bits.get()), self.columns);
         }
-        self.planes().map(|plane| u64::from(self.plane_words(plane))).sum()
+        self.planes().fold(0, |words, plane| words.wrapping_add(self.plane_words(plane)))
     }
 
     /// The integer weight at `row`, `column`; `None` outside the matrix or the section.
@@ -149,7 +162,7 @@ impl Matrix {
             Layout::Rows | Layout::Bytes => row,
         };
         let matrix = *self;
-        let start = u64::from(group) * matrix.words_per_row();
+        let start = u64::from(group) * u64::from(matrix.words_per_group());
         let by_bits = self.layout == Layout::Ends;
         let planes = matrix.planes().filter(move |_| !by_bits).scan(start, move |next, plane| {
             let (word, bit) = matrix.place(plane, row, column);

@@ -91,18 +91,17 @@ impl AddScale {
 ///
 /// Computed from (w, a, K) on host and device alike; an image never states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound(u64);
+pub struct Bound(u32);
 
 impl Bound {
-    /// The bound of a sum of `terms` products.
+    /// The bound of a sum of `terms` products; what does not fit 32 bits is as good as their largest number.
     pub const fn new(weight_magnitude: u32, activations: BitWidth, terms: u32) -> Self {
-        // 2^7 · 2^8 · 2^32 < 2^64.
-        Self(weight_magnitude as u64 * activations.max_code() as u64 * terms as u64)
+        Self(weight_magnitude.saturating_mul(activations.max_code() as u32).saturating_mul(terms))
     }
 
-    /// Whether an accumulator that starts at `bias` stays exact through `<< shift`.
+    /// Whether an accumulator that starts at `bias` stays exact through `<< shift`, a number below 2^31.
     pub const fn fits(self, bias: i32, shift: u8) -> bool {
-        shift <= MAX_SHIFT && (self.0 + bias.unsigned_abs() as u64) << shift < 1 << 31
+        shift <= MAX_SHIFT && self.0.saturating_add(bias.unsigned_abs()) <= (i32::MAX as u32) >> shift
     }
 
     /// The largest shift that fits `bias`, or `None` if not even 0 does.
@@ -198,6 +197,16 @@ mod tests {
                 prop_assert!(shift == MAX_SHIFT || !bound.fits(bias, shift + 1));
             }
         }
+    }
+
+    #[test]
+    fn a_sum_beyond_any_word_fits_nothing() {
+        // 2^47 << 19, of which 64 bits would keep nothing.
+        let most = Bound::new(128, BitWidth::EIGHT, u32::MAX);
+        assert!((0..=MAX_SHIFT).all(|shift| !most.fits(0, shift)));
+        assert!(Bound::new(1, width(1), i32::MAX as u32).fits(0, 0));
+        assert!(!Bound::new(1, width(1), i32::MAX as u32).fits(1, 0));
+        assert!(!Bound::new(1, width(1), 1 << 31).fits(0, 0));
     }
 
     #[test]

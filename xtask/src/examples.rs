@@ -73,7 +73,7 @@ pub(crate) fn check(found: &Found) -> Result<(), Failed> {
     if in_c {
         expect("c", &answer(&program("c"), None)?, &workspace().join("c/main.out"))?;
     }
-    check_region(&sources)
+    check_region()
 }
 
 /// Cargo for one of the examples in Rust.
@@ -121,7 +121,8 @@ fn compile(files: &[&str], library: &Path, options: &[&str], to: &Path) -> Resul
 }
 
 /// One build of `region` takes one model after the other, and refuses a damaged one.
-fn check_region(sources: &Path) -> Result<(), Failed> {
+pub(crate) fn check_region() -> Result<(), Failed> {
+    let sources = workspace().join("bare/src/bin");
     let lenet = workspace().join("model/lenet5.rlq");
     let other = root().join("format/golden/v1/every-op.rlq");
     for (model, file) in [(&lenet, "portable.out"), (&other, "region-every-op.out")] {

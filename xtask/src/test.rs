@@ -60,7 +60,10 @@ fn docs(_: &Found) -> Result<(), Failed> {
 
 /// Without boards: the runners that lie there may be of an older tree, and stage `firmware` comes later.
 fn host(_: &Found) -> Result<(), Failed> {
-    process::run(cargo().env("RELEQ_RUNNERS", "not-built-yet").args(["test", "--locked", "--workspace"]))
+    process::run(cargo().env("RELEQ_RUNNERS", "not-built-yet").args(["test", "--locked", "--workspace"]))?;
+    // The engine as it is where size counts: other loops of the same kernels.
+    let small = "profile.dev.package.releq-device.opt-level=\"z\"";
+    process::run(cargo().args(["test", "--locked", "--package", "releq-device", "--lib", "--config", small]))
 }
 
 /// The tests that take minutes: accuracy on real data, a search that is killed, searches of a whole table, the quick

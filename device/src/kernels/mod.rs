@@ -159,9 +159,14 @@ pub fn select(
     output: &TensorRecord,
     scratch: u32,
 ) -> Option<&'static Kernel> {
-    let fits = |kernel: &&&'static Kernel| {
-        (kernel.supports)(op, input, output) && (kernel.scratch_bytes)(op, input, output) <= scratch
-    };
-    let hinted = kernels.iter().filter(|kernel| kernel.family == hint).find(fits);
-    hinted.or_else(|| kernels.iter().find(fits)).copied()
+    let mut chosen = None;
+    for &kernel in kernels {
+        if (kernel.supports)(op, input, output) && (kernel.scratch_bytes)(op, input, output) <= scratch {
+            if kernel.family == hint {
+                return Some(kernel);
+            }
+            chosen = chosen.or(Some(kernel));
+        }
+    }
+    chosen
 }

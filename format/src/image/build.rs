@@ -69,20 +69,16 @@ impl ImageBuilder {
         let sections = bytes.len();
         bytes.extend_from_slice(&self.sections);
         let length = u32::try_from(bytes.len()).map_err(|_| ImageError::Truncated)?;
-        bytes[at::MAGIC].copy_from_slice(&MAGIC);
-        bytes[at::VERSION].copy_from_slice(&VERSION.to_le_bytes());
-        for (field, value) in [
-            (at::LENGTH, length),
-            (at::FEATURES, self.features),
-            (at::ARENA, arena_bytes),
-            (at::BODY, body as u32),
-            (at::SECTIONS, sections as u32),
-        ] {
-            bytes[field].copy_from_slice(&value.to_le_bytes());
-        }
-        debug_assert_eq!(at::SIGNATURE.end, CONTAINER_BYTES);
+        let mut set = |at: usize, word: u32| bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        set(at::MAGIC, u32::from_le_bytes(MAGIC));
+        set(at::VERSION, u32::from(VERSION));
+        set(at::LENGTH, length);
+        set(at::FEATURES, self.features);
+        set(at::ARENA, arena_bytes);
+        set(at::BODY, body as u32);
+        set(at::SECTIONS, sections as u32);
         let crc = checksum(&bytes);
-        bytes[at::CRC].copy_from_slice(&crc.to_le_bytes());
+        bytes[at::CRC..at::CRC + 4].copy_from_slice(&crc.to_le_bytes());
         let buffer = ImageBuffer::from(&bytes[..]);
         Image::open(&buffer)?;
         Ok(buffer)

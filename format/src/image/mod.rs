@@ -9,6 +9,7 @@
 
 #[cfg(feature = "alloc")]
 mod build;
+mod read;
 mod verify;
 mod view;
 

@@ -1,5 +1,6 @@
 //! Every rule that makes an image safe to run: shapes, bounds, ranges and the arena map.
 
+use super::read::Reader;
 use super::{Image, ImageError};
 use crate::graph::{LayerRecord, Op, Region, Storage, TensorRecord, Weights};
 use crate::quant::{Bound, Channel};
@@ -53,30 +54,32 @@ impl core::fmt::Display for Fault {
 /// Checks everything that the container's own fields do not.
 pub(super) fn verify(image: &Image<'_>) -> Result<(), ImageError> {
     check_header(image).ok_or(ImageError::Header)?;
-    let mut layers = image.layers();
+    let mut records = image.layers().reader();
     for index in 0..image.header().layers {
-        let fault = |fault| ImageError::Layer { layer: index, fault };
-        let layer = layers.next().ok_or(fault(Fault::Record))?;
-        check_layer(image, index, &layer).map_err(fault)?;
+        let before = records;
+        let layer = records.layer();
+        let checked = if records.is_sound() { check_layer(image, index, &layer, before) } else { Err(Fault::Record) };
+        checked.map_err(|fault| ImageError::Layer { layer: index, fault })?;
     }
-    if layers.rest().is_empty() { Ok(()) } else { Err(ImageError::Trailing) }
+    if records.rest().is_empty() { Ok(()) } else { Err(ImageError::Trailing) }
 }
 
 fn check_header(image: &Image<'_>) -> Option<()> {
     let header = image.header();
-    let arena = u32::try_from(image.arena_bytes()).ok()?;
     let normalised = header.normalisation.len() == 8 * usize::from(header.input.channels);
     let codes = header.input.storage != Storage::Logits;
     (header.layers > 0 && normalised && codes && has_sound_encoding(&header.input)).then_some(())?;
-    in_arena(&header.input.region()?, arena).then_some(())
+    in_arena(image, &header.input.region()?).then_some(())
 }
 
-fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result<(), Fault> {
-    let input = read(image, index, layer.inputs[0])?;
-    let other = read(image, index, layer.inputs[1])?;
-    if layer.op.arity() == 1 && layer.inputs[1] != 0 {
+/// Checks layer `index`, which is the first that `records` gives.
+#[inline(never)]
+fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>, records: Reader<'_>) -> Result<(), Fault> {
+    let [first, second] = layer.inputs;
+    if first > index || second > index || (layer.op.arity() == 1 && second != 0) {
         return Err(Fault::Input);
     }
+    let (input, other) = (image.known_tensor(first), image.known_tensor(second));
     let last = index + 1 == image.header().layers;
     if (layer.output.storage == Storage::Logits) != last || input.storage == Storage::Logits {
         return Err(Fault::Logits);
@@ -86,15 +89,7 @@ fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result
     }
     check_shape(layer, &input, &other)?;
     check_constants(image, layer, &input)?;
-    check_arena(image, index, layer)
-}
-
-/// The tensor `id`, if layer `index` may read it.
-fn read(image: &Image<'_>, index: u16, id: u16) -> Result<TensorRecord, Fault> {
-    if id > index {
-        return Err(Fault::Input);
-    }
-    image.tensor(id).ok_or(Fault::Input)
+    check_arena(image, index, layer, records)
 }
 
 fn has_sound_encoding(tensor: &TensorRecord) -> bool {
@@ -104,37 +99,37 @@ fn has_sound_encoding(tensor: &TensorRecord) -> bool {
 
 fn check_shape(layer: &LayerRecord<'_>, input: &TensorRecord, other: &TensorRecord) -> Result<(), Fault> {
     let output = &layer.output;
-    let sound = match &layer.op {
-        Op::Conv2d { window, .. } => window.output(input.height, input.width) == Some([output.height, output.width]),
-        Op::Depthwise { window, .. } | Op::AvgPool { window, .. } | Op::MaxPool { window } => {
-            let slides = window.output(input.height, input.width) == Some([output.height, output.width]);
-            slides && input.channels == output.channels
-        }
-        Op::Dense { .. } => [output.height, output.width] == [1, 1],
-        Op::Add { .. } => {
-            let shape = |tensor: &TensorRecord| [tensor.height, tensor.width, tensor.channels];
-            shape(input) == shape(output) && shape(other) == shape(output)
-        }
-        Op::Concat => {
-            let place = |tensor: &TensorRecord| [tensor.height, tensor.width];
-            let joined = u32::from(input.channels) + u32::from(other.channels) == u32::from(output.channels);
-            joined && place(input) == place(output) && place(other) == place(output)
-        }
-    };
-    let logits = output.storage == Storage::Logits;
-    let passes_codes = matches!(layer.op, Op::MaxPool { .. } | Op::Concat);
+    let place = |tensor: &TensorRecord| [tensor.height, tensor.width];
     let keeps_code = |from: &TensorRecord| output.bits == from.bits && output.zero_point == from.zero_point;
-    // Joined codes lie side by side in the fields they came in.
     let joins = matches!(layer.op, Op::Concat);
-    let alike = !joins || keeps_code(other) && [input, other].iter().all(|from| from.storage == output.storage);
-    match () {
-        () if !sound => Err(Fault::Shape),
-        () if passes_codes && !(keeps_code(input) && alike) => Err(Fault::Encoding),
-        () if logits && (passes_codes || matches!(layer.op, Op::Add { .. }) || output.pixels() != 1) => {
-            Err(Fault::Logits)
-        }
-        () => Ok(()),
+    let passes_codes = joins || matches!(layer.op, Op::MaxPool { .. });
+    let size = match &layer.op {
+        Op::Conv2d { window, .. }
+        | Op::Depthwise { window, .. }
+        | Op::AvgPool { window, .. }
+        | Op::MaxPool { window } => window.output(input.height, input.width),
+        Op::Dense { .. } => Some([1, 1]),
+        Op::Add { .. } | Op::Concat => Some(place(input)).filter(|size| *size == place(other)),
+    };
+    let channels = match &layer.op {
+        Op::Conv2d { .. } | Op::Dense { .. } => u32::from(output.channels),
+        Op::Concat => u32::from(input.channels) + u32::from(other.channels),
+        Op::Add { .. } if input.channels != other.channels => 0,
+        _ => u32::from(input.channels),
+    };
+    if size != Some(place(output)) || channels != u32::from(output.channels) {
+        return Err(Fault::Shape);
     }
+    // Joined codes lie side by side in the fields they came in.
+    let alike = !joins || keeps_code(other) && input.storage == output.storage && other.storage == output.storage;
+    if passes_codes && !(keeps_code(input) && alike) {
+        return Err(Fault::Encoding);
+    }
+    let logits = output.storage == Storage::Logits;
+    if logits && (passes_codes || matches!(layer.op, Op::Add { .. }) || output.pixels() != 1) {
+        return Err(Fault::Logits);
+    }
+    Ok(())
 }
 
 fn check_constants(image: &Image<'_>, layer: &LayerRecord<'_>, input: &TensorRecord) -> Result<(), Fault> {
@@ -195,25 +190,31 @@ fn in_range(bound: Bound, channel: Channel, shift: u8) -> bool {
     channel.multiplier >= 0 && bound.fits(channel.bias, shift)
 }
 
-fn in_arena(region: &Region, arena: u32) -> bool {
-    region.offset.is_multiple_of(4) && region.end().is_some_and(|end| end <= arena)
+fn in_arena(image: &Image<'_>, region: &Region) -> bool {
+    region.offset.is_multiple_of(4) && region.end().is_some_and(|end| end as usize <= image.arena_bytes())
 }
 
-fn check_arena(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result<(), Fault> {
-    let arena = u32::try_from(image.arena_bytes()).map_err(|_| Fault::Arena)?;
+/// Checks where layer `index` writes; it is the first that `records` gives.
+#[inline(never)]
+fn check_arena(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>, mut records: Reader<'_>) -> Result<(), Fault> {
     let output = layer.output.region().ok_or(Fault::Arena)?;
-    if !in_arena(&output, arena) || !in_arena(&layer.scratch, arena) {
+    if !in_arena(image, &output) || !in_arena(image, &layer.scratch) {
         return Err(Fault::Arena);
     }
     if output.overlaps(&layer.scratch) {
         return Err(Fault::Overlap);
     }
     // A tensor is live if this layer or a later one reads it; only an add may write over an input it is the last to read.
-    for (reader, later) in image.layers().enumerate().skip(usize::from(index)) {
-        for id in later.reads().filter(|&id| id <= index) {
-            let tensor = image.tensor(id).ok_or(Fault::Input)?;
+    for reader in index..image.header().layers {
+        let later = records.layer();
+        if !records.is_sound() {
+            // It is refused when it is its turn.
+            break;
+        }
+        for &id in later.inputs.iter().take(later.op.arity()).filter(|&&id| id <= index) {
+            let tensor = image.known_tensor(id);
             let live = tensor.region().ok_or(Fault::Arena)?;
-            let in_place = reader == usize::from(index) && adds_in_place(layer, id, &tensor);
+            let in_place = reader == index && adds_in_place(layer, id, &tensor);
             if layer.scratch.overlaps(&live) || (output.overlaps(&live) && !in_place) {
                 return Err(Fault::Overlap);
             }
@@ -226,4 +227,106 @@ fn check_arena(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result
 pub(crate) fn adds_in_place(layer: &LayerRecord<'_>, id: u16, tensor: &TensorRecord) -> bool {
     let same_place = tensor.offset == layer.output.offset && tensor.storage == layer.output.storage;
     matches!(layer.op, Op::Add { .. }) && layer.inputs[0] == id && layer.inputs[1] != id && same_place
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::image::view::{at, checksum};
+    use crate::image::{ImageBuffer, ImageBuilder};
+    use crate::pack::Layout;
+
+    const EVERY_OP: &[u8] = include_bytes!("../../golden/v1/every-op.rlq");
+    const CONCAT: &[u8] = include_bytes!("../../golden/v1/concat.rlq");
+
+    /// The fault of the golden image with every op, once the first layer that `choose` takes is changed; with its index
+    /// and that of the layer that is refused.
+    fn fault(
+        choose: fn(&LayerRecord<'_>) -> bool,
+        change: fn(&mut LayerRecord<'_>, arena: u32),
+    ) -> Option<(u16, u16, Fault)> {
+        let buffer = ImageBuffer::from(EVERY_OP);
+        let image = Image::open(&buffer).unwrap();
+        let (arena, mut builder) = (image.arena_bytes() as u32, ImageBuilder::new());
+        let sections = image.bytes()[at::SECTIONS..].first_chunk().map(|word| u32::from_le_bytes(*word)).unwrap();
+        builder.section(&image.bytes()[sections as usize..]);
+        let changed = image.layers().position(|layer| choose(&layer)).unwrap();
+        for (index, mut layer) in image.layers().enumerate() {
+            if index == changed {
+                change(&mut layer, arena);
+            }
+            builder.layer(&layer);
+        }
+        match builder.finish(*image.header(), arena) {
+            Err(ImageError::Layer { layer, fault }) => Some((changed as u16, layer, fault)),
+            other => other.map(|_| None).unwrap(),
+        }
+    }
+
+    fn weights<'r>(layer: &'r mut LayerRecord<'_>) -> &'r mut Weights {
+        match &mut layer.op {
+            Op::Conv2d { weights, .. } | Op::Depthwise { weights, .. } | Op::Dense { weights } => weights,
+            _ => unreachable!("a layer with weights is chosen"),
+        }
+    }
+
+    #[test]
+    fn every_rule_refuses_what_breaks_it() {
+        let conv = |layer: &LayerRecord<'_>| matches!(layer.op, Op::Conv2d { .. });
+        let pool = |layer: &LayerRecord<'_>| matches!(layer.op, Op::MaxPool { .. });
+        let add = |layer: &LayerRecord<'_>| matches!(layer.op, Op::Add { .. });
+        let average = |layer: &LayerRecord<'_>| matches!(layer.op, Op::AvgPool { .. });
+        let last = |layer: &LayerRecord<'_>| layer.output.storage == Storage::Logits;
+        type Case = (Fault, fn(&LayerRecord<'_>) -> bool, fn(&mut LayerRecord<'_>, u32));
+        let cases: &[Case] = &[
+            (Fault::Input, conv, |layer, _| layer.inputs[0] = 99),
+            (Fault::Input, pool, |layer, _| layer.inputs[1] = 1),
+            (Fault::Input, add, |layer, _| layer.inputs[1] = 99),
+            (Fault::Shape, conv, |layer, _| layer.output.height += 1),
+            (Fault::Shape, pool, |layer, _| layer.output.channels += 1),
+            (Fault::Shape, add, |layer, _| layer.output.width += 1),
+            (Fault::Shape, last, |layer, _| layer.output.height += 1),
+            (Fault::Encoding, conv, |layer, _| layer.output.height = 0),
+            (Fault::Encoding, conv, |layer, _| layer.output.storage = Storage::Bits1),
+            (Fault::Encoding, pool, |layer, _| layer.output.zero_point ^= 1),
+            (Fault::Weights, conv, |layer, _| weights(layer).layout = Layout::Rows),
+            (Fault::Section, conv, |layer, _| weights(layer).codes += 1),
+            (Fault::Section, conv, |layer, _| weights(layer).codes = 1 << 20),
+            (Fault::Section, conv, |layer, _| weights(layer).channels = 1 << 20),
+            (Fault::Range, conv, |layer, _| weights(layer).shift = 20),
+            (Fault::Range, average, |layer, _| {
+                if let Op::AvgPool { multiplier, .. } = &mut layer.op {
+                    *multiplier = -1;
+                }
+            }),
+            (Fault::Range, add, |layer, _| {
+                if let Op::Add { scale } = &mut layer.op {
+                    scale.shift = 31;
+                }
+            }),
+            (Fault::Arena, conv, |layer, _| layer.output.offset += 2),
+            (Fault::Arena, conv, |layer, arena| layer.output.offset = arena),
+            (Fault::Arena, conv, |layer, arena| layer.scratch = Region { offset: arena, bytes: 4 }),
+            (Fault::Arena, conv, |layer, _| layer.scratch = Region { offset: 4, bytes: u32::MAX }),
+            (Fault::Overlap, conv, |layer, _| layer.scratch = Region { offset: layer.output.offset, bytes: 4 }),
+            (Fault::Overlap, conv, |layer, _| layer.output.offset = 0),
+            (Fault::Logits, last, |layer, _| layer.output.storage = Storage::Bits8),
+            (Fault::Logits, conv, |layer, _| layer.output.storage = Storage::Logits),
+        ];
+        for (number, &(expected, choose, change)) in cases.iter().enumerate() {
+            let (changed, layer, fault) = fault(choose, change).unwrap();
+            assert_eq!((layer, fault), (changed, expected), "case {number}");
+        }
+    }
+
+    #[test]
+    fn an_op_that_is_not_announced_is_refused() {
+        let mut buffer = ImageBuffer::from(CONCAT);
+        assert!(Image::open(&buffer).is_ok());
+        buffer[at::FEATURES] = 0;
+        let crc = checksum(&buffer).to_le_bytes();
+        buffer[at::CRC..at::CRC + 4].copy_from_slice(&crc);
+        let unannounced = |fault| matches!(fault, Fault::Unannounced | Fault::Weights);
+        assert!(matches!(Image::open(&buffer), Err(ImageError::Layer { fault, .. }) if unannounced(fault)));
+    }
 }

@@ -1,33 +1,34 @@
 //! The zero-copy reader of an image.
 
+use super::read::Reader;
 use super::{ALIGNMENT, CONTAINER_BYTES, FEATURES, Header, ImageError, MAGIC, VERSION, verify};
 use crate::crc::Crc32;
 use crate::graph::{LayerRecord, TensorRecord};
 
-/// Offsets of the container's fields; SPEC.md §2.
+/// The fixed part of an image.
+type Container = [u8; CONTAINER_BYTES];
+
+/// Offsets of the container's words; SPEC.md §2.
 pub(super) mod at {
-    use core::ops::Range;
-    pub(in super::super) const MAGIC: Range<usize> = 0..4;
-    pub(in super::super) const VERSION: Range<usize> = 4..6;
-    pub(in super::super) const RESERVED: Range<usize> = 6..8;
-    pub(in super::super) const LENGTH: Range<usize> = 8..12;
-    pub(in super::super) const CRC: Range<usize> = 12..16;
-    pub(in super::super) const FEATURES: Range<usize> = 16..20;
-    pub(in super::super) const ARENA: Range<usize> = 20..24;
-    pub(in super::super) const BODY: Range<usize> = 24..28;
-    pub(in super::super) const SECTIONS: Range<usize> = 28..32;
-    #[cfg(feature = "alloc")]
-    pub(in super::super) const SIGNATURE: Range<usize> = 32..96;
+    pub(in super::super) const MAGIC: usize = 0;
+    /// The version in the low half; the high one is reserved.
+    pub(in super::super) const VERSION: usize = 4;
+    pub(in super::super) const LENGTH: usize = 8;
+    pub(in super::super) const CRC: usize = 12;
+    pub(in super::super) const FEATURES: usize = 16;
+    pub(in super::super) const ARENA: usize = 20;
+    pub(in super::super) const BODY: usize = 24;
+    pub(in super::super) const SECTIONS: usize = 28;
 }
 
 /// A checked image: a view of borrowed bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
     bytes: &'a [u8],
+    container: &'a Container,
     header: Header<'a>,
     records: &'a [u8],
     sections: &'a [u8],
-    arena_bytes: u32,
 }
 
 impl<'a> Image<'a> {
@@ -39,15 +40,15 @@ impl<'a> Image<'a> {
         if !(bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
             return Err(ImageError::Misaligned);
         }
-        let container = bytes.get(..CONTAINER_BYTES).ok_or(ImageError::Truncated)?;
-        if container.get(at::MAGIC) != Some(&MAGIC[..]) {
+        let container: &Container = bytes.first_chunk().ok_or(ImageError::Truncated)?;
+        if word(container, at::MAGIC) != u32::from_le_bytes(MAGIC) {
             return Err(ImageError::NotAnImage);
         }
-        let version = u16::from_le_bytes([container[at::VERSION.start], container[at::VERSION.start + 1]]);
-        if version != VERSION {
-            return Err(ImageError::Version(version));
+        let version = word(container, at::VERSION);
+        if version as u16 != VERSION {
+            return Err(ImageError::Version(version as u16));
         }
-        if container.get(at::RESERVED) != Some(&[0, 0][..]) {
+        if version >> 16 != 0 {
             return Err(ImageError::Header);
         }
         check_length(bytes, word(container, at::LENGTH) as usize)?;
@@ -59,8 +60,12 @@ impl<'a> Image<'a> {
             unknown => return Err(ImageError::Features(unknown)),
         }
         let (body, sections) = split(bytes, word(container, at::BODY), word(container, at::SECTIONS))?;
-        let (header, records) = postcard::take_from_bytes(body).map_err(|_| ImageError::Header)?;
-        let image = Self { bytes, header, records, sections, arena_bytes: word(container, at::ARENA) };
+        let mut body = Reader::new(body);
+        let header = body.header();
+        if !body.is_sound() {
+            return Err(ImageError::Header);
+        }
+        let image = Self { bytes, container, header, records: body.rest(), sections };
         verify::verify(&image)?;
         Ok(image)
     }
@@ -71,7 +76,9 @@ impl<'a> Image<'a> {
     /// As [`Image::open`]; [`ImageError::Truncated`] where it does not fit into the region.
     pub fn open_in(region: &'a [u8]) -> Result<Self, ImageError> {
         // Erased flash and other files state no length; they are refused for their first bytes.
-        let stated = if region.starts_with(&MAGIC) { word(region, at::LENGTH) as usize } else { region.len() };
+        let container: &Container = region.first_chunk().ok_or(ImageError::Truncated)?;
+        let is_image = word(container, at::MAGIC) == u32::from_le_bytes(MAGIC);
+        let stated = if is_image { word(container, at::LENGTH) as usize } else { region.len() };
         Self::open(region.get(..stated).unwrap_or(region))
     }
 
@@ -92,12 +99,12 @@ impl<'a> Image<'a> {
 
     /// The recorded checksum, which also names the image.
     pub fn crc(&self) -> u32 {
-        word(self.bytes, at::CRC)
+        word(self.container, at::CRC)
     }
 
     /// The features it needs, one bit each; this reader has them all.
     pub fn features(&self) -> u32 {
-        word(self.bytes, at::FEATURES)
+        word(self.container, at::FEATURES)
     }
 
     /// What precedes the layers.
@@ -106,8 +113,8 @@ impl<'a> Image<'a> {
     }
 
     /// Bytes of working memory an engine needs for this image, activations and scratch.
-    pub const fn arena_bytes(&self) -> usize {
-        self.arena_bytes as usize
+    pub fn arena_bytes(&self) -> usize {
+        word(self.container, at::ARENA) as usize
     }
 
     /// Number of layers.
@@ -127,15 +134,31 @@ impl<'a> Image<'a> {
 
     /// The layers in execution order, decoded one at a time.
     pub const fn layers(&self) -> Layers<'a> {
-        Layers { rest: self.records, left: self.header.layers }
+        Layers { records: Reader::new(self.records), left: self.header.layers }
+    }
+
+    /// Shows the layers in execution order, until one is refused: as [`Image::layers`], in less code on a device.
+    ///
+    /// # Errors
+    /// What `show` refuses a layer for.
+    pub fn try_each_layer<E>(&self, mut show: impl FnMut(&LayerRecord<'a>) -> Result<(), E>) -> Result<(), E> {
+        let mut records = Reader::new(self.records);
+        (0..self.header.layers).try_for_each(|_| show(&records.layer()))
     }
 
     /// The record of tensor `id`: 0 is the input, i + 1 the output of layer i.
     pub fn tensor(&self, id: u16) -> Option<TensorRecord> {
-        match id.checked_sub(1) {
-            None => Some(self.header.input),
-            Some(layer) => self.layers().nth(usize::from(layer)).map(|record| record.output),
+        (id <= self.header.layers).then(|| self.known_tensor(id))
+    }
+
+    /// As [`Image::tensor`], for a tensor that is known to exist.
+    pub(super) fn known_tensor(&self, id: u16) -> TensorRecord {
+        let mut tensor = self.header.input;
+        let mut records = Reader::new(self.records);
+        for _ in 0..id {
+            tensor = records.layer().output;
         }
+        tensor
     }
 
     /// `bytes` bytes of the section area from `offset` on.
@@ -147,14 +170,14 @@ impl<'a> Image<'a> {
 /// The layers of an image, in execution order.
 #[derive(Clone, Copy, Debug)]
 pub struct Layers<'a> {
-    rest: &'a [u8],
+    records: Reader<'a>,
     left: u16,
 }
 
 impl<'a> Layers<'a> {
-    /// What is left of the body after the records taken so far.
-    pub(super) const fn rest(&self) -> &'a [u8] {
-        self.rest
+    /// What the records are read from.
+    pub(super) const fn reader(self) -> Reader<'a> {
+        self.records
     }
 }
 
@@ -163,21 +186,21 @@ impl<'a> Iterator for Layers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let (record, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
-        Some(record)
+        let record = self.records.layer();
+        self.records.is_sound().then_some(record)
     }
 }
 
-/// A little-endian word of the container; 0 where there is none, which no caller reaches after the length check.
-pub(super) fn word(bytes: &[u8], at: core::ops::Range<usize>) -> u32 {
-    bytes.get(at).and_then(|field| field.first_chunk::<4>()).map_or(0, |field| u32::from_le_bytes(*field))
+/// A little-endian word of the container; 0 where there is none.
+#[inline]
+fn word(container: &Container, at: usize) -> u32 {
+    container.as_chunks::<4>().0.get(at / 4).map_or(0, |word| u32::from_le_bytes(*word))
 }
 
 /// The checksum: everything but the checksum field itself.
 pub(super) fn checksum(bytes: &[u8]) -> u32 {
-    let before = bytes.get(..at::CRC.start).unwrap_or(&[]);
-    let after = bytes.get(at::CRC.end..).unwrap_or(&[]);
+    let before = bytes.get(..at::CRC).unwrap_or(&[]);
+    let after = bytes.get(at::CRC + 4..).unwrap_or(&[]);
     Crc32::new().update(before).update(after).finish()
 }
 

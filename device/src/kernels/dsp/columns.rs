@@ -31,6 +31,7 @@ pub(super) fn conv2d(task: Task<'_>, plan: &ColumnPlan) {
         scale: weights.levels.affine(weights.bits).0.trailing_zeros(),
         shift: weights.shift,
         planes: Planes::of(&matrix),
+        pair_bytes: matrix.group_bytes() as usize,
     };
     let correction = layer.correction(weights);
     let column = Column { plan, input: task.input, window, correction };

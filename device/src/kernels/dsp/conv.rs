@@ -59,6 +59,7 @@ fn conv2d(task: Task<'_>) {
         scale: gain.trailing_zeros(),
         shift: weights.shift,
         planes: Planes::of(&matrix),
+        pair_bytes: matrix.group_bytes() as usize,
     };
     let correction = layer.correction(weights);
     // Groups of ends reach beyond the last column.
@@ -80,14 +81,7 @@ fn packing(matrix: &Matrix, gain: i32, terms: usize, scale: u32) -> Packing {
     if matrix.layout != Layout::Ends {
         return Packing::Bytes;
     }
-    let one_pair = Matrix { rows: 2, ..*matrix };
-    Packing::Ends {
-        bits: matrix.bits.get(),
-        terms,
-        stride: one_pair.bytes().unwrap_or(0) as usize,
-        gain: gain as u32,
-        scale,
-    }
+    Packing::Ends { bits: matrix.bits.get(), terms, stride: matrix.group_bytes() as usize, gain: gain as u32, scale }
 }
 
 /// The pieces of a layer's scratch.
@@ -130,6 +124,8 @@ pub(super) struct Layer<'a> {
     pub(super) scale: u32,
     pub(super) shift: u8,
     pub(super) planes: Planes,
+    /// Of the codes of a pair of rows.
+    pub(super) pair_bytes: usize,
 }
 
 impl Layer<'_> {
@@ -202,8 +198,7 @@ impl Layer<'_> {
 
     /// Calls `run` for pairs of rows: all at once where they lie ready, else a few at a time as they are expanded.
     pub(super) fn rows(&self, scratch: &mut Scratch<'_>, mut run: impl FnMut(&Pairs<'_>, &mut Scratch<'_>)) {
-        let one_pair = Matrix { rows: 2, ..self.matrix };
-        let pair_bytes = (one_pair.bytes().unwrap_or(0) as usize).max(1);
+        let pair_bytes = self.pair_bytes.max(1);
         let whole = self.matrix.rows as usize / 2;
         // The partner of a last odd row has no constants in the image.
         let last = Constants::<16>::of(self.channels.get(16 * whole..).unwrap_or(&[]));

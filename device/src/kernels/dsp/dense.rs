@@ -102,8 +102,7 @@ fn widen(input: &Input<'_>, codes: &mut [u8], rest: &mut [u8], columns: usize, s
 
 /// X and O of every pair of ends.
 fn multiply_ends(matrix: &Matrix, terms: usize, words: &[u8], codes: &[u8], sums: &mut [u8], rest: &mut [u8]) {
-    let one_pair = Matrix { rows: 2, ..*matrix };
-    let (stride, pairs) = (one_pair.bytes().unwrap_or(0) as usize, (matrix.rows as usize).div_ceil(2));
+    let (stride, pairs) = (matrix.group_bytes() as usize, (matrix.rows as usize).div_ceil(2));
     let ends = Ends { words, bits: matrix.bits.get(), terms, stride, pairs };
     let bytes = codes.len() * usize::from(ends.bits) / 8;
     let ready = whole_groups(words, stride, bytes).min(pairs);
@@ -117,8 +116,7 @@ fn multiply_ends(matrix: &Matrix, terms: usize, words: &[u8], codes: &[u8], sums
 
 /// X and O of every pair, plane by plane.
 fn multiply(matrix: &Matrix, words: &[u8], codes: &[u8], sums: &mut [u8], rest: &mut [u8]) {
-    let one_pair = Matrix { rows: 2, ..*matrix };
-    let (stride, columns) = (one_pair.bytes().unwrap_or(0) as usize, matrix.columns as usize);
+    let (stride, columns) = (matrix.group_bytes() as usize, matrix.columns as usize);
     let pairs = (matrix.rows as usize).div_ceil(2);
     let mut start = 0;
     for plane in matrix.planes() {

@@ -12,8 +12,12 @@ use crate::tensor::{self, Sink};
 /// Fewest pixels that unpacking pays for, and most that gain something.
 const PIXELS: core::ops::RangeInclusive<usize> = 3..=16;
 
-/// Pixels whose patches lie in `scratch` beside one unpacked pair of rows; `None` if too few for it to pay.
+/// Pixels whose patches lie in `scratch` beside one unpacked pair of rows; `None` if too few for it to pay, and where size
+/// is what counts.
 pub(super) fn pixels(scratch: &[u8], columns: usize) -> Option<usize> {
+    if cfg!(releq_small) {
+        return None;
+    }
     let fit = scratch.len().checked_div(columns.next_multiple_of(PATCH_MULTIPLE))?.saturating_sub(2);
     (fit >= *PIXELS.start()).then_some(fit.min(*PIXELS.end()))
 }
@@ -59,9 +63,9 @@ fn unpack(words: &[u8], matrix: &Matrix, even: &mut [u8], odd: &mut [u8]) {
         words = tail;
         match plane.width {
             8 => return whole(head, even, odd),
-            4 => fields::<4, 4>(head, plane.shift, even, odd),
-            2 => fields::<2, 8>(head, plane.shift, even, odd),
-            _ => fields::<1, 16>(head, plane.shift, even, odd),
+            4 => fields(4, head, plane.shift, even, odd),
+            2 => fields(2, head, plane.shift, even, odd),
+            _ => fields(1, head, plane.shift, even, odd),
         }
     }
     let (gain, offset) = matrix.levels.affine(matrix.bits);
@@ -93,18 +97,20 @@ fn whole(words: &[[u8; 4]], even: &mut [u8], odd: &mut [u8]) {
     }
 }
 
-/// Fields of `WIDTH` bits, worth 2^shift: a word holds `COLUMNS` columns. The first plane writes, others join.
-#[inline]
-fn fields<const WIDTH: u32, const COLUMNS: usize>(words: &[[u8; 4]], shift: u8, even: &mut [u8], odd: &mut [u8]) {
-    let mask = 0x0101_0101u32.wrapping_mul((1 << WIDTH) - 1);
+/// Fields of `width` bits, 4, 2 or 1, worth 2^shift: a word holds 16 bits of each row. The first plane writes, others
+/// join. As in [`dot`](super::dot), one loop for all widths or one for each.
+#[cfg_attr(not(releq_small), inline(always))]
+fn fields(width: u32, words: &[[u8; 4]], shift: u8, even: &mut [u8], odd: &mut [u8]) {
+    let mask = 0x0101_0101u32.wrapping_mul((1 << width) - 1);
     let keep = if shift == 0 { 0 } else { !0 };
-    let rows = even.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(odd.as_chunks_mut::<COLUMNS>().0);
+    let columns = (16 >> width.trailing_zeros()).max(1);
+    let rows = even.chunks_exact_mut(columns).zip(odd.chunks_exact_mut(columns));
     for (word, (even, odd)) in words.iter().zip(rows) {
         let mut word = u32::from_le_bytes(*word);
         let fours = even.as_chunks_mut::<4>().0.iter_mut().zip(odd.as_chunks_mut::<4>().0);
         for (even, odd) in fours {
-            let [low, high] = parted(word & mask, word >> WIDTH & mask);
-            word >>= (2 * WIDTH) & 31;
+            let [low, high] = parted(word & mask, word >> width & mask);
+            word >>= (2 * width) & 31;
             *even = (u32::from_le_bytes(*even) & keep | low << (shift & 7)).to_le_bytes();
             *odd = (u32::from_le_bytes(*odd) & keep | high << (shift & 7)).to_le_bytes();
         }

@@ -1,5 +1,7 @@
 //! Pooling and residual add: whole pixels at a time.
 
+use core::ops::Range;
+
 use releq_format::graph::{Op, Storage, TensorRecord, Window};
 
 use super::{Kernel, Task, kernel};
@@ -27,12 +29,11 @@ fn maxpool(task: Task<'_>) {
     let Some(codes) = rest.get_mut(..channels) else { return };
     for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
         largest.fill(0);
-        for (iy, ix) in inside(&task.input, window, y, x) {
-            task.input.unpack(iy, ix, codes);
-            for (largest, &code) in largest.iter_mut().zip(codes.iter()) {
+        inside(&task.input, window, [y, x], codes, |codes| {
+            for (largest, &code) in largest.iter_mut().zip(codes) {
                 *largest = code.max(*largest);
             }
-        }
+        });
         for (index, &code) in largest.iter().enumerate() {
             tensor::store(pixel, task.output_record.storage, index, code);
         }
@@ -55,13 +56,12 @@ fn avgpool(task: Task<'_>) {
     for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
         sums.fill([0; 4]);
         let mut padded = window.taps() as i32;
-        for (iy, ix) in inside(&task.input, window, y, x) {
+        inside(&task.input, window, [y, x], codes, |codes| {
             padded = padded.wrapping_sub(1);
-            task.input.unpack(iy, ix, codes);
-            for (sum, &code) in sums.iter_mut().zip(codes.iter()) {
+            for (sum, &code) in sums.iter_mut().zip(codes) {
                 *sum = i32::from_le_bytes(*sum).wrapping_add(i32::from(code)).to_le_bytes();
             }
-        }
+        });
         let start = bias.wrapping_add(padded.wrapping_mul(i32::from(record.zero_point)));
         for (index, sum) in sums.iter().enumerate() {
             sink.put(pixel, index, start.wrapping_add(i32::from_le_bytes(*sum)), *multiplier);
@@ -69,17 +69,24 @@ fn avgpool(task: Task<'_>) {
     }
 }
 
-/// The input positions under the window at output pixel (y, x) that are not padding.
-fn inside(input: &Input<'_>, window: &Window, y: usize, x: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let span = |output: usize, stride: u8, padding: u8, kernel: u8, size: u16| {
-        let start = output.wrapping_mul(usize::from(stride));
-        let end = start.wrapping_add(usize::from(kernel)).saturating_sub(usize::from(padding));
-        start.saturating_sub(usize::from(padding))..end.min(usize::from(size))
-    };
+/// Unpacks each input pixel under the window at output pixel (y, x) that is not padding, and shows it.
+fn inside(input: &Input<'_>, window: &Window, [y, x]: [usize; 2], codes: &mut [u8], mut show: impl FnMut(&[u8])) {
     let [top, left, ..] = window.padding;
     let rows = span(y, window.stride[0], top, window.kernel[0], input.record.height);
     let columns = span(x, window.stride[1], left, window.kernel[1], input.record.width);
-    rows.flat_map(move |y| columns.clone().map(move |x| (y, x)))
+    for y in rows {
+        for x in columns.clone() {
+            input.unpack(y, x, codes);
+            show(codes);
+        }
+    }
+}
+
+/// The positions under a window that are not padding, along one side.
+fn span(output: usize, stride: u8, padding: u8, kernel: u8, size: u16) -> Range<usize> {
+    let start = output.wrapping_mul(usize::from(stride));
+    let end = start.wrapping_add(usize::from(kernel)).saturating_sub(usize::from(padding));
+    start.saturating_sub(usize::from(padding))..end.min(usize::from(size))
 }
 
 fn add(task: Task<'_>) {

@@ -1,19 +1,19 @@
 //! Convolution, dense and depthwise layers over packed weights.
 
-use releq_format::bits::Levels;
+use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{Op, TensorRecord, Weights};
 use releq_format::pack::{Layout, Matrix};
 use releq_format::quant::Channel;
 
-use super::dot::{PATCH_MULTIPLE, ends_pair, lane_pair, row_bytes, row_pair};
+use super::dot::{PATCH_MULTIPLE, pair, row_bytes};
 use super::{Kernel, Task, batch, kernel};
 use crate::kernels::gather;
 use crate::tensor::{self, Sink, pixels_mut};
 
 /// Convolution.
-pub const CONV2D: Kernel = kernel("packed::CONV2D", |op, _, _| matches!(op, Op::Conv2d { .. }), patch_bytes, conv2d);
+pub const CONV2D: Kernel = kernel("packed::CONV2D", |op, _, _| matches!(op, Op::Conv2d { .. }), patch_bytes, patches);
 /// Fully connected.
-pub const DENSE: Kernel = kernel("packed::DENSE", |op, _, _| matches!(op, Op::Dense { .. }), patch_bytes, dense);
+pub const DENSE: Kernel = kernel("packed::DENSE", |op, _, _| matches!(op, Op::Dense { .. }), patch_bytes, patches);
 /// Depthwise convolution.
 pub const DEPTHWISE: Kernel =
     kernel("packed::DEPTHWISE", |op, _, _| matches!(op, Op::Depthwise { .. }), depthwise_bytes, depthwise);
@@ -23,11 +23,15 @@ fn patch_bytes(op: &Op, input: &TensorRecord, _: &TensorRecord) -> u32 {
     op.terms(input).and_then(|terms| terms.checked_next_multiple_of(PATCH_MULTIPLE as u32)).unwrap_or(u32::MAX)
 }
 
-fn conv2d(task: Task<'_>) {
-    let Op::Conv2d { window, weights } = task.op else { return };
-    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
+/// Convolution and dense layers: patch after patch, each meets all rows.
+fn patches(task: Task<'_>) {
+    let (Some(matrix), Some(weights)) = (task.op.matrix(&task.input.record, &task.output_record), task.op.weights())
+    else {
+        return;
+    };
     let columns = matrix.columns as usize;
-    if matrix.layout == Layout::Lanes
+    if let Op::Conv2d { window, .. } = task.op
+        && matrix.layout == Layout::Lanes
         && let Some(pixels) = batch::pixels(task.scratch, columns)
     {
         return batch::conv2d(task, window, weights, &matrix, pixels);
@@ -37,9 +41,12 @@ fn conv2d(task: Task<'_>) {
     let padded = padded_patch(task.scratch, columns);
     for (y, x, pixel) in pixels_mut(&task.output_record, task.output) {
         if let Some(patch) = padded.get_mut(..columns) {
-            gather::patch(&task.input, window, y, x, patch);
+            match task.op {
+                Op::Conv2d { window, .. } => gather::patch(&task.input, window, y, x, patch),
+                _ => gather::everything(&task.input, patch),
+            }
         }
-        rows.accumulate(padded, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
+        rows.accumulate(padded, &sink, pixel);
     }
 }
 
@@ -51,26 +58,12 @@ fn padded_patch(scratch: &mut [u8], columns: usize) -> &mut [u8] {
     patch
 }
 
-fn dense(task: Task<'_>) {
-    let Op::Dense { weights } = task.op else { return };
-    let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
-    let rows = Rows::new(&task, weights, matrix);
-    let sink = Sink::new(task.output_record, weights.shift);
-    let padded = padded_patch(task.scratch, matrix.columns as usize);
-    if let Some(patch) = padded.get_mut(..matrix.columns as usize) {
-        gather::everything(&task.input, patch);
-    }
-    for (_, _, pixel) in pixels_mut(&task.output_record, task.output) {
-        rows.accumulate(padded, |index, acc, multiplier| sink.put(pixel, index, acc, multiplier));
-    }
-}
-
 /// All rows of a weight matrix, ready to meet patches.
 struct Rows<'a> {
     matrix: Matrix,
     gain: i32,
     offset: i32,
-    activations: releq_format::bits::BitWidth,
+    activations: BitWidth,
     codes: &'a [u8],
     channels: &'a [u8],
     /// Bytes of one row, or of one pair of rows.
@@ -79,45 +72,33 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(task: &Task<'a>, weights: &Weights, matrix: Matrix) -> Self {
-        let (gain, offset) = weights.levels.affine(weights.bits);
-        let groups = if matrix.layout == Layout::Bytes { 1 } else { 2 };
-        let one_group = Matrix { rows: groups, ..matrix };
-        let stride = match matrix.layout {
-            Layout::Bytes => matrix.columns as usize,
-            _ => one_group.bytes().unwrap_or(0) as usize,
+        let (gain, offset) = match matrix.layout {
+            // They are values, not codes.
+            Layout::Bytes => (1, 0),
+            _ => weights.levels.affine(weights.bits),
         };
-        Self {
-            matrix,
-            gain,
-            offset,
-            activations: task.input.record.bits,
-            codes: task.codes,
-            channels: task.channels,
-            stride: stride.max(1),
-        }
+        let stride = (matrix.group_bytes() as usize).max(1);
+        let activations = task.input.record.bits;
+        Self { matrix, gain, offset, activations, codes: task.codes, channels: task.channels, stride }
     }
 
-    /// Calls `put(row, accumulator, multiplier)` for every row with its sum over `patch`.
-    fn accumulate(&self, patch: &[u8], mut put: impl FnMut(usize, i32, i32)) {
+    /// Puts the outcome of every row with `patch` into an output pixel.
+    fn accumulate(&self, patch: &[u8], sink: &Sink, pixel: &mut [u8]) {
         let mut channels = tensor::channels(self.channels).enumerate();
-        if self.matrix.layout == Layout::Bytes {
-            for (row, (index, Channel { bias, multiplier })) in self.codes.chunks_exact(self.stride).zip(channels) {
-                put(index, bias.wrapping_add(row_bytes(row, patch)), multiplier);
-            }
-            return;
-        }
-        let total = patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code)));
-        let correction = self.offset.wrapping_mul(total);
-        let columns = self.matrix.columns as usize;
-        for pair in self.codes.chunks_exact(self.stride) {
+        let correction = match self.offset {
+            0 => 0,
+            offset => patch.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from(code))).wrapping_mul(offset),
+        };
+        let rows = if self.matrix.layout == Layout::Bytes { 1 } else { 2 };
+        for words in self.codes.chunks_exact(self.stride) {
             let sums = match self.matrix.layout {
-                Layout::Lanes => lane_pair(pair, &self.matrix, self.activations, patch),
-                Layout::Ends => ends_pair(pair, self.matrix.bits, patch),
-                _ => row_pair(pair, columns, self.matrix.bits, self.activations, patch),
+                Layout::Bytes => [row_bytes(words, patch), 0],
+                _ => pair(words, &self.matrix, self.activations, patch),
             };
-            for (sum, (index, Channel { bias, multiplier })) in sums.into_iter().zip(channels.by_ref()) {
+            for sum in sums.into_iter().take(rows) {
+                let Some((index, Channel { bias, multiplier })) = channels.next() else { return };
                 let sum = self.gain.wrapping_mul(sum).wrapping_sub(correction);
-                put(index, bias.wrapping_add(sum), multiplier);
+                sink.put(pixel, index, bias.wrapping_add(sum), multiplier);
             }
         }
     }
