@@ -26,6 +26,7 @@ mod run;
 mod search;
 mod train;
 mod why;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,6 +97,8 @@ enum Verb {
     Quantize(quantize::Arguments),
     /// Find the cheapest bits for every layer that keep the accuracy.
     Search(search::Arguments),
+    /// Measure plans for a search in another process, here or on another machine.
+    Worker(worker::Arguments),
     /// Write the image of a point on a finished search's front.
     Export(export::Arguments),
     /// Say what one bit more or less of each layer would cost or save.
@@ -215,6 +218,7 @@ fn done(command: &clap::Command, verb: &Verb) -> Outcome {
         Verb::Ptq(arguments) => ptq::run(arguments),
         Verb::Quantize(arguments) => quantize::run(arguments),
         Verb::Search(arguments) => search::run(arguments),
+        Verb::Worker(arguments) => worker::run(arguments),
         Verb::Export(arguments) => export::run(arguments),
         Verb::Why(arguments) => why::run(arguments),
         Verb::Flash(arguments) => flash::run(arguments),

@@ -17,6 +17,8 @@ use releq_search::record::{Log, RecordError};
 use serde::{Deserialize, Serialize};
 
 use super::SearchError;
+use super::crew::Job;
+use super::crew::foreman::{CrewError, Foreman};
 use super::pricing::{Cost, Pricing};
 use super::split::Split;
 use crate::cost::measure::MeasureError;
@@ -86,6 +88,12 @@ pub enum BenchError {
         /// Why.
         error: Box<MeasureError>,
     },
+    /// No worker measured it.
+    #[error("{error}; what was measured before is in the log, so the same command goes on from there")]
+    Crew {
+        /// Why.
+        error: CrewError,
+    },
     /// No thread could be had.
     #[error("an actor could not start: {0}; ask for fewer with --actors")]
     Actor(#[from] rayon::ThreadPoolBuildError),
@@ -119,6 +127,7 @@ pub struct Bench<'a> {
     actors: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
     pricing: Option<Pricing>,
+    crew: Option<Foreman>,
 }
 
 impl<'a> Bench<'a> {
@@ -154,7 +163,13 @@ impl<'a> Bench<'a> {
             actors: actors.max(1),
             stop,
             pricing: None,
+            crew: None,
         })
+    }
+
+    /// From now on others measure, as many at once as there are actors.
+    pub fn employ(&mut self, crew: Foreman) {
+        self.crew = Some(crew);
     }
 
     /// How many measurements there are, those of an earlier run included.
@@ -213,7 +228,11 @@ impl<'a> Bench<'a> {
             }
         }
         for plans in new.chunks(self.actors) {
-            for measurement in self.side_by_side(plans, |plan| self.measured_now(stage, plan, images))? {
+            let measured = match &self.crew {
+                Some(crew) => self.by_crew(crew, stage, plans, images),
+                None => self.side_by_side(plans, |plan| self.measured_now(stage, plan, images))?,
+            };
+            for measurement in measured {
                 let measurement = measurement?;
                 self.log.append(&measurement)?;
                 self.known.insert((measurement.plan.clone(), images), measurement);
@@ -258,7 +277,30 @@ impl<'a> Bench<'a> {
         self.actors
     }
 
-    fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
+    /// Workers know no prices.
+    fn by_crew(
+        &self,
+        crew: &Foreman,
+        stage: Stage,
+        plans: &[&BitPlan],
+        images: usize,
+    ) -> Vec<Result<Measurement, BenchError>> {
+        let jobs = plans.iter().map(|&plan| Job { stage, plan: plan.clone(), images }).collect();
+        let priced = |answer: Result<Measurement, CrewError>| match answer {
+            Ok(one) => {
+                Ok(Measurement { cost: self.pricing.as_ref().map(|pricing| pricing.predicted(&one.plan)), ..one })
+            }
+            Err(CrewError::Interrupted) => Err(BenchError::Interrupted),
+            Err(error) => Err(BenchError::Crew { error }),
+        };
+        crew.all(jobs, self.stop).into_iter().map(priced).collect()
+    }
+
+    /// Measures `plan` here and now, whatever is known of it; the log does not learn of it.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub(super) fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
         let quantized = self.tuned(plan, images, None)?;
         let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };

@@ -8,7 +8,7 @@
 //! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes
 //! are kept on a [`shelf`]; a [`comparison`] sets other plans of the same cost beside the chosen one, and [`nearest`] says
 //! what would do where it does not. All that was measured has a [`front`]; a [`record`] of the run lets points of it be
-//! exported, and [`why`] asks what single bits are worth. [`census`] measures every plan instead, and a
+//! exported, and [`why`] asks what single bits are worth. A [`crew`] of other processes may do the measuring. [`census`] measures every plan instead, and a
 //! [`contest`] races all searchers.
 
 pub mod attempts;
@@ -16,6 +16,7 @@ pub mod bench;
 pub mod census;
 pub mod comparison;
 pub mod contest;
+pub mod crew;
 pub mod forecast;
 pub mod front;
 pub mod hunt;

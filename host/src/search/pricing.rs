@@ -47,6 +47,16 @@ pub struct Pricing {
 }
 
 impl Pricing {
+    /// What a plan costs by its prices alone.
+    pub fn predicted(&self, plan: &BitPlan) -> Cost {
+        Cost {
+            board: self.board.name.to_owned(),
+            unit: self.board.counter.unit().name().to_owned(),
+            predicted: self.costs.of(plan),
+            measured: None,
+        }
+    }
+
     /// What a candidate costs, run on the stand if there is one.
     ///
     /// # Errors
@@ -58,12 +68,7 @@ impl Pricing {
             let rows = measure::measure(stand.board, &stand.lab, &image)?;
             Ok(rows.iter().map(|row| u64::from(row.instructions)).sum())
         };
-        Ok(Cost {
-            board: self.board.name.to_owned(),
-            unit: self.board.counter.unit().name().to_owned(),
-            predicted: self.costs.of(plan),
-            measured: self.stand.as_ref().map(run).transpose()?,
-        })
+        Ok(Cost { measured: self.stand.as_ref().map(run).transpose()?, ..self.predicted(plan) })
     }
 
     /// Has objectives weigh `plan` by what it was measured to cost, if it was.

@@ -2,6 +2,7 @@
 
 mod census;
 mod contest;
+mod crew;
 mod front;
 mod layers;
 pub(super) mod report;
@@ -115,6 +116,19 @@ pub(super) struct Arguments {
     /// The one seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Let workers measure the plans, who connect to this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["measure", "table", "race"], help_heading = "Workers")]
+    listen: Option<String>,
+    /// What workers must show; by default drawn and printed
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "RELEQ_TOKEN",
+        hide_env_values = true,
+        requires = "listen",
+        help_heading = "Workers"
+    )]
+    token: Option<String>,
     /// Directory of the run: log, result and image; the same command resumes from it
     #[arg(short, long, value_name = "RUN")]
     output: PathBuf,
@@ -237,6 +251,9 @@ impl<'a> Search<'a> {
             terminal::note(
                 "this run is finished and its boards or budgets are others now, so nothing new is evaluated",
             );
+        }
+        if let Some(address) = &self.arguments.listen {
+            bench.employ(crew::listen(self, address, bench.key())?);
         }
         let found = hunt(&mut bench, &shelf, searcher, &request, &episodes, &mut watch);
         progress.finish();
