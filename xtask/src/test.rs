@@ -85,6 +85,10 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "tables",
         "--test",
         "reproduce",
+        "--test",
+        "story",
+        "--test",
+        "crew",
         "--",
         "--ignored",
     ]))?;

@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long whoever connects may take to show the token.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long workers have for their farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How often somebody who waits looks whether the user has had enough.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -135,6 +137,9 @@ impl Foreman {
 impl Drop for Foreman {
     fn drop(&mut self) {
         self.shared.change(|board| board.over = true);
+        // Those who wait for jobs are told before the process, and their connections with it, end.
+        let waits = |board: &mut Board| board.workers > 0;
+        drop(self.shared.changed.wait_timeout_while(self.shared.board(), FAREWELL, waits));
     }
 }
 
