@@ -120,14 +120,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["measure", "table", "race"], help_heading = "Workers")]
     listen: Option<String>,
     /// What workers must show; by default drawn and printed
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "RELEQ_TOKEN",
-        hide_env_values = true,
-        requires = "listen",
-        help_heading = "Workers"
-    )]
+    #[arg(long, value_name = "TOKEN", env = "RELEQ_TOKEN", hide_env_values = true, help_heading = "Workers")]
     token: Option<String>,
     /// Directory of the run: log, result and image; the same command resumes from it
     #[arg(short, long, value_name = "RUN")]
