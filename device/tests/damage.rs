@@ -1,0 +1,93 @@
+//! Damaged images: every golden one with each bit flipped and cut at each byte, as it is and with its checksum repaired.
+
+mod trial;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use releq_format::image::{Image, ImageBuffer, ImageError};
+use trial::Verdict;
+
+/// The frozen images, by name.
+fn golden() -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../format/golden/v1");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into(), fs::read(path).unwrap());
+    let mut images: Vec<_> = paths.map(named).collect();
+    images.sort();
+    assert_eq!(images.len(), 4);
+    images
+}
+
+/// Each image with one bit flipped.
+fn flipped() -> impl Iterator<Item = (String, Vec<u8>)> {
+    golden().into_iter().flat_map(|(name, image)| {
+        (0..8 * image.len()).map(move |bit| {
+            let mut bytes = image.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            (format!("{name} with bit {bit} flipped"), bytes)
+        })
+    })
+}
+
+/// Each image without its end.
+fn truncated() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let cut = |(name, image): (String, Vec<u8>)| {
+        (0..image.len()).map(move |length| (format!("{name} cut to {length}"), image[..length].to_vec()))
+    };
+    golden().into_iter().flat_map(cut)
+}
+
+/// Counts those that are refused, all of them, and says so.
+fn refused(what: &str, damaged: impl Iterator<Item = (String, Vec<u8>)>) {
+    let count = damaged.inspect(|(name, bytes)| assert!(Image::open(&ImageBuffer::from(&bytes[..])).is_err(), "{name}"));
+    println!("figure: {what} refused {}", count.count());
+}
+
+/// Repairs the checksum of each, judges it, and counts how they end.
+fn judged(what: &str, damaged: impl Iterator<Item = (String, Vec<u8>)>) -> BTreeMap<&'static str, usize> {
+    let mut ends = BTreeMap::new();
+    for (name, mut bytes) in damaged {
+        trial::repair(&mut bytes);
+        let verdict = std::panic::catch_unwind(|| trial::judge(&bytes));
+        let end = match verdict.unwrap_or_else(|_| panic!("{name}, with its checksum repaired")) {
+            Verdict::Refused(ImageError::Checksum) => panic!("{name}: the checksum was not repaired"),
+            Verdict::Refused(_) => "refused",
+            Verdict::Unfit => "too large to run",
+            Verdict::Ran => "ran",
+        };
+        *ends.entry(end).or_default() += 1;
+    }
+    ends.iter().for_each(|(end, count)| println!("figure: {what} with the checksum repaired {end} {count}"));
+    ends
+}
+
+#[test]
+fn the_golden_images_run() {
+    for (name, image) in golden() {
+        assert_eq!(trial::judge(&image), Verdict::Ran, "{name}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    refused("flipped bits", flipped());
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    refused("truncations", truncated());
+}
+
+#[test]
+fn a_flipped_bit_that_is_signed_for_stays_in_its_arena() {
+    let ends = judged("flipped bits", flipped());
+    assert!(ends["ran"] > 10_000 && ends["refused"] > 1_000, "{ends:?}");
+}
+
+#[test]
+fn a_truncation_that_is_signed_for_stays_in_its_arena() {
+    let ends = judged("truncations", truncated());
+    assert!(ends["refused"] > 1_000, "{ends:?}");
+}
