@@ -13,7 +13,8 @@ use trial::Verdict;
 fn golden() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../format/golden/v1");
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let named = |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into(), fs::read(path).unwrap());
+    let named =
+        |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into(), fs::read(path).unwrap());
     let mut images: Vec<_> = paths.map(named).collect();
     images.sort();
     assert_eq!(images.len(), 4);
@@ -41,7 +42,8 @@ fn truncated() -> impl Iterator<Item = (String, Vec<u8>)> {
 
 /// Counts those that are refused, all of them, and says so.
 fn refused(what: &str, damaged: impl Iterator<Item = (String, Vec<u8>)>) {
-    let count = damaged.inspect(|(name, bytes)| assert!(Image::open(&ImageBuffer::from(&bytes[..])).is_err(), "{name}"));
+    let count =
+        damaged.inspect(|(name, bytes)| assert!(Image::open(&ImageBuffer::from(&bytes[..])).is_err(), "{name}"));
     println!("figure: {what} refused {}", count.count());
 }
 

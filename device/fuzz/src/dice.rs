@@ -37,7 +37,8 @@ impl Dice {
     pub fn number(&mut self, old: u32) -> u32 {
         let small = self.below(64) as u32;
         let any = self.word();
-        let edge = self.pick(&[0, 1, 255, 256, 0x7FFF, 0xFFFF, 0x1_0000, i32::MAX as u32, 1 << 31, u32::MAX - 3, u32::MAX]);
+        let edge =
+            self.pick(&[0, 1, 255, 256, 0x7FFF, 0xFFFF, 0x1_0000, i32::MAX as u32, 1 << 31, u32::MAX - 3, u32::MAX]);
         self.pick(&[old.wrapping_add(1), old.wrapping_sub(1), old.wrapping_mul(2), old / 2, small, small, edge, any])
     }
 }
