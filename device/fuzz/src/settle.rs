@@ -15,12 +15,12 @@ use crate::dice::Dice;
 use crate::parts::Parts;
 
 /// Most rows or columns, and most channels, of a tensor: enough for every block and tail of the kernels.
-const MOST_SIDE: u16 = 12;
-const MOST_CHANNELS: u16 = 24;
+const MOST_SIDE: u16 = 8;
+const MOST_CHANNELS: u16 = 20;
 /// Mean and deviation of the input's channels, which no device reads.
 const NORMALISATION: [u8; 8 * MOST_CHANNELS as usize] = [0; 8 * MOST_CHANNELS as usize];
 /// Most layers, so that images stay short.
-const MOST_LAYERS: usize = 12;
+const MOST_LAYERS: usize = 8;
 
 /// Makes an image of it that is likely to open.
 pub fn settle(parts: &mut Parts<'_>, dice: &mut Dice) {
