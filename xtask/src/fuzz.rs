@@ -33,17 +33,6 @@ const FLAGS: [&str; 7] = [
 ];
 const SANITIZED: &str = "-Zsanitizer=address";
 
-/// What one target did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) target: &'static str,
-    pub(crate) seconds: u64,
-    /// Inputs tried.
-    pub(crate) runs: u64,
-    /// Edges of the program that some input took.
-    pub(crate) edges: u64,
-}
-
 /// `cargo xtask fuzz [TARGET] [SECONDS]`.
 pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     let (targets, words) = match words {
@@ -55,7 +44,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
         [seconds] => seconds.parse().map_err(|_| Failed::usage(format!("`{seconds}` is no number of seconds")))?,
         more => return Err(Failed::usage(format!("too many words: `{}`", more.join(" ")))),
     };
-    campaign(targets, seconds).map(drop)
+    campaign(targets, seconds)
 }
 
 /// The stage: the targets' lints, the damaged images of `device/tests` once more where every stray byte is seen, then
@@ -67,7 +56,7 @@ pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     process::run(clippy.args(["--", "-D", "warnings"]))?;
     let mut test = sanitized(&triple, &[SANITIZED]);
     process::run(test.args(["test", "--locked", "--package", "releq-device", "--test", "damage"]))?;
-    campaign(&TARGETS, SMOKE).map(drop)
+    campaign(&TARGETS, SMOKE)
 }
 
 fn named(name: &str) -> Result<&'static [&'static str], Failed> {
@@ -94,20 +83,20 @@ fn sanitized(triple: &str, flags: &[&str]) -> Command {
     cargo
 }
 
-fn campaign(targets: &[&'static str], seconds: u64) -> Result<Vec<Outcome>, Failed> {
-    let Some(triple) = possible() else { return Ok(Vec::new()) };
+/// Runs each target for so many seconds, and prints what it did as figures.
+fn campaign(targets: &[&'static str], seconds: u64) -> Result<(), Failed> {
+    let Some(triple) = possible() else { return Ok(()) };
     let mut build = sanitized(&triple, &FLAGS);
     process::run(build.args(["build", "--locked", "--release", "--manifest-path", "device/fuzz/Cargo.toml"]))?;
     let rooms = Rooms { programs: target().join("fuzz").join(triple).join("release"), base: target().join("fuzzing") };
     process::run(Command::new(rooms.programs.join("seeds")).arg(rooms.seeds()))?;
-    let mut outcomes = Vec::new();
     for targets in targets.chunks(ABREAST) {
         let children = targets.iter().map(|target| Ok((*target, rooms.start(target, seconds)?)));
         for (target, child) in children.collect::<Result<Vec<_>, Failed>>()? {
-            outcomes.push(rooms.end(target, seconds, child)?);
+            rooms.end(target, child)?;
         }
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 /// Where programs, seeds, corpora, logs and findings lie.
@@ -143,7 +132,7 @@ impl Rooms {
         fuzz.stdout(Stdio::null()).stderr(log).spawn().map_err(cannot)
     }
 
-    fn end(&self, target: &'static str, seconds: u64, mut child: Child) -> Result<Outcome, Failed> {
+    fn end(&self, target: &str, mut child: Child) -> Result<(), Failed> {
         let status = child.wait().map_err(|error| Failed::check(format!("lost {target}: {error}")))?;
         let log = fs::read_to_string(self.log(target)).unwrap_or_default();
         let log_path = self.log(target);
@@ -151,8 +140,10 @@ impl Rooms {
             return Err(finding(target, &log, &log_path));
         }
         let [runs, edges] = counts(&log).ok_or_else(|| finding(target, &log, &log_path))?;
-        eprintln!("fuzz {target}: {runs} runs in {seconds} s, {edges} edges, nothing found");
-        Ok(Outcome { target, seconds, runs, edges })
+        eprintln!("{target}: nothing found");
+        println!("figure: inputs of target {target} tried {runs}");
+        println!("figure: edges of target {target} reached {edges}");
+        Ok(())
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the project is built of: every lockfile is up to date, takes packages from crates.io alone, and each package
 //! has a licence that lets the whole be given on under MIT or Apache-2.0.
 
-use std::fs;
-
-use crate::process::{Failed, cargo, output, root};
+use crate::process::{Failed, cargo, output, read, root};
 use crate::setup::Found;
 
 /// Folders of every lockfile.
@@ -40,9 +38,7 @@ const EXCEPTIONS: [(&str, &str); 1] = [
 pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for workspace in WORKSPACES {
-        let lockfile = root().join(workspace).join("Cargo.lock");
-        let lockfile = fs::read_to_string(&lockfile)
-            .map_err(|error| Failed::check(format!("cannot read {}: {error}", lockfile.display())))?;
+        let lockfile = read(&format!("{workspace}/Cargo.lock"))?;
         let packages = packages(workspace)?;
         let found = wrong_sources(&lockfile).into_iter().chain(wrong_licences(&packages));
         wrong.extend(found.map(|fault| format!("{workspace}/Cargo.lock: {fault}")));

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use crate::process::{self, Failed, cargo};
 use crate::setup::{self, Found};
-use crate::{examples, firmware, fuzz, sizes, supply};
+use crate::{examples, firmware, fuzz, reliability, sizes, supply};
 
 type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("fmt", fmt),
     ("lint", lint),
     ("docs", docs),
@@ -19,6 +19,7 @@ const STAGES: [Stage; 12] = [
     ("qemu", qemu),
     ("examples", examples::check),
     ("sizes", sizes::check),
+    ("reliability", reliability::check),
     ("fuzz", fuzz::check),
     ("slow", slow),
 ];

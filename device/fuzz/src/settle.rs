@@ -49,7 +49,7 @@ pub fn settle(parts: &mut Parts<'_>, dice: &mut Dice) {
         constants(&mut layer.op, &left, &layer.output, &mut sections, dice);
         layer.output.offset = arena.take(layer.output.bytes());
         let enough = hinted_scratch_bytes(layer.kernel, &layer.op, &left, &layer.output);
-        let bytes = if dice.once_in(8) { enough / 2 & !3 } else { enough };
+        let bytes = if dice.once_in(8) { (enough / 2) & !3 } else { enough };
         layer.scratch = Region { offset: arena.take(Some(bytes)), bytes };
         tensors.push(layer.output);
     }
