@@ -47,15 +47,16 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     campaign(targets, seconds)
 }
 
-/// The stage: the targets' lints, the damaged images of `device/tests` once more where every stray byte is seen, then
-/// each target for a minute.
+/// The stage: the targets' lints, the damaged records of `device/tests` once more where every stray byte is seen
+/// (constants decide nothing, and take minutes there), then each target for a minute.
 pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     let Some(triple) = possible() else { return Ok(()) };
     let mut clippy = sanitized(&triple, &[]);
     clippy.args(["clippy", "--locked", "--all-targets", "--manifest-path", "device/fuzz/Cargo.toml"]);
     process::run(clippy.args(["--", "-D", "warnings"]))?;
     let mut test = sanitized(&triple, &[SANITIZED]);
-    process::run(test.args(["test", "--locked", "--package", "releq-device", "--test", "damage"]))?;
+    test.args(["test", "--locked", "--package", "releq-device", "--test", "damage", "--"]);
+    process::run(test.args(["record", "truncation", "golden"]))?;
     campaign(&TARGETS, SMOKE)
 }
 
