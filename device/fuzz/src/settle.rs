@@ -5,7 +5,7 @@
 
 use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{LayerRecord, Op, Region, Storage, TensorRecord, Weights, Window};
-use releq_format::image::FEATURES;
+use releq_format::image::{FEATURES, Header};
 use releq_format::pack::Layout;
 use releq_format::quant::Bound;
 
@@ -28,33 +28,56 @@ pub fn settle(parts: &mut Parts<'_>, dice: &mut Dice) {
     parts.header.layers = parts.layers.len() as u16;
     parts.features = FEATURES;
     let mut arena = Arena(0);
-    let input = &mut parts.header.input;
-    input.height = side(input.height);
-    input.width = side(input.width);
-    input.channels = channels(input.channels);
-    encode(input);
-    input.offset = arena.take(input.bytes());
-    parts.header.normalisation = &NORMALISATION[..8 * usize::from(input.channels)];
-    let mut tensors = vec![*input];
     let mut sections = Sections { pool: std::mem::take(&mut parts.sections), laid: Vec::new() };
-    for index in 0..parts.layers.len() {
-        let last = index + 1 == parts.layers.len();
-        let layer = &mut parts.layers[index];
-        connect(layer, &tensors, last);
-        let [left, right] = layer.inputs.map(|id| tensors[usize::from(id)]);
-        layer.output = output(&mut layer.op, &left, &right, layer.output);
-        if last {
-            layer.output.storage = Storage::Logits;
-        }
-        constants(&mut layer.op, &left, &layer.output, &mut sections, dice);
-        layer.output.offset = arena.take(layer.output.bytes());
-        let enough = hinted_scratch_bytes(layer.kernel, &layer.op, &left, &layer.output);
-        let bytes = if dice.once_in(8) { (enough / 2) & !3 } else { enough };
-        layer.scratch = Region { offset: arena.take(Some(bytes)), bytes };
+    settle_input(&mut parts.header, &mut arena);
+    let mut tensors = vec![parts.header.input];
+    let count = parts.layers.len();
+    for (index, layer) in parts.layers.iter_mut().enumerate() {
+        settle_layer(layer, index + 1 == count, &tensors, &mut sections, dice);
+        place(layer, &tensors, &mut arena, dice);
         tensors.push(layer.output);
     }
     parts.sections = sections.laid;
     parts.arena = arena.0;
+}
+
+fn settle_input(header: &mut Header<'_>, arena: &mut Arena) {
+    let input = &mut header.input;
+    (input.height, input.width, input.channels) = (side(input.height), side(input.width), channels(input.channels));
+    encode(input);
+    input.offset = arena.take(input.bytes());
+    header.normalisation = &NORMALISATION[..8 * usize::from(input.channels)];
+}
+
+/// Everything of a layer but its places.
+fn settle_layer(
+    layer: &mut LayerRecord<'_>,
+    last: bool,
+    tensors: &[TensorRecord],
+    sections: &mut Sections,
+    dice: &mut Dice,
+) {
+    connect(layer, tensors, last);
+    let [left, right] = layer.inputs.map(|id| tensors[usize::from(id)]);
+    layer.output = output(&mut layer.op, &left, &right, layer.output);
+    if last {
+        layer.output.storage = Storage::Logits;
+    }
+    constants(&mut layer.op, &left, &layer.output, sections, dice);
+}
+
+/// Output and scratch behind all others, but some sums over their first input, and some scratch too small.
+fn place(layer: &mut LayerRecord<'_>, tensors: &[TensorRecord], arena: &mut Arena, dice: &mut Dice) {
+    let left = tensors[usize::from(layer.inputs[0])];
+    let adds = matches!(layer.op, Op::Add { .. }) && layer.inputs[0] != layer.inputs[1];
+    if adds && left.storage.bits() >= layer.output.bits.get().into() && dice.once_in(2) {
+        (layer.output.storage, layer.output.offset) = (left.storage, left.offset);
+    } else {
+        layer.output.offset = arena.take(layer.output.bytes());
+    }
+    let enough = hinted_scratch_bytes(layer.kernel, &layer.op, &left, &layer.output);
+    let bytes = if dice.once_in(8) { (enough / 2) & !3 } else { enough };
+    layer.scratch = Region { offset: arena.take(Some(bytes)), bytes };
 }
 
 /// A window that changes nothing.

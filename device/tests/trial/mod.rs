@@ -92,7 +92,7 @@ fn fenced(image: &Image<'_>, kernels: &'static [&'static Kernel], fill: u64) -> 
     logits
 }
 
-/// The logits from an arena that ends where the image says, so that a sanitizer sees every byte beyond.
+/// The logits from an arena that ends where the image says, to a word, so that a sanitizer sees what lies beyond.
 fn exact(image: &Image<'_>, kernels: &'static [&'static Kernel]) -> Result<Vec<i32>, OpenError> {
     let mut memory = vec![USED; image.arena_bytes().div_ceil(8)];
     logits(image, &mut bytemuck::cast_slice_mut(&mut memory)[..image.arena_bytes()], kernels)
