@@ -1,4 +1,5 @@
-//! Damaged images: every golden one with each bit flipped and cut at each byte, as it is and with its checksum repaired.
+//! Damaged images: every golden one with each bit flipped and cut at each byte, as it is and with its checksum
+//! repaired. And one that is meant to take long.
 
 mod trial;
 
@@ -6,8 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use releq_format::image::{Image, ImageBuffer, ImageError};
+use releq_format::bits::BitWidth;
+use releq_format::graph::{KernelHint, LayerRecord, Op, Region, Storage, TensorRecord, Window};
+use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, ImageError, SelfTest};
 use trial::Verdict;
 
 /// The frozen images, by name.
@@ -105,4 +109,50 @@ fn a_constant_with_a_flipped_bit_that_is_signed_for_stays_in_its_arena() {
 fn a_truncation_that_is_signed_for_stays_in_its_arena() {
     let ends = judged("truncations", truncated());
     assert!(ends["refused"] > 1_000, "{ends:?}");
+}
+
+/// Half of the layers make a chain, the others read all the same tensor from its middle: what looks up each tensor that
+/// each layer reads, for each layer before it, takes the cube of their number.
+#[test]
+fn many_layers_are_checked_soon() {
+    const LAYERS: u16 = 2048;
+    let byte = |offset| TensorRecord {
+        height: 1,
+        width: 1,
+        channels: 1,
+        bits: BitWidth::EIGHT,
+        zero_point: 0,
+        storage: Storage::Bits8,
+        offset,
+    };
+    let point = Window { kernel: [1; 2], stride: [1; 2], padding: [0; 4] };
+    let nowhere = Region { offset: 0, bytes: 0 };
+    let mut builder = ImageBuilder::new();
+    for layer in 0..LAYERS {
+        let last = layer + 1 == LAYERS;
+        let mean = Op::AvgPool { window: point, shift: 0, bias: 0, multiplier: 1 << 30 };
+        builder.layer(&LayerRecord {
+            name: "",
+            op: if last { mean } else { Op::MaxPool { window: point } },
+            inputs: [layer.min(LAYERS / 2), 0],
+            output: TensorRecord {
+                storage: if last { Storage::Logits } else { Storage::Bits8 },
+                ..byte(4 * u32::from(layer + 1))
+            },
+            scratch: nowhere,
+            kernel: KernelHint::PACKED,
+        });
+    }
+    let header = Header {
+        name: "",
+        input: byte(0),
+        input_scale: 0,
+        normalisation: &[0; 8],
+        logit_scale: 0,
+        self_test: SelfTest { seed: 0, digest: 0 },
+        layers: 0,
+    };
+    let started = Instant::now();
+    assert!(builder.finish(header, 4 * u32::from(LAYERS + 1)).is_ok());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
