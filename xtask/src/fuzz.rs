@@ -48,7 +48,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
 }
 
 /// The stage: the targets' lints, the damaged records of `device/tests` once more where every stray byte is seen
-/// (constants decide nothing, and take minutes there), then each target for a minute.
+/// (constants decide only whether a sum may overflow, and take minutes there), then each target for a minute.
 pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     let Some(triple) = possible() else { return Ok(()) };
     let mut clippy = sanitized(&triple, &[]);
