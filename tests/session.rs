@@ -90,6 +90,8 @@ fn faults_never_change_an_answer() {
         }
     }
     assert!(harms.len() == 5 && harms.values().all(|&done| done > 1000), "{harms:?}");
+    println!("figure: frames of conversations over harmful pipes {frames}");
+    harms.iter().for_each(|(harm, done)| println!("figure: frames harmed ({harm:?}) {done}"));
 }
 
 /// One host's whole day. Sixty attempts outlast even a pipe that harms half of what passes, so nothing may fail.
@@ -133,6 +135,7 @@ fn loading_resumes() {
     assert!(killed.is_err());
     assert_eq!(loaded(&mut pipe, &image)[0], 3 * CHUNK);
     assert_eq!(loaded(&mut pipe, &image), [image.len()], "all of it is there");
+    println!("figure: kills of a load survived 1");
 }
 
 #[test]

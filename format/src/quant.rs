@@ -221,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn the_widest_sums_fit_nowhere() {
+        // With this bias the sum is 2^45, of which 64 bits keep nothing once it is shifted by 19.
+        let widest = Bound::new(128, width(8), 1_077_952_576);
+        assert_eq!(128 * 255 * 1_077_952_576 + 8_192, 1u64 << 45);
+        assert!((0..=MAX_SHIFT).all(|shift| !widest.fits(8_192, shift)));
+    }
+
+    #[test]
     fn lanes_hold_what_they_promise() {
         assert_eq!([4, 2, 1].map(|field| lane_terms(field, BitWidth::EIGHT)), [17, 85, 257]);
         for field in [1, 2, 4] {

@@ -47,7 +47,8 @@ fn a_killed_search_ends_where_an_uninterrupted_one_does() {
     assert!(releq(here, &train).status().unwrap().success());
 
     assert_eq!(search(here, "whole").status().unwrap().code(), Some(0));
-    for wanted in [1, 4] {
+    let kills = [1, 4];
+    for wanted in kills {
         let mut child = search(here, "killed").spawn().unwrap();
         while measured(here, "killed") < wanted {
             assert_eq!(child.try_wait().unwrap(), None, "it ended before it could be killed");
@@ -61,6 +62,7 @@ fn a_killed_search_ends_where_an_uninterrupted_one_does() {
     assert_eq!(result(here, "killed"), result(here, "whole"));
     let images = ["killed", "whole"].map(|run| fs::read(here.join(run).join("model.rlq")).unwrap());
     assert!(images[0] == images[1], "the images differ");
+    println!("figure: kills of a search survived {}", kills.len());
 }
 
 /// The table of four plans, measured by as many actors.

@@ -43,8 +43,8 @@ const fn wired(board: &'static str, triple: &'static str) -> Runner {
     Runner { board, triple, chip: true }
 }
 
-/// Cores that the no-panic proof is linked for.
-const PROVED: [&str; 2] = ["thumbv6m-none-eabi", "thumbv7em-none-eabihf"];
+/// Targets that the device-side crates are checked for on their own: the smallest and the usual core.
+const CHECKED: [&str; 2] = ["thumbv6m-none-eabi", "thumbv7em-none-eabihf"];
 
 /// Builds the runners of `boards`, or of all, and puts them where `releq` finds them; the plugin too.
 pub(crate) fn build(found: &Found, boards: &[&str]) -> Result<(), Failed> {
@@ -107,10 +107,10 @@ fn build_plugin(runners: &Path) -> Result<(), Failed> {
     copied.map(drop).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))
 }
 
-/// Links the engine with a panic handler that cannot be linked, for the smallest and the usual core.
+/// Links engine and server with a panic handler that cannot be linked, for every target.
 pub(crate) fn prove_no_panic(found: &Found) -> Result<(), Failed> {
     let thumb = toolchain(found)?;
-    PROVED.iter().try_for_each(|triple| {
+    TARGETS.iter().try_for_each(|triple| {
         run(thumb_cargo(thumb, "build").args(["--release", "--target", triple, "--bin", "no_panic"]))
     })
 }
@@ -118,7 +118,7 @@ pub(crate) fn prove_no_panic(found: &Found) -> Result<(), Failed> {
 /// Checks the device-side crates one by one: a workspace build would unify features and hide a missing no_std.
 pub(crate) fn check_no_std(found: &Found) -> Result<(), Failed> {
     let thumb = toolchain(found)?;
-    for triple in PROVED {
+    for triple in CHECKED {
         for package in ["releq-format", "releq-device"] {
             let mut check = thumb_cargo(thumb, "check");
             run(check.current_dir(root()).args(["--target", triple, "--package", package]))?;

@@ -6,9 +6,12 @@ mod demo;
 mod elf;
 mod examples;
 mod firmware;
+mod fuzz;
 mod process;
+mod reliability;
 mod setup;
 mod sizes;
+mod supply;
 mod test;
 
 use std::process::ExitCode;
@@ -19,11 +22,15 @@ const USAGE: &str = "\
 cargo xtask <verb>
 
   demo                 set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
-  test [STAGE...]      set up, then every check, or only the stages named: fmt lint docs host slow thumb firmware qemu
-                       examples sizes
+  test [STAGE...]      set up, then every check, or only the stages named: fmt lint docs supply host thumb firmware qemu
+                       examples sizes reliability fuzz slow
   setup                find or install what firmware and emulator need, and say what was done
   examples             build the example firmware, run it in QEMU and compare what it prints
   sizes                measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md
+  reliability [SOURCE...]
+                       count what was tried to break it, and write docs/reliability.csv and docs/reliability.md
+  fuzz [TARGET] [SECONDS]
+                       run the fuzz targets, or one of them, for 60 seconds or as many as said
   firmware [BOARD...]  build the runner firmware of every board or of those named, and QEMU's plugin, into target/runners
 ";
 
@@ -36,6 +43,8 @@ fn main() -> ExitCode {
         ["setup"] => setup::run().map(|_| ()),
         ["firmware", boards @ ..] => setup::run().and_then(|found| firmware::build(&found, boards)),
         ["examples"] => setup::run().and_then(|found| examples::check(&found)),
+        ["fuzz", words @ ..] => fuzz::run(words),
+        ["reliability", sources @ ..] => reliability::write(sources),
         ["sizes"] => setup::run().and_then(|found| sizes::write(&found)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,9 +1,9 @@
-//! Starting other programs: what is run is said, and a failure names it.
+//! Starting other programs, and the repository's files: what is run is said, and a failure names it.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fmt, fs};
 
 /// Why a verb ended.
 #[derive(Debug)]
@@ -78,6 +78,16 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A file of the repository.
+pub(crate) fn read(path: &str) -> Result<String, Failed> {
+    fs::read_to_string(root().join(path)).map_err(|error| Failed::check(format!("cannot read {path}: {error}")))
+}
+
+/// Writes a file of the repository.
+pub(crate) fn save(path: &str, text: &str) -> Result<(), Failed> {
+    fs::write(root().join(path), text).map_err(|error| Failed::check(format!("cannot write {path}: {error}")))
 }
 
 /// The command as it would be typed, without its environment.

@@ -40,6 +40,7 @@ pub(crate) struct Linker {
 const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_LINKER: &str = "binutils-arm-none-eabi";
 const DEBIAN_C: &str = "gcc-arm-none-eabi";
+const DEBIAN_CPP: &str = "g++";
 const DEBIAN_QEMU: &str = "qemu-system-arm";
 
 /// Finds or installs everything, and says what it did. Never fails for want of something: the rest works without.
@@ -114,11 +115,14 @@ fn is_recent(version: &str) -> bool {
     found.is_some_and(|found| found >= numbers(env!("CARGO_PKG_RUST_VERSION")))
 }
 
+/// What this machine is called among targets.
+pub(crate) fn host_triple() -> Option<String> {
+    output(command("rustc").arg("-vV"))?.lines().find_map(|line| Some(line.strip_prefix("host: ")?.to_owned()))
+}
+
 /// rustup's own LLD, which the Debian compiler does not look for, or the Arm binutils.
 fn linker() -> Option<Linker> {
-    let host =
-        output(command("rustc").arg("-vV"))?.lines().find_map(|line| Some(line.strip_prefix("host: ")?.to_owned()))?;
-    let lld = sysroot()?.join("lib/rustlib").join(host).join("bin/rust-lld");
+    let lld = sysroot()?.join("lib/rustlib").join(host_triple()?).join("bin/rust-lld");
     if lld.is_file() {
         return Some(Linker { path: lld, flavor: "ld.lld" });
     }
@@ -137,6 +141,15 @@ pub(crate) fn c_compiler() -> bool {
     let found = there() || (apt_install(&[DEBIAN_C]) && there());
     let missing = format!("missing; `apt-get install {DEBIAN_C}`; only the example in C needs it");
     say("arm-none-eabi-gcc", if found { "found" } else { &missing });
+    found
+}
+
+/// A C++ compiler, which only libFuzzer needs: found or installed when that is built.
+pub(crate) fn cpp_compiler() -> bool {
+    let there = || succeeds(command("c++").arg("--version"));
+    let found = there() || (apt_install(&[DEBIAN_CPP]) && there());
+    let missing = format!("missing; `apt-get install {DEBIAN_CPP}`; only the fuzz targets need it");
+    say("c++", if found { "found" } else { &missing });
     found
 }
 

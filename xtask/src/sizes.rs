@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::examples::{self, Answer};
-use crate::process::{Failed, command, output, root, run, target};
+use crate::process::{Failed, command, output, read, run, save, target};
 use crate::setup::{self, Found, Thumb};
 use crate::{elf, firmware};
 
@@ -70,7 +70,7 @@ struct Table {
 pub(crate) fn write(found: &Found) -> Result<(), Failed> {
     let table = measure(found)?;
     table.keeps_limits()?;
-    let page = page(&table, &text("docs/sizes.md")?)?;
+    let page = page(&table, &read("docs/sizes.md")?)?;
     save("docs/sizes.csv", &table.csv())?;
     save("docs/sizes.md", &page)
 }
@@ -81,9 +81,9 @@ pub(crate) fn check(found: &Found) -> Result<(), Failed> {
         eprintln!("skipped: the table needs qemu-system-arm and arm-none-eabi-gcc");
         return Ok(());
     }
-    let committed = Table::parse(&text("docs/sizes.csv")?)
+    let committed = Table::parse(&read("docs/sizes.csv")?)
         .ok_or_else(|| Failed::check("docs/sizes.csv is no table; `cargo xtask sizes` writes it"))?;
-    let written = text("docs/sizes.md")?;
+    let written = read("docs/sizes.md")?;
     if page(&committed, &written)? != written {
         return Err(Failed::check("docs/sizes.md is not what docs/sizes.csv says; `cargo xtask sizes` writes both"));
     }
@@ -283,14 +283,6 @@ fn grouped(number: u64) -> String {
         [gap.then_some(' '), Some(digit)]
     };
     digits.chars().enumerate().flat_map(apart).flatten().collect()
-}
-
-fn text(path: &str) -> Result<String, Failed> {
-    fs::read_to_string(root().join(path)).map_err(|error| Failed::check(format!("cannot read {path}: {error}")))
-}
-
-fn save(path: &str, text: &str) -> Result<(), Failed> {
-    fs::write(root().join(path), text).map_err(|error| Failed::check(format!("cannot write {path}: {error}")))
 }
 
 #[cfg(test)]

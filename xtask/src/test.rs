@@ -4,20 +4,23 @@ use std::time::Instant;
 
 use crate::process::{self, Failed, cargo};
 use crate::setup::{self, Found};
-use crate::{examples, firmware, sizes};
+use crate::{examples, firmware, fuzz, reliability, sizes, supply};
 
 type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 13] = [
     ("fmt", fmt),
     ("lint", lint),
     ("docs", docs),
+    ("supply", supply::check),
     ("host", host),
     ("thumb", firmware::check_no_std),
     ("firmware", firmware_builds),
     ("qemu", qemu),
     ("examples", examples::check),
     ("sizes", sizes::check),
+    ("reliability", reliability::check),
+    ("fuzz", fuzz::check),
     ("slow", slow),
 ];
 
@@ -41,6 +44,7 @@ fn fmt(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["fmt", "--all", "--check"]))?;
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/capi/Cargo.toml"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/fuzz/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--all", "--check", "--manifest-path", "examples/firmware/Cargo.toml"]))
 }
 

@@ -56,12 +56,19 @@ pub(super) fn verify(image: &Image<'_>) -> Result<(), ImageError> {
     check_header(image).ok_or(ImageError::Header)?;
     let mut records = image.layers().reader();
     for index in 0..image.header().layers {
-        let before = records;
         let layer = records.layer();
-        let checked = if records.is_sound() { check_layer(image, index, &layer, before) } else { Err(Fault::Record) };
+        let checked = if records.is_sound() { check_layer(image, index, &layer) } else { Err(Fault::Record) };
         checked.map_err(|fault| ImageError::Layer { layer: index, fault })?;
     }
-    if records.rest().is_empty() { Ok(()) } else { Err(ImageError::Trailing) }
+    if !records.rest().is_empty() {
+        return Err(ImageError::Trailing);
+    }
+    let (mut records, mut tensor) = (image.layers().reader(), image.header().input);
+    for id in 0..image.header().layers {
+        check_life(image, id, &tensor, records)?;
+        tensor = records.layer().output;
+    }
+    Ok(())
 }
 
 fn check_header(image: &Image<'_>) -> Option<()> {
@@ -72,9 +79,9 @@ fn check_header(image: &Image<'_>) -> Option<()> {
     in_arena(image, &header.input.region()?).then_some(())
 }
 
-/// Checks layer `index`, which is the first that `records` gives.
+/// Checks layer `index`, but not whether it harms what others need.
 #[inline(never)]
-fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>, records: Reader<'_>) -> Result<(), Fault> {
+fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>) -> Result<(), Fault> {
     let [first, second] = layer.inputs;
     if first > index || second > index || (layer.op.arity() == 1 && second != 0) {
         return Err(Fault::Input);
@@ -89,7 +96,7 @@ fn check_layer(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>, records: 
     }
     check_shape(layer, &input, &other)?;
     check_constants(image, layer, &input)?;
-    check_arena(image, index, layer, records)
+    check_arena(image, layer)
 }
 
 fn has_sound_encoding(tensor: &TensorRecord) -> bool {
@@ -194,31 +201,34 @@ fn in_arena(image: &Image<'_>, region: &Region) -> bool {
     region.offset.is_multiple_of(4) && region.end().is_some_and(|end| end as usize <= image.arena_bytes())
 }
 
-/// Checks where layer `index` writes; it is the first that `records` gives.
+/// Checks where a layer writes.
 #[inline(never)]
-fn check_arena(image: &Image<'_>, index: u16, layer: &LayerRecord<'_>, mut records: Reader<'_>) -> Result<(), Fault> {
+fn check_arena(image: &Image<'_>, layer: &LayerRecord<'_>) -> Result<(), Fault> {
     let output = layer.output.region().ok_or(Fault::Arena)?;
     if !in_arena(image, &output) || !in_arena(image, &layer.scratch) {
         return Err(Fault::Arena);
     }
-    if output.overlaps(&layer.scratch) {
-        return Err(Fault::Overlap);
-    }
-    // A tensor is live if this layer or a later one reads it; only an add may write over an input it is the last to read.
-    for reader in index..image.header().layers {
-        let later = records.layer();
-        if !records.is_sound() {
-            // It is refused when it is its turn.
-            break;
+    if output.overlaps(&layer.scratch) { Err(Fault::Overlap) } else { Ok(()) }
+}
+
+/// Tensor `id` is whole whenever a layer reads it; only an add may write over an input it is the last to read.
+///
+/// `records` gives the layers from `id` on. Each tensor takes one walk over them, so that the time of all grows with the
+/// square of the layers, whatever they read.
+#[inline(never)]
+fn check_life(image: &Image<'_>, id: u16, tensor: &TensorRecord, mut records: Reader<'_>) -> Result<(), ImageError> {
+    let Some(live) = tensor.region() else { return Ok(()) };
+    let mut overwritten = None;
+    for index in id..image.header().layers {
+        let layer = records.layer();
+        let by_scratch = layer.scratch.overlaps(&live);
+        let overwrites = by_scratch || layer.output.region().is_some_and(|output| output.overlaps(&live));
+        let spares = !overwrites || (!by_scratch && adds_in_place(&layer, id, tensor));
+        let harmed = overwritten.or((!spares).then_some(index));
+        if let (Some(layer), true) = (harmed, layer.reads().any(|read| read == id)) {
+            return Err(ImageError::Layer { layer, fault: Fault::Overlap });
         }
-        for &id in later.inputs.iter().take(later.op.arity()).filter(|&&id| id <= index) {
-            let tensor = image.known_tensor(id);
-            let live = tensor.region().ok_or(Fault::Arena)?;
-            let in_place = reader == index && adds_in_place(layer, id, &tensor);
-            if layer.scratch.overlaps(&live) || (output.overlaps(&live) && !in_place) {
-                return Err(Fault::Overlap);
-            }
-        }
+        overwritten = overwritten.or(overwrites.then_some(index));
     }
     Ok(())
 }

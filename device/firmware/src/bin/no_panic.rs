@@ -1,16 +1,20 @@
-//! A proof by linking: opening an image and running it contain no reachable panic, for every kernel.
+//! A proof by linking: nothing that an application calls, and nothing that a host asks, reaches a panic, for every
+//! kernel.
 //!
 //! The panic handler calls a function that exists nowhere. As long as the optimiser can show that no panic is
-//! reachable, the handler is dropped and the program links; one panic path left in the engine and it does not.
+//! reachable, the handler is dropped and the program links; one panic path left in engine or server and it does not.
 //! It is never run.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 
-use releq_device::{Engine, board, kernels};
+use releq_device::clock::Clock;
+use releq_device::server::{Server, Setup};
+use releq_device::{Engine, Region, board, kernels};
 use releq_firmware::memory::{self, Arena};
 use releq_format::image::Image;
+use releq_format::wire::{MAX_FRAME, Unit};
 
 unsafe extern "C" {
     /// Defined nowhere, on purpose: an undefined symbol of this name means that something can panic.
@@ -30,14 +34,56 @@ fn main() -> ! {
     let arena = ARENA.take();
     // What the compiler could work out about these bytes would prove nothing about others.
     let model = black_box(memory::model(&BOARD));
-    if let Ok(image) = Image::open(model.bytes())
+    apply(model.bytes(), arena);
+    serve(&BOARD, model, arena)
+}
+
+/// Everything that an application calls.
+fn apply(region: &[u8], arena: &mut [u8]) {
+    if let Ok(image) = Image::open_in(region)
         && let Ok(mut engine) = Engine::<{ board::MAX_LAYERS }>::new(&image, arena, kernels::ALL)
     {
         engine.input_mut().fill(black_box(0));
         engine.run(&mut ());
-        black_box(engine.top1());
+        black_box((engine.top1(), engine.outputs(), engine.layer_count(), engine.image().crc()));
+        engine.logits().for_each(|logit| _ = black_box(logit));
+        black_box(engine.kernel_name(black_box(0)));
+        black_box(engine.self_test());
+        black_box(engine.input_and_spare_mut());
+        black_box(engine.into_arena());
     }
+}
+
+/// Everything that a host asks.
+fn serve(board: &'static board::Board, model: Region<'static>, arena: &'static mut [u8]) -> ! {
+    let setup = Setup { board: board.name, version: "0.0.0", clock: Any, stack: || black_box(None), model, arena };
+    let mut server = Server::<_, { board::MAX_LAYERS }>::new(setup);
+    let mut frame = [0; MAX_FRAME];
     loop {
-        core::hint::spin_loop();
+        let mut received: &[u8] = black_box(&mut frame);
+        while !received.is_empty() {
+            black_box(server.poll(&mut received));
+        }
+    }
+}
+
+/// A clock that says anything.
+struct Any;
+
+impl Clock for Any {
+    fn unit(&self) -> Unit {
+        black_box(Unit::Cycles)
+    }
+
+    fn ticks(&self) -> u32 {
+        black_box(0)
+    }
+
+    fn units(&self, begin: u32, end: u32) -> u32 {
+        black_box(end.wrapping_sub(begin))
+    }
+
+    fn spin(&self, loops: u32) {
+        black_box(loops);
     }
 }

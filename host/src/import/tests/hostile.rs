@@ -18,6 +18,7 @@ fn refused(name: &str, fragment: &str, import: impl FnOnce() -> Result<Imported,
     assert!(text.contains(fragment), "{name}: {text}");
     assert!(text.matches("; ").count() >= 1 && text.contains(": ") && text.len() < 60_000, "{name}: {text}");
     assert!(taken < SOON, "{name}: took {taken:?}");
+    println!("figure: hostile model files refused 1");
 }
 
 /// A model whose one layer is `op` with `attributes` and a constant `w` beside the image.
