@@ -1,0 +1,523 @@
+//! The order of a report: what each part says and shows, or that the run does not hold it.
+
+use serde::Serialize;
+
+use crate::figures::{self, Figure};
+use crate::layers::{Layers, Row};
+use crate::number::{NONE, count, fixed, grouped, time};
+use crate::run::{Asked, Outcome, Run};
+use crate::{repeat, run};
+
+/// A number that a reader looks for first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Fact {
+    name: &'static str,
+    value: String,
+    note: String,
+}
+
+/// One part of a report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Section {
+    id: &'static str,
+    title: &'static str,
+    /// What to know before looking.
+    lead: String,
+    figures: Vec<Figure>,
+    /// How figures stand beside each other: `one`, `three` or `many`.
+    columns: &'static str,
+    table: Option<Table>,
+    /// Words to be typed.
+    code: Option<String>,
+    notes: Vec<String>,
+    /// Why there is nothing.
+    missing: Option<&'static str>,
+}
+
+/// Rows of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Table {
+    caption: String,
+    columns: Vec<Column>,
+    rows: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Column {
+    name: String,
+    /// Whether it holds numbers, which stand on the right.
+    numbers: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Line {
+    cells: Vec<Cell>,
+    /// Whether it is the one that was chosen, or the sum.
+    strong: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+struct Cell {
+    text: String,
+    /// A bar behind it, percent of the column.
+    bar: Option<f64>,
+    /// How much of its row it is, percent: a shade behind it.
+    shade: Option<f64>,
+    code: bool,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+impl Cell {
+    /// A text in the letters of programs.
+    fn code(text: &str) -> Self {
+        Self { text: text.to_owned(), code: true, ..Self::default() }
+    }
+
+    /// A number with a bar as long as it is of the `most`.
+    fn bar(text: String, value: Option<f64>, most: f64) -> Self {
+        let share = value.filter(|value| value.is_finite() && most > 0.0).map(|value| 100.0 * value / most);
+        Self { text, bar: share.map(|share| (10.0 * share.clamp(0.0, 100.0)).round() / 10.0), ..Self::default() }
+    }
+}
+
+impl Table {
+    fn new(caption: &str, words: &[&str], numbers: &[&str]) -> Self {
+        let column = |numbers| move |name: &&str| Column { name: (*name).to_owned(), numbers };
+        let columns = words.iter().map(column(false)).chain(numbers.iter().map(column(true)));
+        Self { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
+    }
+
+    fn push(&mut self, strong: bool, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(Line { cells: cells.into_iter().collect(), strong });
+    }
+}
+
+/// What a reader looks for first.
+pub(crate) fn facts(run: &Run) -> Vec<Fact> {
+    match &run.outcome {
+        Some(outcome) => found(run, outcome),
+        None => so_far(run),
+    }
+}
+
+fn found(run: &Run, outcome: &Outcome) -> Vec<Fact> {
+    let fact = |name, value: String, note: String| Fact { name, value, note };
+    let [low, high] = outcome.loss_interval.unwrap_or([f64::NAN; 2]).map(|end| fixed(Some(end), 2));
+    let mut facts = vec![
+        fact(
+            "top-1 of the image",
+            format!("{} %", fixed(outcome.final_top1, 2)),
+            format!("float {} %, on {} test images", fixed(outcome.float_top1, 2), count(outcome.images)),
+        ),
+        fact("points lost", fixed(outcome.loss, 2), format!("95 % interval {low} to {high}")),
+        fact(
+            "mean weight bits",
+            fixed(outcome.mean_weight_bits, 2),
+            format!("State of Quantization {}", fixed(outcome.state_of_quantization, 3)),
+        ),
+        fact("flash", format!("{} B", count(outcome.bytes)), "the whole image".to_owned()),
+        fact("RAM", format!("{} B", count(outcome.arena_bytes)), "the arena, scratch included".to_owned()),
+    ];
+    facts.extend(outcome.boards.iter().map(|board| {
+        let milliseconds =
+            board.milliseconds.map_or(String::new(), |time| format!(", about {} ms", fixed(Some(time), 1)));
+        fact("instructions", grouped(board.instructions), format!("predicted for {}{milliseconds}", board.board))
+    }));
+    if let Some(timing) = run.timing() {
+        let board = run.bench.as_ref().map_or("", |bench| &bench.board);
+        let same = match timing.identical {
+            Some(true) => ", outputs identical to the workstation's",
+            Some(false) => ", outputs NOT the workstation's",
+            None => "",
+        };
+        let runs = timing.spread.runs;
+        facts.push(Fact {
+            name: "measured",
+            value: grouped(timing.spread.median),
+            note: format!("{} on {board}, median of {runs} runs{same}", timing.unit),
+        });
+    }
+    facts
+}
+
+fn so_far(run: &Run) -> Vec<Fact> {
+    let seconds: f64 = run.measurements.iter().filter_map(|one| one.seconds).sum();
+    let mut facts = vec![
+        Fact { name: "episodes", value: run.episodes.len().to_string(), note: "plans the searcher came to".to_owned() },
+        Fact {
+            name: "fine-tunes",
+            value: run.measurements.len().to_string(),
+            note: format!("{} of training in all", time(Some(seconds))),
+        },
+    ];
+    facts.extend(run.best().map(|best| Fact {
+        name: "best value so far",
+        value: fixed(best.value, 3),
+        note: format!(
+            "accuracy {} %, State of Quantization {}",
+            fixed(best.accuracy.map(|share| 100.0 * share), 2),
+            fixed(best.state_of_quantization, 3)
+        ),
+    }));
+    facts
+}
+
+/// Every part, in order.
+pub(crate) fn all(run: &Run) -> Vec<Section> {
+    let parts: [fn(&Run) -> Section; 9] =
+        [plan, layers, learning, policy, explored, rivals, race, confusion, configuration];
+    let mut sections: Vec<Section> = parts.iter().map(|part| part(run)).collect();
+    sections.push(again(run));
+    sections
+}
+
+/// What stands where a part is not there.
+fn missing(id: &'static str, title: &'static str, why: &'static str) -> Section {
+    Section { id, title, missing: Some(why), ..Section::default() }
+}
+
+fn plan(run: &Run) -> Section {
+    let [id, title] = ["plan", "The plan"];
+    match (figures::strip::figure(run), run.chosen()) {
+        (Some(figure), Some(plan)) => Section {
+            id,
+            title,
+            figures: vec![figure],
+            columns: "one",
+            code: Some(plan.to_owned()),
+            notes: others(run),
+            ..Section::default()
+        },
+        _ => missing(id, title, "No plan is in this run yet."),
+    }
+}
+
+/// The plans that were not chosen and have a name.
+fn others(run: &Run) -> Vec<String> {
+    let Some(outcome) = &run.outcome else { return Vec::new() };
+    let plans = [
+        ("The best value was seen with", &outcome.best_seen),
+        ("The policy would choose", &outcome.greedy),
+        ("The last plan evaluated was", &outcome.last),
+    ];
+    let other = plans.into_iter().filter_map(|(what, plan)| Some((what, plan.as_ref()?)));
+    other.filter(|(_, plan)| **plan != outcome.plan).map(|(what, plan)| format!("{what} {plan}.")).collect()
+}
+
+fn layers(run: &Run) -> Section {
+    let [id, title] = ["layers", "Layer by layer"];
+    let layers = Layers::of(run);
+    if layers.rows.is_empty() {
+        return missing(id, title, "Not in this run: layers are known once a search has ended.");
+    }
+    let lead = match (&run.image, &layers.measured) {
+        (_, Some((unit, board))) => format!("Predicted, and as {board} counted {unit}, layer by layer."),
+        (Some(_), None) if run.bench.is_some() => {
+            "The bench that was given timed another image, so nothing is set beside the predictions.".to_owned()
+        }
+        _ => "Name what `releq bench --export-json` wrote beside the run to see measured counts here.".to_owned(),
+    };
+    Section { id, title, lead, table: Some(layer_table(&layers)), ..Section::default() }
+}
+
+fn layer_table(layers: &Layers) -> Table {
+    let predicted = layers.predicted.as_ref().map_or("predicted".to_owned(), |unit| format!("{unit}, predicted"));
+    let measured =
+        layers.measured.as_ref().map(|(unit, board)| (format!("{unit}, measured on {board}"), "error, %".to_owned()));
+    let mut numbers = vec!["weight bits", "bits out", "bytes", &predicted];
+    numbers.extend(measured.iter().flat_map(|(measured, error)| [measured.as_str(), error]));
+    let mut table = Table::new("Layers of the image, in the order they run", &["layer", "kernel"], &numbers);
+    let most = |of: fn(&Row) -> Option<f64>| layers.rows.iter().filter_map(of).fold(0.0, f64::max);
+    let most_bytes = most(|row| row.bytes.map(|bytes| bytes as f64));
+    // Of both, so that bars compare.
+    let most_count = most(|row| row.predicted).max(most(|row| row.measured));
+    let bits =
+        |bits: Option<u8>| Cell::bar(bits.map_or(NONE.to_owned(), |bits| bits.to_string()), bits.map(f64::from), 8.0);
+    for row in &layers.rows {
+        let kernel = if row.kernel.is_empty() { &row.op } else { &row.kernel };
+        let mut cells = vec![
+            row.name.clone().into(),
+            Cell::code(kernel),
+            bits(row.w),
+            bits(row.out),
+            Cell::bar(count(row.bytes), row.bytes.map(|bytes| bytes as f64), most_bytes),
+            Cell::bar(grouped(row.predicted), row.predicted, most_count),
+        ];
+        if measured.is_some() {
+            cells.push(Cell::bar(grouped(row.measured), row.measured, most_count));
+            cells.push(signed(layers.error(row.predicted, row.measured)).into());
+        }
+        table.push(false, cells);
+    }
+    let [predicted, counted] = layers.totals();
+    let bytes: Option<u64> = layers.rows.iter().map(|row| row.bytes).sum();
+    let mut sum: Vec<Cell> = vec!["all layers".to_owned().into(), Cell::default(), Cell::default(), Cell::default()];
+    sum.extend([count(bytes), grouped(predicted)].map(Cell::from));
+    if measured.is_some() {
+        sum.extend([grouped(counted), signed(layers.error(predicted, counted))].map(Cell::from));
+    }
+    table.push(true, sum);
+    table
+}
+
+fn signed(percent: Option<f64>) -> String {
+    let sign = if percent.is_some_and(|percent| percent >= 0.05) { "+" } else { "" };
+    format!("{sign}{}", fixed(percent, 1))
+}
+
+fn learning(run: &Run) -> Section {
+    let [id, title] = ["learning", "Learning"];
+    if run.episodes.is_empty() {
+        return missing(id, title, "No episodes are in this run yet.");
+    }
+    let figures = figures::learning::figures(run);
+    let lead = "Dots, or spans where they are many, are episodes; the line is their moving mean.".to_owned();
+    Section { id, title, lead, figures, columns: "three", ..Section::default() }
+}
+
+fn policy(run: &Run) -> Section {
+    let [id, title] = ["policy", "The policy"];
+    let tried = figures::tried::figure(run);
+    let figures = figures::policy::figures(run);
+    if figures.is_empty() {
+        return match tried {
+            Some(tried) => Section {
+                id,
+                title,
+                lead: "This searcher has no policy, so there are no chances of actions to show; this is what it tried."
+                    .to_owned(),
+                figures: vec![tried],
+                columns: "one",
+                ..Section::default()
+            },
+            None => missing(id, title, "No episodes are in this run yet."),
+        };
+    }
+    Section {
+        id,
+        title,
+        lead: "The chance of every width at each step over episodes. The heavy line is the width that is likeliest in \
+               the end; the others are thin, and named on the right where there is room."
+            .to_owned(),
+        figures,
+        columns: "many",
+        ..Section::default()
+    }
+}
+
+fn explored(run: &Run) -> Section {
+    let [id, title] = ["explored", "What was explored"];
+    let Some(figure) = figures::cloud::figure(run) else {
+        return missing(id, title, "No plan has been evaluated in this run yet.");
+    };
+    let (table, notes) = match &run.front {
+        Some(front) if !front.points.is_empty() && run.outcome.is_some() => {
+            let note = "Basis: a loss is `fine-tuned` where the plan was fine-tuned at length, a `forecast` from a short \
+                        fine-tune, or what a `short` one left.";
+            (Some(front_table(run, front)), vec![note.to_owned()])
+        }
+        _ => (None, vec!["The front is not in this run: it is drawn when a search ends.".to_owned()]),
+    };
+    Section { id, title, figures: vec![figure], columns: "one", table, notes, ..Section::default() }
+}
+
+fn front_table(run: &Run, front: &run::Front) -> Table {
+    let caption = format!("The front: {} of {} plans measured", front.points.len(), count(front.measured));
+    let numbers = ["loss, points", "mean bits", "flash, B", "RAM, B", "instructions", "ms, est."];
+    let mut table = Table::new(&caption, &["plan", "basis", "budgets"], &numbers);
+    for point in &front.points {
+        let kept = if point.within == Some(false) { "missed" } else { "kept" };
+        let words = [Cell::code(&point.plan), point.basis.clone().into(), kept.to_owned().into()];
+        let numbers = [
+            fixed(point.loss, 2),
+            fixed(point.mean_weight_bits, 2),
+            count(point.flash),
+            count(point.ram),
+            grouped(point.instructions()),
+            fixed(point.boards.first().and_then(|board| board.milliseconds), 1),
+        ];
+        let chosen = run.chosen() == Some(&point.plan);
+        table.push(chosen, words.into_iter().chain(numbers.map(Cell::from)));
+    }
+    table
+}
+
+fn rivals(run: &Run) -> Section {
+    let [id, title] = ["beside", "Beside other plans"];
+    let Some(figure) = figures::rivals::figure(run) else {
+        return missing(
+            id,
+            title,
+            "Not in this run: `releq search --baselines N` sets other plans of the same bits beside it.",
+        );
+    };
+    let mut table = Table::new(
+        "Networks on the test images",
+        &["network", "plan"],
+        &["mean bits", "top-1, %", "loss, points", "bytes"],
+    );
+    for rival in &run.comparison {
+        let in_floats = rival.plan.is_none();
+        let bytes = rival.bytes.filter(|bytes| *bytes > 0);
+        let cells = [
+            figures::rivals::title(rival).into(),
+            Cell::code(rival.plan.as_deref().unwrap_or(NONE)),
+            fixed(rival.mean_weight_bits, if in_floats { 0 } else { 2 }).into(),
+            fixed(rival.top1, 2).into(),
+            fixed(rival.loss, 2).into(),
+            count(bytes).into(),
+        ];
+        table.push(rival.kind == "searched", cells);
+    }
+    Section { id, title, figures: vec![figure], columns: "one", table: Some(table), ..Section::default() }
+}
+
+fn race(run: &Run) -> Section {
+    let [id, title] = ["race", "The race of agents"];
+    let Some(figure) = figures::race::figure(run) else {
+        return missing(
+            id,
+            title,
+            "Not in this run: `releq search --race` with the same -o lets every agent spend the same budget.",
+        );
+    };
+    let mut table =
+        Table::new("What every agent reached", &["agent", "plan"], &["mean bits", "loss, points", "value", "plans"]);
+    for (place, standing) in run.race.iter().enumerate() {
+        let cells = [
+            standing.agent.clone().into(),
+            Cell::code(&standing.plan),
+            fixed(standing.mean_weight_bits, 2).into(),
+            fixed(standing.loss, 2).into(),
+            fixed(standing.value, 4).into(),
+            count(standing.distinct_evaluations).into(),
+        ];
+        table.push(place == 0, cells);
+    }
+    Section { id, title, figures: vec![figure], columns: "one", table: Some(table), ..Section::default() }
+}
+
+fn confusion(run: &Run) -> Section {
+    let [id, title] = ["confusion", "What is taken for what"];
+    let counts = run.outcome.as_ref().and_then(|outcome| outcome.confusion.as_ref());
+    let Some(counts) = counts.filter(|counts| !counts.is_empty()) else {
+        return missing(
+            id,
+            title,
+            "Not in this run: a search of this version of releq keeps the answers to its test images.",
+        );
+    };
+    let classes = counts.len().max(counts.iter().map(Vec::len).max().unwrap_or(0));
+    let heads: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let mut table = Table::new("Test images by label (rows) and answer of the image (columns)", &["label"], &heads);
+    for (label, row) in counts.iter().enumerate() {
+        let of: u64 = row.iter().sum();
+        let cell = |answer: usize| {
+            let images = row.get(answer).copied().unwrap_or(0);
+            let share = 100.0 * images as f64 / of.max(1) as f64;
+            let text = if images == 0 { "·".to_owned() } else { images.to_string() };
+            // A slip of one in a hundred is worth seeing.
+            let shade = (images > 0 && answer != label).then(|| (share * 8.0).clamp(10.0, 85.0).round());
+            Cell { text, shade, ..Cell::default() }
+        };
+        let cells = std::iter::once(label.to_string().into()).chain((0..classes).map(cell));
+        table.push(false, cells);
+    }
+    let wrong: u64 = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(label, row)| row.iter().enumerate().filter(move |(answer, _)| *answer != label))
+        .map(|(_, images)| images)
+        .sum();
+    let lead = format!(
+        "Answers of the image that runs on the device; {} are wrong. The darker, the larger the share of its label.",
+        count(Some(wrong))
+    );
+    Section { id, title, lead, table: Some(table), notes: slips(counts), ..Section::default() }
+}
+
+/// The commonest mistakes, in words.
+fn slips(counts: &[Vec<u64>]) -> Vec<String> {
+    let row = |(label, row): (usize, &Vec<u64>)| {
+        row.iter().enumerate().map(|(answer, &images)| (images, label, answer)).collect::<Vec<_>>()
+    };
+    let mut slips: Vec<(u64, usize, usize)> = counts.iter().enumerate().flat_map(row).collect();
+    slips.retain(|(images, label, answer)| label != answer && *images > 0);
+    slips.sort_by_key(|&(images, label, answer)| (std::cmp::Reverse(images), label, answer));
+    let said: Vec<String> =
+        slips.iter().take(3).map(|(images, label, answer)| format!("{label} for {answer}, {images} times")).collect();
+    if said.is_empty() { Vec::new() } else { vec![format!("Commonest, label for answer: {}.", said.join("; "))] }
+}
+
+fn configuration(run: &Run) -> Section {
+    let [id, title] = ["configuration", "Configuration"];
+    let Some(asked) = &run.asked else {
+        return missing(id, title, "Not in this run: what a search was asked is written down when it ends.");
+    };
+    let mut table = Table::new("What the search was asked", &["", ""], &[]);
+    for (name, value) in settings(run, asked) {
+        table.push(false, [name.to_owned().into(), Cell::code(&value)]);
+    }
+    Section { id, title, table: Some(table), ..Section::default() }
+}
+
+fn settings(run: &Run, asked: &Asked) -> Vec<(&'static str, String)> {
+    let outcome = run.outcome.clone().unwrap_or_default();
+    let list = |widths: &[u8]| widths.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let boards: Vec<&str> = asked.boards.iter().map(|board| board.name.as_str()).collect();
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
+    let tunes = [asked.short, asked.long, asked.last].map(count).join(" · ");
+    let mut settings = vec![
+        ("model", asked.model.clone()),
+        ("data", or_none(asked.data.clone())),
+        ("agent", asked.agent.clone()),
+        ("preset", asked.preset.clone()),
+        (
+            "made small",
+            outcome
+                .cost
+                .as_ref()
+                .map_or(asked.minimize.clone(), |cost| format!("{} by {}", asked.minimize, cost.model)),
+        ),
+        ("weight bits to choose from", list(&asked.weights)),
+        ("activation bits to choose from", list(&asked.activations)),
+        ("first and last layer", if asked.pin_ends { "held at 8 bits" } else { "searched like the others" }.to_owned()),
+        ("most points lost", or_none(asked.max_loss.map(|points| points.to_string()))),
+        ("boards", boards.join(", ")),
+        ("plans to evaluate", count(asked.episodes)),
+        ("images of a short · longer · last fine-tune", tunes),
+        ("plans side by side", count(asked.actors)),
+        ("seed", or_none(asked.seed.map(|seed| seed.to_string()))),
+        ("digest of network, data and recipe", asked.key.clone()),
+    ];
+    settings.extend(budget_settings(asked));
+    settings.push(("time of the last command", time(outcome.seconds)));
+    settings.push(("releq", or_none(outcome.version)));
+    settings
+}
+
+fn budget_settings(asked: &Asked) -> Vec<(&'static str, String)> {
+    let budgets = &asked.budgets;
+    let latency = budgets.latency.map(|time| 1e3 * time.secs as f64 + f64::from(time.nanos) / 1e6);
+    let all = [
+        ("most flash", budgets.flash.map(|bytes| format!("{} B", count(Some(bytes))))),
+        ("most RAM", budgets.ram.map(|bytes| format!("{} B", count(Some(bytes))))),
+        ("most instructions", budgets.instructions.map(|most| grouped(Some(most)))),
+        ("longest inference", latency.map(|time| format!("{} ms", fixed(Some(time), 2)))),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn again(run: &Run) -> Section {
+    let [id, title] = ["again", "Do it again"];
+    match repeat::command(run) {
+        Some((command, notes)) => Section { id, title, code: Some(command), notes, ..Section::default() },
+        None => missing(id, title, "Not in this run: what a search was asked is written down when it ends."),
+    }
+}
