@@ -16,6 +16,12 @@ pub(crate) fn fixed(value: Option<f64>, decimals: usize) -> String {
     }
 }
 
+/// A difference with its sign, in tenths.
+pub(crate) fn signed(value: Option<f64>) -> String {
+    let sign = if value.is_some_and(|value| value.is_finite() && value >= 0.05) { "+" } else { "" };
+    format!("{sign}{}", fixed(value, 1))
+}
+
 /// A whole number in groups of three digits.
 pub(crate) fn grouped(value: Option<f64>) -> String {
     let Some(value) = value.filter(|value| value.is_finite()) else { return NONE.to_owned() };
@@ -69,11 +75,12 @@ mod tests {
     fn numbers_read_well_and_no_numbers_are_dashes() {
         assert_eq!(fixed(Some(-0.001), 2), "0.00");
         assert_eq!(fixed(Some(-1.5), 1), "−1.5");
+        assert_eq!([-0.26, 0.01, 0.26].map(|value| signed(Some(value))), ["−0.3", "0.0", "+0.3"]);
         let spaced = |text: String| text.replace('\u{202f}', " ");
         let numbers = [0.0, 999.0, 1000.0, 1_234_567.4, -12_345.0];
         assert_eq!(numbers.map(|value| spaced(grouped(Some(value)))), ["0", "999", "1 000", "1 234 567", "−12 345"]);
         for none in [None, Some(f64::NAN), Some(f64::INFINITY)] {
-            assert_eq!([fixed(none, 2), grouped(none), time(none)], [NONE; 3]);
+            assert_eq!([fixed(none, 2), signed(none), grouped(none), time(none)], [NONE; 4]);
         }
         assert_eq!([59.4, 401.0, 7_260.0].map(|value| time(Some(value))), ["59 s", "7 min", "2 h 01 min"]);
     }

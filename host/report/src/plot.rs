@@ -122,6 +122,17 @@ impl Plot {
         }
     }
 
+    /// Many dots without names, as one path: what is drawn at each is the round end of a line without length.
+    pub(crate) fn dots(&mut self, class: &str, places: impl IntoIterator<Item = [f64; 2]>) {
+        let mut path = String::new();
+        for [x, y] in places {
+            if x.is_finite() && y.is_finite() {
+                let _ = write!(path, "M{} {}h0", short(x), short(y));
+            }
+        }
+        self.path(class, &path);
+    }
+
     /// A rectangle from its upper left corner.
     pub(crate) fn bar(&mut self, class: &str, [x, y]: [f64; 2], [width, height]: [f64; 2], title: &str) {
         if [x, y, width, height].iter().all(|length| length.is_finite()) {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::figures::{self, Figure};
 use crate::layers::{Layers, Row};
-use crate::number::{NONE, count, fixed, grouped, time};
+use crate::number::{NONE, count, fixed, grouped, signed, time};
 use crate::run::{Asked, Outcome, Run};
 use crate::{repeat, run};
 
@@ -265,11 +265,6 @@ fn layer_table(layers: &Layers) -> Table {
     table
 }
 
-fn signed(percent: Option<f64>) -> String {
-    let sign = if percent.is_some_and(|percent| percent >= 0.05) { "+" } else { "" };
-    format!("{sign}{}", fixed(percent, 1))
-}
-
 fn learning(run: &Run) -> Section {
     let [id, title] = ["learning", "Learning"];
     if run.episodes.is_empty() {
@@ -403,56 +398,61 @@ fn race(run: &Run) -> Section {
 }
 
 fn confusion(run: &Run) -> Section {
-    let [id, title] = ["confusion", "What is taken for what"];
+    let [id, title] = ["confusion", "Confusion matrix"];
     let counts = run.outcome.as_ref().and_then(|outcome| outcome.confusion.as_ref());
     let Some(counts) = counts.filter(|counts| !counts.is_empty()) else {
         return missing(
             id,
             title,
-            "Not in this run: a search of this version of releq keeps the answers to its test images.",
+            "Not in this run: its version of releq kept no answers, or there are more than 100 classes.",
         );
     };
+    let slips = slips(counts);
+    let wrong = slips.iter().map(|(images, ..)| images).sum();
+    let most = slips.first().map_or(1, |(images, ..)| *images);
+    let lead = format!(
+        "Answers of the image that runs on the device; {} are wrong. The darker a mistake, the more images it took.",
+        count(Some(wrong))
+    );
+    let notes = commonest(&slips);
+    Section { id, title, lead, table: Some(confusion_table(counts, most)), notes, ..Section::default() }
+}
+
+fn confusion_table(counts: &[Vec<u64>], most: u64) -> Table {
     let classes = counts.len().max(counts.iter().map(Vec::len).max().unwrap_or(0));
     let heads: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-    let mut table = Table::new("Test images by label (rows) and answer of the image (columns)", &["label"], &heads);
+    let caption = "Test images by label (rows) and answer of the image (columns)";
+    let mut table = Table::new(caption, &["label"], &heads);
     for (label, row) in counts.iter().enumerate() {
-        let of: u64 = row.iter().sum();
         let cell = |answer: usize| {
             let images = row.get(answer).copied().unwrap_or(0);
-            let share = 100.0 * images as f64 / of.max(1) as f64;
-            let text = if images == 0 { "·".to_owned() } else { images.to_string() };
-            // A slip of one in a hundred is worth seeing.
-            let shade = (images > 0 && answer != label).then(|| (share * 8.0).clamp(10.0, 85.0).round());
-            Cell { text, shade, ..Cell::default() }
+            let text = if images == 0 { "·".to_owned() } else { count(Some(images)) };
+            let shade = 10.0 + 50.0 * images as f64 / most as f64;
+            Cell { text, shade: (images > 0 && answer != label).then_some(shade.round()), ..Cell::default() }
         };
-        let cells = std::iter::once(label.to_string().into()).chain((0..classes).map(cell));
-        table.push(false, cells);
+        let head = label.to_string().into();
+        table.push(false, std::iter::once(head).chain((0..classes).map(cell)));
     }
-    let wrong: u64 = counts
-        .iter()
-        .enumerate()
-        .flat_map(|(label, row)| row.iter().enumerate().filter(move |(answer, _)| *answer != label))
-        .map(|(_, images)| images)
-        .sum();
-    let lead = format!(
-        "Answers of the image that runs on the device; {} are wrong. The darker, the larger the share of its label.",
-        count(Some(wrong))
-    );
-    Section { id, title, lead, table: Some(table), notes: slips(counts), ..Section::default() }
+    table
 }
 
-/// The commonest mistakes, in words.
-fn slips(counts: &[Vec<u64>]) -> Vec<String> {
+/// Mistakes as images, label and answer, the commonest first.
+fn slips(counts: &[Vec<u64>]) -> Vec<(u64, usize, usize)> {
     let row = |(label, row): (usize, &Vec<u64>)| {
         row.iter().enumerate().map(|(answer, &images)| (images, label, answer)).collect::<Vec<_>>()
     };
     let mut slips: Vec<(u64, usize, usize)> = counts.iter().enumerate().flat_map(row).collect();
     slips.retain(|(images, label, answer)| label != answer && *images > 0);
     slips.sort_by_key(|&(images, label, answer)| (std::cmp::Reverse(images), label, answer));
-    let said: Vec<String> =
-        slips.iter().take(3).map(|(images, label, answer)| format!("{label} for {answer}, {images} times")).collect();
-    if said.is_empty() { Vec::new() } else { vec![format!("Commonest, label for answer: {}.", said.join("; "))] }
+    slips
+}
+
+fn commonest(slips: &[(u64, usize, usize)]) -> Vec<String> {
+    let said =
+        slips.iter().take(3).map(|(images, label, answer)| format!("{label} taken for {answer}, {images} times"));
+    let said: Vec<String> = said.collect();
+    if said.is_empty() { Vec::new() } else { vec![format!("Commonest: {}.", said.join("; "))] }
 }
 
 fn configuration(run: &Run) -> Section {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::layers::Layers;
-use crate::number::{NONE, count, fixed, grouped};
+use crate::number::{NONE, count, fixed, grouped, signed};
 use crate::plot::binned;
 use crate::run::{Episode, Outcome, Run, State};
 
@@ -123,7 +123,7 @@ fn layers(run: &Run) -> String {
     let counts = |predicted, measured| {
         let mut cells = vec![grouped(predicted)];
         if layers.measured.is_some() {
-            let error = layers.error(predicted, measured).map_or(NONE.to_owned(), |error| format!("{error:+.1} %"));
+            let error = signed(layers.error(predicted, measured)) + " %";
             cells.extend([grouped(measured), error]);
         }
         cells

@@ -124,7 +124,7 @@ fn a_run_of_an_older_version_says_what_it_does_not_know() {
     let outcome = run.outcome.as_mut().unwrap();
     (outcome.confusion, outcome.epochs, run.bench, run.image) = (None, None, None, None);
     let page = page(&run);
-    assert!(page.contains("Not in this run: a search of this version of releq keeps the answers"));
+    assert!(page.contains("Not in this run: its version of releq kept no answers"));
     assert!(page.contains("This run does not say how many --epochs"));
     assert!(page.contains("Name what <code>releq bench --export-json</code> wrote"));
 }

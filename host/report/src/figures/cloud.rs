@@ -13,6 +13,8 @@ const TOP: f64 = 22.0;
 const BOTTOM: f64 = 334.0;
 /// Most dots of the cloud; more are drawn every so many.
 const DOTS: usize = 3000;
+/// Most dots that tell their plan when they are pointed at.
+const NAMED: usize = 200;
 
 /// One plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,16 +99,17 @@ impl Cloud {
         plot.text("what", [LEFT, TOP - 10.0], Anchor::Start, self.up);
         self.limit(&mut plot, &y, right);
         plot.line("edge", self.edge().into_iter().map(|(cost, loss)| (x.at(cost), y.at(loss))));
-        let every = self.spots.len().div_ceil(DOTS);
-        for (_, spot) in self.spots.iter().enumerate().filter(|(index, spot)| spot.on_front || index % every == 0) {
-            let beyond = spot.cost > costs[1] || spot.loss > losses[1];
-            let (class, radius) = match (spot.on_front, beyond) {
-                (true, _) => ("front", 3.5),
-                (false, false) => ("raw", 2.5),
-                (false, true) => ("beyond", 2.5),
-            };
-            plot.dot(class, [x.at(spot.cost), y.at(spot.loss)], radius, &spot.plan);
+        let at = |spot: &Spot| [x.at(spot.cost), y.at(spot.loss)];
+        let is_beyond = |spot: &&Spot| spot.cost > costs[1] || spot.loss > losses[1];
+        let (front, others): (Vec<&Spot>, Vec<&Spot>) = self.spots.iter().partition(|spot| spot.on_front);
+        let (beyond, within): (Vec<&Spot>, Vec<&Spot>) = others.into_iter().partition(is_beyond);
+        if within.len() <= NAMED {
+            within.iter().for_each(|spot| plot.dot("raw", at(spot), 2.5, &spot.plan));
+        } else {
+            plot.dots("dots", within.iter().step_by(within.len().div_ceil(DOTS)).map(|spot| at(spot)));
         }
+        beyond.iter().take(NAMED).for_each(|spot| plot.dot("beyond", at(spot), 2.5, &spot.plan));
+        front.iter().for_each(|spot| plot.dot("front", at(spot), 3.5, &spot.plan));
         self.mark(&mut plot, &x, &y, width);
         plot
     }

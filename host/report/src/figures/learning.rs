@@ -67,9 +67,7 @@ impl Quantity {
     /// Every episode a dot, or the span of each bin where they are too many.
     fn marks(&self, plot: &mut Plot, bins: &[Bin], episodes: usize, x: &Scale, y: &Scale) {
         if bins.len() == episodes {
-            for bin in bins.iter().filter(|bin| bin.mean.is_finite()) {
-                plot.dot("raw", [x.at(bin.at), y.at(bin.mean)], 2.0, "");
-            }
+            plot.dots("dots", bins.iter().map(|bin| [x.at(bin.at), y.at(bin.mean)]));
         } else {
             let span = |bin: &Bin| [(x.at(bin.at), y.at(bin.least)), (x.at(bin.at), y.at(bin.largest))];
             let gap = (f64::NAN, f64::NAN);

@@ -72,7 +72,7 @@ fn below(plot: &mut Plot, layers: usize, names: &[&str], slot: f64) {
         let place = [LEFT + (layer as f64 + 0.5) * slot, FOOT + 15.0];
         if named {
             plot.text("tick", place, Anchor::Middle, &fitted(names[layer], slot));
-        } else if layer == 0 || (layer + 1) % every == 0 {
+        } else if (layer == 0 && every != 2) || (layer + 1) % every == 0 {
             plot.text("tick", place, Anchor::Middle, &(layer + 1).to_string());
         }
     }
