@@ -500,6 +500,10 @@ pub struct Timing {
     pub crc: String,
     /// What every count is: `instructions` or `cycles`.
     pub unit: String,
+    /// Bytes of the image.
+    pub bytes: Option<u64>,
+    /// Bytes of RAM it needs.
+    pub arena_bytes: Option<u64>,
     /// The runs that count.
     pub spread: Spread,
     /// Predicted instructions.
@@ -508,6 +512,15 @@ pub struct Timing {
     pub identical: Option<bool>,
     /// The layers in the order they run.
     pub layers: Vec<LayerTiming>,
+}
+
+impl Timing {
+    /// Instructions that were predicted over those that were counted, less one, in percent; none where cycles were
+    /// counted.
+    pub fn error(&self, predicted: Option<f64>, counted: Option<f64>) -> Option<f64> {
+        let counted = counted.filter(|counted| *counted > 0.0 && self.unit == "instructions")?;
+        Some(100.0 * (predicted? / counted - 1.0))
+    }
 }
 
 /// Counts of several runs.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::figures::{self, Figure};
 use crate::layers::{Layers, Row};
 use crate::number::{NONE, count, fixed, grouped, signed, time};
-use crate::run::{Asked, Outcome, Run};
+use crate::run::{Asked, Outcome, Run, Timing};
 use crate::{repeat, run};
 
 /// A number that a reader looks for first.
@@ -26,7 +26,7 @@ pub(crate) struct Section {
     figures: Vec<Figure>,
     /// How figures stand beside each other: `one`, `three` or `many`.
     columns: &'static str,
-    table: Option<Table>,
+    tables: Vec<Table>,
     /// Words to be typed.
     code: Option<String>,
     notes: Vec<String>,
@@ -169,8 +169,8 @@ fn so_far(run: &Run) -> Vec<Fact> {
 
 /// Every part, in order.
 pub(crate) fn all(run: &Run) -> Vec<Section> {
-    let parts: [fn(&Run) -> Section; 9] =
-        [plan, layers, learning, policy, explored, rivals, race, confusion, configuration];
+    let parts: [fn(&Run) -> Section; 10] =
+        [plan, layers, board, learning, policy, explored, rivals, race, confusion, configuration];
     let mut sections: Vec<Section> = parts.iter().map(|part| part(run)).collect();
     sections.push(again(run));
     sections
@@ -222,7 +222,7 @@ fn layers(run: &Run) -> Section {
         }
         _ => "Name what `releq bench --export-json` wrote beside the run to see measured counts here.".to_owned(),
     };
-    Section { id, title, lead, table: Some(layer_table(&layers)), ..Section::default() }
+    Section { id, title, lead, tables: vec![layer_table(&layers)], ..Section::default() }
 }
 
 fn layer_table(layers: &Layers) -> Table {
@@ -262,6 +262,65 @@ fn layer_table(layers: &Layers) -> Table {
         sum.extend([grouped(counted), signed(layers.error(predicted, counted))].map(Cell::from));
     }
     table.push(true, sum);
+    table
+}
+
+fn board(run: &Run) -> Section {
+    let [id, title] = ["board", "On a board"];
+    let Some(bench) = &run.bench else {
+        return missing(id, title, "Not given: name what `releq bench IMAGE --export-json FILE` wrote beside the run.");
+    };
+    let own = run.timing();
+    let is_own = |timing: &Timing| own.is_some_and(|own| std::ptr::eq(own, timing));
+    let caption = format!("Images as {} ({}) ran them: the median of all runs", bench.board, bench.core);
+    let numbers = ["median", "predicted", "error, %", "flash, B", "RAM, B"];
+    let mut table = Table::new(&caption, &["image", "unit", "outputs"], &numbers);
+    for timing in &bench.images {
+        let outputs = match timing.identical {
+            Some(true) => "identical to the workstation's",
+            Some(false) => "NOT the workstation's",
+            None => NONE,
+        };
+        let words = [Cell::code(&timing.file), timing.unit.clone().into(), outputs.to_owned().into()];
+        let median = timing.spread.median;
+        let numbers = [
+            grouped(median),
+            grouped(timing.predicted),
+            signed(timing.error(timing.predicted, median)),
+            count(timing.bytes),
+            count(timing.arena_bytes),
+        ];
+        table.push(is_own(timing), words.into_iter().chain(numbers.map(Cell::from)));
+    }
+    // The run's own layers stand in the section before.
+    let others = bench.images.iter().filter(|timing| !is_own(timing)).map(timing_table);
+    let tables = std::iter::once(table).chain(others).collect();
+    let notes = match own {
+        Some(_) => Vec::new(),
+        None => vec!["None of these images is that of the chosen plan.".to_owned()],
+    };
+    Section { id, title, tables, notes, ..Section::default() }
+}
+
+/// The layers of an image that is not the run's, measured beside predicted.
+fn timing_table(timing: &Timing) -> Table {
+    let measured = format!("{}, measured", timing.unit);
+    let caption = format!("Layers of {}", timing.file);
+    let numbers = ["instructions, predicted", &measured, "error, %"];
+    let mut table = Table::new(&caption, &["layer", "kernel"], &numbers);
+    let most = timing.layers.iter().flat_map(|layer| [layer.predicted, layer.mean]).flatten().fold(0.0, f64::max);
+    for layer in &timing.layers {
+        table.push(
+            false,
+            [
+                layer.name.clone().into(),
+                Cell::code(&layer.kernel),
+                Cell::bar(grouped(layer.predicted), layer.predicted, most),
+                Cell::bar(grouped(layer.mean), layer.mean, most),
+                signed(timing.error(layer.predicted, layer.mean)).into(),
+            ],
+        );
+    }
     table
 }
 
@@ -310,15 +369,15 @@ fn explored(run: &Run) -> Section {
     let Some(figure) = figures::cloud::figure(run) else {
         return missing(id, title, "No plan has been evaluated in this run yet.");
     };
-    let (table, notes) = match &run.front {
+    let (tables, notes) = match &run.front {
         Some(front) if !front.points.is_empty() && run.outcome.is_some() => {
             let note = "Basis: a loss is `fine-tuned` where the plan was fine-tuned at length, a `forecast` from a short \
                         fine-tune, or what a `short` one left.";
-            (Some(front_table(run, front)), vec![note.to_owned()])
+            (vec![front_table(run, front)], vec![note.to_owned()])
         }
-        _ => (None, vec!["The front is not in this run: it is drawn when a search ends.".to_owned()]),
+        _ => (Vec::new(), vec!["The front is not in this run: it is drawn when a search ends.".to_owned()]),
     };
-    Section { id, title, figures: vec![figure], columns: "one", table, notes, ..Section::default() }
+    Section { id, title, figures: vec![figure], columns: "one", tables, notes, ..Section::default() }
 }
 
 fn front_table(run: &Run, front: &run::Front) -> Table {
@@ -369,7 +428,7 @@ fn rivals(run: &Run) -> Section {
         ];
         table.push(rival.kind == "searched", cells);
     }
-    Section { id, title, figures: vec![figure], columns: "one", table: Some(table), ..Section::default() }
+    Section { id, title, figures: vec![figure], columns: "one", tables: vec![table], ..Section::default() }
 }
 
 fn race(run: &Run) -> Section {
@@ -394,7 +453,7 @@ fn race(run: &Run) -> Section {
         ];
         table.push(place == 0, cells);
     }
-    Section { id, title, figures: vec![figure], columns: "one", table: Some(table), ..Section::default() }
+    Section { id, title, figures: vec![figure], columns: "one", tables: vec![table], ..Section::default() }
 }
 
 fn confusion(run: &Run) -> Section {
@@ -415,7 +474,7 @@ fn confusion(run: &Run) -> Section {
         count(Some(wrong))
     );
     let notes = commonest(&slips);
-    Section { id, title, lead, table: Some(confusion_table(counts, most)), notes, ..Section::default() }
+    Section { id, title, lead, tables: vec![confusion_table(counts, most)], notes, ..Section::default() }
 }
 
 fn confusion_table(counts: &[Vec<u64>], most: u64) -> Table {
@@ -464,7 +523,7 @@ fn configuration(run: &Run) -> Section {
     for (name, value) in settings(run, asked) {
         table.push(false, [name.to_owned().into(), Cell::code(&value)]);
     }
-    Section { id, title, table: Some(table), ..Section::default() }
+    Section { id, title, tables: vec![table], ..Section::default() }
 }
 
 fn settings(run: &Run, asked: &Asked) -> Vec<(&'static str, String)> {

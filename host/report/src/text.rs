@@ -17,8 +17,9 @@ pub fn summary(run: &Run) -> String {
     text += &layers(run);
     text += &rivals(run);
     text += &race(run);
-    // What cannot be seen cannot be copied either; and no name may steer a terminal.
-    text.replace('\u{202f}', " ").chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
+    // Plain signs and spaces, so that numbers can be copied; and no name may steer a terminal.
+    let plain = text.replace('\u{202f}', " ").replace('−', "-");
+    plain.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
 }
 
 fn head(run: &Run) -> String {

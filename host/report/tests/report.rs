@@ -130,6 +130,15 @@ fn a_run_of_an_older_version_says_what_it_does_not_know() {
 }
 
 #[test]
+fn another_image_is_measured_beside_its_own_predictions() {
+    let mut run = finished();
+    run.bench.as_mut().unwrap().images[0].crc = "another".to_owned();
+    let page = page(&run);
+    assert!(page.contains("None of these images is that of the chosen plan") && page.contains("Layers of runs"));
+    assert!(!text::summary(&run).contains("error"));
+}
+
+#[test]
 fn nothing_and_next_to_nothing_are_reported() {
     page(&Run::default());
     let raced = Run { race: vec![Standing::default()], ..Run::default() };
