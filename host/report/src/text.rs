@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::figures::learning::QUANTITIES;
 use crate::layers::Layers;
 use crate::number::{NONE, count, fixed, grouped, signed};
 use crate::plot::binned;
-use crate::run::{Episode, Outcome, Run, State};
+use crate::run::{Outcome, Run, State};
 
 /// Columns of a sparkline.
 const WIDTH: usize = 48;
@@ -76,22 +77,17 @@ fn found(run: &Run, outcome: &Outcome) -> String {
 }
 
 fn curves(run: &Run) -> String {
-    let quantities: [(&str, fn(&Episode) -> Option<f64>); 3] = [
-        ("reward", Episode::reward),
-        ("accuracy, %", |episode| episode.accuracy.map(|share| 100.0 * share)),
-        ("quantization", |episode| episode.state_of_quantization),
-    ];
     if run.episodes.is_empty() {
         return "\nno episodes yet\n".to_owned();
     }
-    let mut text = format!("\n{} episodes{:>3}\n", run.episodes.len(), "");
-    for (name, of) in quantities {
-        let values: Vec<f64> = run.episodes.iter().map(|episode| of(episode).unwrap_or(f64::NAN)).collect();
-        let finite = || values.iter().copied().filter(|value| value.is_finite());
-        let (first, last) = (finite().next(), finite().last());
-        let _ = writeln!(text, "{name:12}  {}  {} → {}", sparkline(&values), fixed(first, 2), fixed(last, 2));
+    let mut text = format!("\n{} episodes\n", run.episodes.len());
+    for quantity in &QUANTITIES {
+        let values = quantity.values(&run.episodes);
+        let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let [first, last] = [finite.first(), finite.last()].map(|end| fixed(end.copied(), 2));
+        let _ = writeln!(text, "{:21}  {}  {first} → {last}", quantity.name, sparkline(&values));
     }
-    text.replacen("episodes   \n", "episodes\n", 1)
+    text
 }
 
 /// Means of equal spans as eighths of a line's height; a span without a number is a space.

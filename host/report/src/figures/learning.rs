@@ -15,25 +15,25 @@ const BOTTOM: f64 = 166.0;
 const BINS: usize = 240;
 
 /// One quantity of an episode.
-struct Quantity {
-    name: &'static str,
+pub(crate) struct Quantity {
+    pub(crate) name: &'static str,
     note: &'static str,
-    decimals: usize,
     of: fn(&Episode) -> Option<f64>,
 }
 
-const QUANTITIES: [Quantity; 3] = [
-    Quantity { name: "Reward", note: "summed over the steps of an episode", decimals: 2, of: Episode::reward },
+/// What is learnt.
+pub(crate) const QUANTITIES: [Quantity; 3] = [
+    Quantity { name: "Reward", note: "summed over the steps of an episode", of: Episode::reward },
     Quantity {
         name: "Accuracy",
         note: "% of the validation images, as it is forecast or measured",
-        decimals: 2,
+
         of: |episode| episode.accuracy.map(|share| 100.0 * share),
     },
     Quantity {
         name: "State of Quantization",
         note: "what is made small; 1 with 8 bits everywhere",
-        decimals: 2,
+
         of: |episode| episode.state_of_quantization,
     },
 ];
@@ -44,11 +44,16 @@ pub(crate) fn figures(run: &Run) -> Vec<Figure> {
 }
 
 impl Quantity {
+    /// Of each of `episodes`, not a number where it is not known.
+    pub(crate) fn values(&self, episodes: &[Episode]) -> Vec<f64> {
+        episodes.iter().map(|episode| (self.of)(episode).unwrap_or(f64::NAN)).collect()
+    }
+
     fn figure(&self, episodes: &[Episode]) -> Figure {
-        let values: Vec<f64> = episodes.iter().map(|episode| (self.of)(episode).unwrap_or(f64::NAN)).collect();
+        let values = self.values(episodes);
         let smooth = smoothed(&values);
         let last = smooth.iter().rev().copied().find(|value| value.is_finite());
-        let said = number::fixed(last, self.decimals);
+        let said = number::fixed(last, 2);
         let name = format!("{} over {} episodes; the moving mean ends at {said}.", self.name, values.len());
         let mut plot = Plot::new(&name, SIZE);
         let bins = binned(&values, BINS);

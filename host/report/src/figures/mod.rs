@@ -49,3 +49,8 @@ fn fitted(text: &str, width: f64) -> String {
     }
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
+
+/// Every how many layers one gets a label, where each has `slot` and a label takes `room`.
+fn every(slot: f64, room: f64) -> usize {
+    [1, 2, 5, 10, 20, 50, 100].into_iter().find(|&every| slot * every as f64 >= room).unwrap_or(200)
+}

@@ -90,7 +90,7 @@ fn step_names(run: &Run, steps: usize) -> Vec<String> {
     if steps == layers {
         (0..steps).map(layer).collect()
     } else if steps + 1 == 2 * layers {
-        let side = |step: usize| if step % 2 == 0 { "weights" } else { "codes" };
+        let side = |step: usize| if step.is_multiple_of(2) { "weights" } else { "codes" };
         (0..steps).map(|step| format!("{} {}", layer(step / 2), side(step))).collect()
     } else {
         (1..=steps).map(|step| format!("step {step}")).collect()

@@ -1,6 +1,6 @@
 //! Bits per layer as a strip of bars: the weights' filled, beside them those of the codes handed on in outline.
 
-use super::{Figure, fitted};
+use super::{Figure, every, fitted};
 use crate::number;
 use crate::plan::Plan;
 use crate::plot::{Anchor, Plot};
@@ -67,14 +67,13 @@ fn draw(plan: &Plan, names: &[&str], width: f64) -> Plot {
 fn below(plot: &mut Plot, layers: usize, names: &[&str], slot: f64) {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let named = names.len() == layers && slot >= 6.5 * longest.min(9) as f64;
-    let every = [1, 2, 5, 10, 20, 50, 100].into_iter().find(|&every| slot * every as f64 >= 26.0).unwrap_or(200);
-    for layer in 0..layers {
-        let place = [LEFT + (layer as f64 + 0.5) * slot, FOOT + 15.0];
-        if named {
-            plot.text("tick", place, Anchor::Middle, &fitted(names[layer], slot));
-        } else if (layer == 0 && every != 2) || (layer + 1) % every == 0 {
-            plot.text("tick", place, Anchor::Middle, &(layer + 1).to_string());
-        }
+    let every = every(slot, 26.0);
+    let label = |layer: usize| match names.get(layer) {
+        Some(name) if named => Some(fitted(name, slot)),
+        _ => ((layer == 0 && every != 2) || (layer + 1).is_multiple_of(every)).then(|| (layer + 1).to_string()),
+    };
+    for (layer, text) in (0..layers).filter_map(|layer| Some((layer, label(layer)?))) {
+        plot.text("tick", [LEFT + (layer as f64 + 0.5) * slot, FOOT + 15.0], Anchor::Middle, &text);
     }
     let middle = LEFT + layers as f64 * slot / 2.0;
     plot.text("what", [middle, FOOT + 31.0], Anchor::Middle, "layer, in forward order");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Figure, fitted};
+use super::{Figure, every, fitted};
 use crate::plan::Plan;
 use crate::plot::{Anchor, Plot, Scale, short};
 use crate::run::Run;
@@ -37,8 +37,8 @@ fn draw(plans: &[&Plan], episodes: usize, names: &[&str], width: f64) -> Plot {
     for bits in 1..=8 {
         plot.path(&format!("b{bits}"), &cells(plans, bits, [left, TOP], [cell, row]));
     }
-    let every = [1, 2, 5, 10, 20, 50, 100].into_iter().find(|&every| row * every as f64 >= 12.0).unwrap_or(200);
-    for layer in (0..layers).filter(|layer| every == 1 || *layer == 0 || (layer + 1) % every == 0) {
+    let every = every(row, 12.0);
+    for layer in (0..layers).filter(|layer| every == 1 || *layer == 0 || (layer + 1).is_multiple_of(every)) {
         let text = if named { fitted(names[layer], left - 6.0) } else { (layer + 1).to_string() };
         plot.text("tick", [left - 6.0, TOP + (layer as f64 + 0.5) * row + 4.0], Anchor::End, &text);
     }
