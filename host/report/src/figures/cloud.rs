@@ -33,6 +33,8 @@ struct Cloud {
     across: String,
     up: &'static str,
     chosen: Option<String>,
+    /// What the chosen plan is called where it is too long to be written.
+    short: &'static str,
     max_loss: Option<f64>,
 }
 
@@ -77,8 +79,9 @@ impl Cloud {
             Some((unit, _)) => format!("{unit} of an inference"),
             None => "mean weight bits".to_owned(),
         };
+        let short = if run.outcome.is_some() { "the chosen plan" } else { "the best so far" };
         let max_loss = run.outcome.as_ref().and_then(|outcome| outcome.max_loss);
-        (!spots.is_empty()).then_some(Self { spots, across, up, chosen, max_loss })
+        (!spots.is_empty()).then_some(Self { spots, across, up, chosen, short, max_loss })
     }
 
     fn draw(&self, width: f64) -> Plot {
@@ -98,7 +101,7 @@ impl Cloud {
         plot.below(&x, BOTTOM, (width / 90.0) as usize, &self.across);
         plot.text("what", [LEFT, TOP - 10.0], Anchor::Start, self.up);
         self.limit(&mut plot, &y, right);
-        plot.line("edge", self.edge().into_iter().map(|(cost, loss)| (x.at(cost), y.at(loss))));
+        plot.line("edge", stair(&self.edge()).into_iter().map(|[cost, loss]| (x.at(cost), y.at(loss))));
         let at = |spot: &Spot| [x.at(spot.cost), y.at(spot.loss)];
         let is_beyond = |spot: &&Spot| spot.cost > costs[1] || spot.loss > losses[1];
         let (front, others): (Vec<&Spot>, Vec<&Spot>) = self.spots.iter().partition(|spot| spot.on_front);
@@ -121,10 +124,11 @@ impl Cloud {
             let mut values: Vec<f64> = self.spots.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             let quartile = |share: usize| values[share * (values.len() - 1) / 4];
-            // Tukey's fence, twice as far out; and whatever is on the front is within.
+            // Tukey's fence, twice as far out; and whatever no other beats is within.
             let fence = quartile(3) + 3.0 * (quartile(3) - quartile(1));
-            let front = self.spots.iter().filter(|spot| spot.on_front).map(of).fold(f64::NEG_INFINITY, f64::max);
-            let most = values.iter().copied().filter(|value| *value <= fence.max(front)).fold(values[0], f64::max);
+            let unbeaten = self.spots.iter().filter(|spot| spot.on_front).chain(self.edge());
+            let fence = unbeaten.map(of).fold(fence, f64::max);
+            let most = values.iter().copied().filter(|value| *value <= fence).fold(values[0], f64::max);
             [values[0], most]
         })
     }
@@ -145,26 +149,30 @@ impl Cloud {
         let Some(spot) = self.spots.iter().find(is_chosen) else { return };
         let (x, y) = (x.at(spot.cost), y.at(spot.loss));
         plot.path("chosen", &format!("M{x:.1} {:.1}l7 7l-7 7l-7-7z", y - 7.0));
-        let text = if spot.plan.len() < 20 { fitted(&spot.plan, width / 2.0) } else { "the chosen plan".to_owned() };
+        let text = if spot.plan.len() < 20 { fitted(&spot.plan, width / 2.0) } else { self.short.to_owned() };
         let (place, anchor) =
             if x < width / 2.0 { ([x + 12.0, y + 4.0], Anchor::Start) } else { ([x - 12.0, y + 4.0], Anchor::End) };
         plot.text("direct halo", place, anchor, &text);
     }
 
-    /// A stair through the plans that no other beats in both.
-    fn edge(&self) -> Vec<(f64, f64)> {
+    /// The plans that no other beats in both, the cheapest first.
+    fn edge(&self) -> Vec<&Spot> {
         let mut order: Vec<&Spot> = self.spots.iter().collect();
         order.sort_by(|one, other| one.cost.total_cmp(&other.cost).then(one.loss.total_cmp(&other.loss)));
-        let mut stair: Vec<(f64, f64)> = Vec::new();
-        for spot in order {
-            match stair.last().copied() {
-                Some((_, least)) if spot.loss >= least => {}
-                Some((_, least)) => stair.extend([(spot.cost, least), (spot.cost, spot.loss)]),
-                None => stair.push((spot.cost, spot.loss)),
-            }
-        }
-        stair
+        let mut least = f64::INFINITY;
+        order.retain(|spot| {
+            let better = spot.loss < least;
+            least = least.min(spot.loss);
+            better
+        });
+        order
     }
+}
+
+/// Down to each of `edge`, then across to the next.
+fn stair(edge: &[&Spot]) -> Vec<[f64; 2]> {
+    let corners = edge.windows(2).flat_map(|pair| [[pair[1].cost, pair[0].loss], [pair[1].cost, pair[1].loss]]);
+    edge.first().map(|spot| [spot.cost, spot.loss]).into_iter().chain(corners).collect()
 }
 
 /// What plans cost on a board, and its unit, where every measurement says so.
@@ -208,8 +216,9 @@ mod tests {
     fn the_edge_is_a_stair_down() {
         let spot = |cost: f64, loss: f64| Spot { plan: format!("{cost}"), cost, loss, on_front: false };
         let spots = vec![spot(3.0, 0.1), spot(1.0, 0.9), spot(2.0, 0.95), spot(2.0, 0.4), spot(4.0, 0.1)];
-        let cloud = Cloud { spots, across: String::new(), up: "", chosen: None, max_loss: None };
-        assert_eq!(cloud.edge(), [(1.0, 0.9), (2.0, 0.9), (2.0, 0.4), (3.0, 0.4), (3.0, 0.1)]);
+        let cloud = Cloud { spots, across: String::new(), up: "", chosen: None, short: "", max_loss: None };
+        assert_eq!(stair(&cloud.edge()), [[1.0, 0.9], [2.0, 0.9], [2.0, 0.4], [3.0, 0.4], [3.0, 0.1]]);
+        assert!(stair(&[]).is_empty());
     }
 
     #[test]
