@@ -151,7 +151,7 @@ impl Cloud {
         plot.path("chosen", &format!("M{x:.1} {:.1}l7 7l-7 7l-7-7z", y - 7.0));
         let text = if spot.plan.len() < 20 { fitted(&spot.plan, width / 2.0) } else { self.short.to_owned() };
         let (place, anchor) =
-            if x < width / 2.0 { ([x + 12.0, y + 4.0], Anchor::Start) } else { ([x - 12.0, y + 4.0], Anchor::End) };
+            if x < width / 2.0 { ([x + 9.0, y - 6.0], Anchor::Start) } else { ([x - 9.0, y - 6.0], Anchor::End) };
         plot.text("direct halo", place, anchor, &text);
     }
 
