@@ -15,7 +15,7 @@ use crate::terminal::{self, grouped};
 pub(super) struct Arguments {
     /// The directory of a `releq search`, finished or not
     run: PathBuf,
-    /// What `releq bench --export-json` wrote of the run's image, to set measured beside predicted
+    /// What `releq bench --export-json` wrote, to set measured counts beside predicted ones
     bench: Option<PathBuf>,
     /// Write the page here; by default report.html in the run
     #[arg(short, long, value_name = "FILE.html")]
