@@ -4,9 +4,10 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::Serialize;
 
+use crate::facts::{self, Fact};
 use crate::plot::escaped;
 use crate::run::{Run, State};
-use crate::sections::{self, Fact, Section};
+use crate::sections::{self, Section};
 
 const PAGE: &str = include_str!("../assets/report.html");
 const STYLE: &str = include_str!("../assets/report.css");
@@ -37,7 +38,7 @@ pub fn page(run: &Run) -> Result<String, minijinja::Error> {
         title: title(run),
         run: &run.name,
         state: state(run),
-        facts: sections::facts(run),
+        facts: facts::facts(run),
         sections: sections::all(run),
         version: env!("CARGO_PKG_VERSION"),
     };

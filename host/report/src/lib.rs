@@ -1,9 +1,10 @@
 //! Reports: what a run directory holds, as one page that opens offline in light and dark, and as text for the terminal.
 //!
 //! Reading order is the order in which data flows: [`run`] is what a run holds, [`read`] takes it from a directory,
-//! `layers` and `repeat` join its parts, `figures` draw them with `plot`, `sections` put them in order, [`html`] and
-//! [`text`] hand them out. Nothing here computes a result: a report shows what was found, and says what is not there.
+//! `layers`, `facts`, `settings` and `repeat` join its parts, `figures` draw them with `plot`, `sections` put figures and
+//! tables in order, [`html`] and [`text`] hand them out. Nothing here computes a result: a report shows what was found, and says what is not there.
 
+mod facts;
 mod figures;
 mod layers;
 mod number;
@@ -11,6 +12,8 @@ mod plan;
 mod plot;
 mod repeat;
 mod sections;
+mod settings;
+mod table;
 
 pub mod html;
 pub mod read;

@@ -4,17 +4,10 @@ use serde::Serialize;
 
 use crate::figures::{self, Figure};
 use crate::layers::{Layers, Row};
-use crate::number::{NONE, count, fixed, grouped, signed, time};
-use crate::run::{Asked, Outcome, Run, Timing};
-use crate::{repeat, run};
-
-/// A number that a reader looks for first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Fact {
-    name: &'static str,
-    value: String,
-    note: String,
-}
+use crate::number::{NONE, count, fixed, grouped, signed};
+use crate::run::{Run, Timing};
+use crate::table::{Cell, Table};
+use crate::{repeat, run, settings};
 
 /// One part of a report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -32,139 +25,6 @@ pub(crate) struct Section {
     notes: Vec<String>,
     /// Why there is nothing.
     missing: Option<&'static str>,
-}
-
-/// Rows of numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Table {
-    caption: String,
-    columns: Vec<Column>,
-    rows: Vec<Line>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Column {
-    name: String,
-    /// Whether it holds numbers, which stand on the right.
-    numbers: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Line {
-    cells: Vec<Cell>,
-    /// Whether it is the one that was chosen, or the sum.
-    strong: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-struct Cell {
-    text: String,
-    /// A bar behind it, percent of the column.
-    bar: Option<f64>,
-    /// How much of its row it is, percent: a shade behind it.
-    shade: Option<f64>,
-    code: bool,
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self { text, ..Self::default() }
-    }
-}
-
-impl Cell {
-    /// A text in the letters of programs.
-    fn code(text: &str) -> Self {
-        Self { text: text.to_owned(), code: true, ..Self::default() }
-    }
-
-    /// A number with a bar as long as it is of the `most`.
-    fn bar(text: String, value: Option<f64>, most: f64) -> Self {
-        let share = value.filter(|value| value.is_finite() && most > 0.0).map(|value| 100.0 * value / most);
-        Self { text, bar: share.map(|share| (10.0 * share.clamp(0.0, 100.0)).round() / 10.0), ..Self::default() }
-    }
-}
-
-impl Table {
-    fn new(caption: &str, words: &[&str], numbers: &[&str]) -> Self {
-        let column = |numbers| move |name: &&str| Column { name: (*name).to_owned(), numbers };
-        let columns = words.iter().map(column(false)).chain(numbers.iter().map(column(true)));
-        Self { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
-    }
-
-    fn push(&mut self, strong: bool, cells: impl IntoIterator<Item = Cell>) {
-        self.rows.push(Line { cells: cells.into_iter().collect(), strong });
-    }
-}
-
-/// What a reader looks for first.
-pub(crate) fn facts(run: &Run) -> Vec<Fact> {
-    match &run.outcome {
-        Some(outcome) => found(run, outcome),
-        None => so_far(run),
-    }
-}
-
-fn found(run: &Run, outcome: &Outcome) -> Vec<Fact> {
-    let fact = |name, value: String, note: String| Fact { name, value, note };
-    let [low, high] = outcome.loss_interval.unwrap_or([f64::NAN; 2]).map(|end| fixed(Some(end), 2));
-    let mut facts = vec![
-        fact(
-            "top-1 of the image",
-            format!("{} %", fixed(outcome.final_top1, 2)),
-            format!("float {} %, on {} test images", fixed(outcome.float_top1, 2), count(outcome.images)),
-        ),
-        fact("points lost", fixed(outcome.loss, 2), format!("95 % interval {low} to {high}")),
-        fact(
-            "mean weight bits",
-            fixed(outcome.mean_weight_bits, 2),
-            format!("State of Quantization {}", fixed(outcome.state_of_quantization, 3)),
-        ),
-        fact("flash", format!("{} B", count(outcome.bytes)), "the whole image".to_owned()),
-        fact("RAM", format!("{} B", count(outcome.arena_bytes)), "the arena, scratch included".to_owned()),
-    ];
-    facts.extend(outcome.boards.iter().map(|board| {
-        let milliseconds =
-            board.milliseconds.map_or(String::new(), |time| format!(", about {} ms", fixed(Some(time), 1)));
-        fact("instructions", grouped(board.instructions), format!("predicted for {}{milliseconds}", board.board))
-    }));
-    if let Some(timing) = run.timing() {
-        let board = run.bench.as_ref().map_or("", |bench| &bench.board);
-        let same = match timing.identical {
-            Some(true) => ", outputs identical to the workstation's",
-            Some(false) => ", outputs NOT the workstation's",
-            None => "",
-        };
-        let runs = timing.spread.runs;
-        facts.push(Fact {
-            name: "measured",
-            value: grouped(timing.spread.median),
-            note: format!("{} on {board}, median of {runs} runs{same}", timing.unit),
-        });
-    }
-    facts
-}
-
-fn so_far(run: &Run) -> Vec<Fact> {
-    let seconds: f64 = run.measurements.iter().filter_map(|one| one.seconds).sum();
-    let mut facts = vec![
-        Fact { name: "episodes", value: run.episodes.len().to_string(), note: "plans the searcher came to".to_owned() },
-        Fact {
-            name: "fine-tunes",
-            value: run.measurements.len().to_string(),
-            note: format!("{} of training in all", time(Some(seconds))),
-        },
-    ];
-    facts.extend(run.best().map(|best| Fact {
-        name: "best value so far",
-        value: fixed(best.value, 3),
-        note: format!(
-            "accuracy {} %, State of Quantization {}",
-            fixed(best.accuracy.map(|share| 100.0 * share), 2),
-            fixed(best.state_of_quantization, 3)
-        ),
-    }));
-    facts
 }
 
 /// Every part, in order.
@@ -488,7 +348,7 @@ fn confusion_table(counts: &[Vec<u64>], most: u64) -> Table {
             let images = row.get(answer).copied().unwrap_or(0);
             let text = if images == 0 { "·".to_owned() } else { count(Some(images)) };
             let shade = 10.0 + 50.0 * images as f64 / most as f64;
-            Cell { text, shade: (images > 0 && answer != label).then_some(shade.round()), ..Cell::default() }
+            Cell::shaded(text, (images > 0 && answer != label).then_some(shade))
         };
         let head = label.to_string().into();
         table.push(false, std::iter::once(head).chain((0..classes).map(cell)));
@@ -520,57 +380,10 @@ fn configuration(run: &Run) -> Section {
         return missing(id, title, "Not in this run: what a search was asked is written down when it ends.");
     };
     let mut table = Table::new("What the search was asked", &["", ""], &[]);
-    for (name, value) in settings(run, asked) {
+    for (name, value) in settings::settings(run, asked) {
         table.push(false, [name.to_owned().into(), Cell::code(&value)]);
     }
     Section { id, title, tables: vec![table], ..Section::default() }
-}
-
-fn settings(run: &Run, asked: &Asked) -> Vec<(&'static str, String)> {
-    let outcome = run.outcome.clone().unwrap_or_default();
-    let list = |widths: &[u8]| widths.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    let boards: Vec<&str> = asked.boards.iter().map(|board| board.name.as_str()).collect();
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
-    let tunes = [asked.short, asked.long, asked.last].map(count).join(" · ");
-    let mut settings = vec![
-        ("model", asked.model.clone()),
-        ("data", or_none(asked.data.clone())),
-        ("agent", asked.agent.clone()),
-        ("preset", asked.preset.clone()),
-        (
-            "made small",
-            outcome
-                .cost
-                .as_ref()
-                .map_or(asked.minimize.clone(), |cost| format!("{} by {}", asked.minimize, cost.model)),
-        ),
-        ("weight bits to choose from", list(&asked.weights)),
-        ("activation bits to choose from", list(&asked.activations)),
-        ("first and last layer", if asked.pin_ends { "held at 8 bits" } else { "searched like the others" }.to_owned()),
-        ("most points lost", or_none(asked.max_loss.map(|points| points.to_string()))),
-        ("boards", boards.join(", ")),
-        ("plans to evaluate", count(asked.episodes)),
-        ("images of a short · longer · last fine-tune", tunes),
-        ("plans side by side", count(asked.actors)),
-        ("seed", or_none(asked.seed.map(|seed| seed.to_string()))),
-        ("digest of network, data and recipe", asked.key.clone()),
-    ];
-    settings.extend(budget_settings(asked));
-    settings.push(("time of the last command", time(outcome.seconds)));
-    settings.push(("releq", or_none(outcome.version)));
-    settings
-}
-
-fn budget_settings(asked: &Asked) -> Vec<(&'static str, String)> {
-    let budgets = &asked.budgets;
-    let latency = budgets.latency.map(|time| 1e3 * time.secs as f64 + f64::from(time.nanos) / 1e6);
-    let all = [
-        ("most flash", budgets.flash.map(|bytes| format!("{} B", count(Some(bytes))))),
-        ("most RAM", budgets.ram.map(|bytes| format!("{} B", count(Some(bytes))))),
-        ("most instructions", budgets.instructions.map(|most| grouped(Some(most)))),
-        ("longest inference", latency.map(|time| format!("{} ms", fixed(Some(time), 2)))),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 fn again(run: &Run) -> Section {
