@@ -78,7 +78,8 @@ fn found(run: &Run, outcome: &Outcome) -> String {
 
 fn curves(run: &Run) -> String {
     if run.episodes.is_empty() {
-        return "\nno episodes yet\n".to_owned();
+        // A race keeps none.
+        return if run.state() == State::Raced { String::new() } else { "\nno episodes yet\n".to_owned() };
     }
     let mut text = format!("\n{} episodes\n", run.episodes.len());
     for quantity in &QUANTITIES {
