@@ -65,6 +65,7 @@ fn title(run: &Run) -> String {
             let file = asked.model.rsplit('/').next().unwrap_or_default();
             format!("{file} on {}", asked.data.as_deref().unwrap_or("the first data found"))
         }
+        (None, None) if run.state() == State::Raced => "A race of agents".to_owned(),
         (None, None) => "A search without its end".to_owned(),
     }
 }
