@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every arrow there may be, outside of tests.
-const ALLOWED: [(&str, &str); 9] = [
+const ALLOWED: [(&str, &str); 11] = [
     ("releq-device", "releq-format"),
     ("releq-search", "releq-format"),
     ("releq", "releq-format"),
     ("releq", "releq-device"),
     ("releq", "releq-search"),
+    ("releq", "releq-probe"),
+    ("releq", "releq-report"),
     ("releq-plugin", "releq-cycles"),
     ("releq-firmware", "releq-format"),
     ("releq-firmware", "releq-device"),

@@ -128,6 +128,10 @@ fn fill(directory: &Path) {
     }
     fs::write(directory.join("own.csv"), "b1,b2,top1\n2,2,50\n2,8,90\n8,2,80\n8,8,99\n").unwrap();
     fs::write(directory.join("torn.csv"), "b1,b2,top1\n2,2,50\n2,8\n").unwrap();
+    fs::create_dir(directory.join("run")).unwrap();
+    fs::write(directory.join("run/episodes.jsonl"), "").unwrap();
+    fs::create_dir(directory.join("torn")).unwrap();
+    fs::write(directory.join("torn/result.json"), "{").unwrap();
     truncated_idx(&directory.join("cut"));
     fs::create_dir(directory.join("runners")).unwrap();
     fs::write(directory.join("runners/virt-m4.elf"), "no program").unwrap();
@@ -258,6 +262,13 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["export", "missing", "-o", "new.rlq"],
         &["export", ".", "--pick", "best", "-o", "new.rlq"],
         &["why", "."],
+        &["report", "missing"],
+        &["report", "."],
+        &["report", "tiny.rlq"],
+        &["report", "run", "missing.json", "-o", "new.html"],
+        &["report", "run", "own.csv", "-o", "new.html"],
+        &["report", "run", "-o", "no/new.html"],
+        &["report", "torn"],
     ];
     // A set the network takes, so that runs reach the board: the tiny golden network's inputs are 2×2.
     two_by_two(&here.join("squares"));
@@ -273,7 +284,12 @@ fn every_refusal_says_what_why_and_what_to_do() {
         let run = ["run", "tiny.rlq", "--board", "virt-m4", "--data", "squares"];
         writeln!(table, "{}", transcript(here, &run, &environment)).unwrap();
     }
-    assert!(!here.join("new").exists() && !here.join("new.rlq").exists() && !here.join("new.safetensors").exists());
+    assert!(
+        !here.join("new").exists()
+            && !here.join("new.rlq").exists()
+            && !here.join("new.html").exists()
+            && !here.join("new.safetensors").exists()
+    );
     insta::assert_snapshot!(table);
 }
 

@@ -68,6 +68,9 @@ fn shape_of(line: &str) -> String {
         match letter {
             '0'..='9' if shape.ends_with('#') => {}
             '0'..='9' => shape.push('#'),
+            // A curve is as long as it is, and as high as its numbers.
+            '▁'..='█' if shape.ends_with('▁') => {}
+            '▁'..='█' => shape.push('▁'),
             letter => shape.push(letter),
         }
     }

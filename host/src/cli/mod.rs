@@ -21,6 +21,7 @@ mod probe;
 mod ptq;
 mod quantize;
 mod replay;
+mod report;
 mod reproduce;
 mod run;
 mod search;
@@ -103,6 +104,8 @@ enum Verb {
     Export(export::Arguments),
     /// Say what one bit more or less of each layer would cost or save.
     Why(why::Arguments),
+    /// Show what a search did, as one page that opens offline and in the terminal.
+    Report(report::Arguments),
     /// Say which boards there are, and what is known of each.
     Board(board::Arguments),
     /// Put an image on a board, and the runner where it is needed, and check it there.
@@ -221,6 +224,7 @@ fn done(command: &clap::Command, verb: &Verb) -> Outcome {
         Verb::Worker(arguments) => worker::run(arguments),
         Verb::Export(arguments) => export::run(arguments),
         Verb::Why(arguments) => why::run(arguments),
+        Verb::Report(arguments) => report::run(arguments),
         Verb::Flash(arguments) => flash::run(arguments),
         Verb::Monitor(arguments) => monitor::run(arguments),
         Verb::Run(arguments) => run::run(arguments),

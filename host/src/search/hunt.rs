@@ -189,6 +189,8 @@ pub struct Found {
     pub attempts: Vec<Attempt>,
     /// What the test images say.
     pub verdict: Verdict,
+    /// The test images by label, then by answer of the image, where there are few classes.
+    pub confusion: Option<Vec<Vec<u32>>>,
     /// Other plans at the same cost, on every test image.
     pub comparison: Vec<Row>,
     /// Value of the chosen plan under the objective.
@@ -242,7 +244,8 @@ pub fn hunt(
     watch(Step { doing: "test", done: entries.len(), of: request.budget });
     let control = shelf.control(bench, request.last)?;
     let floats = floats(bench, &control, &bench.split.test)?;
-    let verdict = Verdict::new(&floats, &Answers::of_image(&image, &bench.split.test)?);
+    let answers = Answers::of_image(&image, &bench.split.test)?;
+    let (verdict, confusion) = (Verdict::new(&floats, &answers), answers.confusion(&bench.split.test.labels));
     watch(Step { doing: "plans at the same cost", done: entries.len(), of: request.budget });
     let comparison = comparison::compare(bench, shelf, request, &chosen.plan, &control)?;
     let nearest = (!chosen.met && request.forecasts()).then(|| Nearest::of(&terms, &entries, &chosen));
@@ -259,6 +262,7 @@ pub fn hunt(
         float_accuracy: terms.objective.float(),
         attempts: attempts.into_iter().map(|(attempt, _)| attempt).collect(),
         verdict,
+        confusion,
         comparison,
         value,
         image,

@@ -11,6 +11,9 @@ use crate::target::native;
 use crate::train::fit;
 use crate::train::model::Model;
 
+/// Most classes of which it is worth keeping how they are confused.
+pub const CLASSES: usize = 100;
+
 /// Answers to the images of a set, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
@@ -56,6 +59,19 @@ impl Answers {
         let won = pairs().filter(|(float, own)| !**float && **own).count() as f64;
         let loss = (lost - won) / count;
         (loss, ((lost + won) - (lost - won).powi(2) / count).max(0.0).sqrt() / count)
+    }
+
+    /// Images by label, then by answer; none where there are more than [`CLASSES`] classes, or labels are not of these
+    /// answers.
+    pub fn confusion(&self, labels: &[u8]) -> Option<Vec<Vec<u32>>> {
+        let labels = || labels.iter().map(|&label| usize::from(label));
+        let classes = 1 + self.classes.iter().copied().chain(labels()).max()?;
+        if classes > CLASSES || labels().len() != self.classes.len() {
+            return None;
+        }
+        let mut counts = vec![vec![0; classes]; classes];
+        labels().zip(&self.classes).for_each(|(label, &answer)| counts[label][answer] += 1);
+        Some(counts)
     }
 
     /// Numbers of the images answered wrongly.
@@ -148,6 +164,15 @@ mod tests {
         assert!((points - 4.0).abs() < 1e-9 && (high - 4.0 - 3.8408).abs() < 1e-3 && (high + low - 8.0).abs() < 1e-9);
         assert_eq!(float.loss_against(&float), (0.0, 0.0));
         assert_eq!(integer.wrong(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn confusion_counts_labels_by_answers() {
+        let answers = Answers { classes: vec![0, 1, 1, 2], right: vec![true, true, false, true] };
+        assert_eq!(answers.confusion(&[0, 1, 2, 2]), Some(vec![vec![1, 0, 0], vec![0, 1, 0], vec![0, 1, 1]]));
+        assert_eq!(answers.confusion(&[0, 1, 2]), None);
+        assert_eq!(answers.confusion(&[0, 1, 2, 100]), None);
+        assert_eq!(answered(&[]).confusion(&[]), None);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Report<'a> {
     float_validation_top1: f64,
     #[serde(flatten)]
     verdict: &'a Verdict,
+    /// The test images by label, then by answer, where there are few classes.
+    confusion: Option<&'a Vec<Vec<u32>>>,
     distinct_evaluations: usize,
     anchors: Vec<String>,
     forecast: Option<Forecast>,
@@ -75,6 +77,10 @@ pub(super) struct Report<'a> {
     bytes: usize,
     arena_bytes: usize,
     image: String,
+    /// What the command must be given again, beside what the run's record holds.
+    epochs: f64,
+    baselines: usize,
+    measured_on: Option<&'a str>,
     seed: u64,
     seconds: f64,
     version: &'static str,
@@ -143,6 +149,7 @@ impl<'a> Report<'a> {
             reward: found.value,
             float_validation_top1: float,
             verdict: &found.verdict,
+            confusion: found.confusion.as_ref(),
             distinct_evaluations: found.entries.len(),
             anchors: found.anchors.iter().map(BitPlan::to_string).collect(),
             forecast: found.laws.map(|laws| laws.short),
@@ -154,6 +161,9 @@ impl<'a> Report<'a> {
             bytes: opened.len(),
             arena_bytes: opened.arena_bytes(),
             image: image.display().to_string(),
+            epochs: arguments.epochs,
+            baselines: arguments.baselines,
+            measured_on: arguments.measure.as_deref(),
             seed: arguments.seed,
             seconds: search.started.elapsed().as_secs_f64(),
             version: env!("CARGO_PKG_VERSION"),
