@@ -4,13 +4,16 @@
 
 use embassy_stm32::Config;
 use embassy_stm32::gpio::{Level, Output, Speed};
+use embassy_stm32::mode::Blocking;
 use embassy_stm32::rcc::{Pll, PllMul, PllPreDiv, PllRDiv, PllSource, Sysclk, clocks};
+use embassy_stm32::usart::{self, Uart};
+use releq_firmware::Wiring;
 use releq_firmware::cortex_m::Peripherals;
 
 releq_firmware::wired!(NUCLEO_L4R5ZI, set_up);
 
 /// 16 MHz / 2 * 20 / 2. The boost mode for 120 MHz is not among what the chip's crate sets.
-fn set_up(_: &mut Peripherals) -> (Output<'static>, u32) {
+fn set_up(_: &mut Peripherals) -> Wiring<Output<'static>, Uart<'static, Blocking>> {
     let mut config = Config::default();
     config.rcc.hsi = true;
     config.rcc.pll = Some(Pll {
@@ -24,5 +27,7 @@ fn set_up(_: &mut Peripherals) -> (Output<'static>, u32) {
     config.rcc.sys = Sysclk::PLL1_R;
     let chip = embassy_stm32::init(config);
     let hertz = clocks(&chip.RCC).sys.to_hertz().map_or(0, |clock| clock.0);
-    (Output::new(chip.PF13, Level::Low, Speed::VeryHigh), hertz)
+    // Its rate is the runners' by default. A clock that cannot make it is a line on RTT.
+    let uart = Uart::new_blocking(chip.LPUART1, chip.PG8, chip.PG7, usart::Config::default()).unwrap();
+    Wiring { trigger: Output::new(chip.PF13, Level::Low, Speed::VeryHigh), uart, hertz }
 }
