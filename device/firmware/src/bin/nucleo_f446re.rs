@@ -7,9 +7,9 @@ use embassy_stm32::gpio::{Level, Output, Speed};
 use embassy_stm32::mode::Blocking;
 use embassy_stm32::pac::FLASH;
 use embassy_stm32::rcc::{APBPrescaler, Pll, PllMul, PllPDiv, PllPreDiv, Sysclk, clocks};
-use embassy_stm32::usart::{self, Uart};
-use releq_firmware::Wiring;
+use embassy_stm32::usart::Uart;
 use releq_firmware::cortex_m::Peripherals;
+use releq_firmware::{Wiring, uart};
 
 releq_firmware::wired!(NUCLEO_F446RE, set_up);
 
@@ -29,7 +29,6 @@ fn set_up(_: &mut Peripherals) -> Wiring<Output<'static>, Uart<'static, Blocking
         access.set_dcen(true);
     });
     let hertz = clocks(&chip.RCC).sys.to_hertz().map_or(0, |clock| clock.0);
-    // Its rate is the runners' by default. A clock that cannot make it is a line on RTT.
-    let uart = Uart::new_blocking(chip.USART2, chip.PA3, chip.PA2, usart::Config::default()).unwrap();
+    let uart = Uart::new_blocking(chip.USART2, chip.PA3, chip.PA2, uart::stm32()).unwrap();
     Wiring { trigger: Output::new(chip.PA8, Level::Low, Speed::VeryHigh), uart, hertz }
 }

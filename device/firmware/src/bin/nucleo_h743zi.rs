@@ -8,9 +8,9 @@ use embassy_stm32::mode::Blocking;
 use embassy_stm32::rcc::{
     AHBPrescaler, APBPrescaler, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale, clocks,
 };
-use embassy_stm32::usart::{self, Uart};
-use releq_firmware::Wiring;
+use embassy_stm32::usart::Uart;
 use releq_firmware::cortex_m::Peripherals;
+use releq_firmware::{Wiring, uart};
 
 releq_firmware::wired!(NUCLEO_H743ZI, set_up);
 
@@ -37,7 +37,6 @@ fn set_up(core: &mut Peripherals) -> Wiring<Output<'static>, Uart<'static, Block
     core.SCB.enable_icache();
     core.SCB.enable_dcache(&mut core.CPUID);
     let hertz = clocks(&chip.RCC).sys.to_hertz().map_or(0, |clock| clock.0);
-    // Its rate is the runners' by default. A clock that cannot make it is a line on RTT.
-    let uart = Uart::new_blocking(chip.USART3, chip.PD9, chip.PD8, usart::Config::default()).unwrap();
+    let uart = Uart::new_blocking(chip.USART3, chip.PD9, chip.PD8, uart::stm32()).unwrap();
     Wiring { trigger: Output::new(chip.PF15, Level::Low, Speed::VeryHigh), uart, hertz }
 }

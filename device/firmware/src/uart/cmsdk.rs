@@ -2,7 +2,7 @@
 
 use super::Uart;
 
-/// Registers (Arm DDI 0479, table 4-5), as byte offsets.
+/// Registers (Arm DDI 0479, §4.3), as byte offsets.
 mod register {
     pub(super) const DATA: usize = 0x00;
     pub(super) const STATE: usize = 0x04;
@@ -15,17 +15,17 @@ const SENDING: u32 = 1 << 0;
 const RECEIVED: u32 = 1 << 1;
 /// Control bits 0 and 1: send and receive.
 const ENABLE: u32 = 0b11;
-/// The divider's least value, which QEMU asks for and makes nothing else of.
+/// The divider's least value. The emulator keeps no rate: it hands a byte over whenever the last one was taken.
 const FASTEST: u32 = 16;
 
-/// One of the UARTs of the machines `mps2-an385`, `mps2-an386` and `mps2-an500`, whose rates mean nothing to QEMU.
+/// One of the UARTs of the machines `mps2-an385`, `mps2-an386` and `mps2-an500` (QEMU hw/arm/mps2.c, `uartbase`).
 #[derive(Debug)]
 pub struct Cmsdk {
     address: usize,
 }
 
 impl Cmsdk {
-    /// UART0 (Arm DAI 0385, table 3-1), QEMU's first `-serial`.
+    /// UART0, QEMU's first `-serial`.
     pub fn uart0() -> Self {
         Self { address: 0x4000_4000 }.started()
     }

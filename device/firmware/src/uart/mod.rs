@@ -3,12 +3,21 @@
 mod cmsdk;
 #[cfg(feature = "nrf52840-dk")]
 mod nordic;
+#[cfg(feature = "stm32")]
+mod stm32;
+
+use releq_device::board::BAUD;
 
 pub use cmsdk::Cmsdk;
 #[cfg(feature = "nrf52840-dk")]
 pub use nordic::Nordic;
+#[cfg(feature = "stm32")]
+pub use stm32::stm32;
 
-/// A UART at [`releq_device::board::BAUD`], 8 bits a byte, no parity, one stop bit, no handshake.
+// What chips' crates set by default, and what Nordic's has a name for.
+const _: () = assert!(BAUD == 115_200);
+
+/// A UART at [`BAUD`], 8 bits a byte, no parity, one stop bit, no handshake.
 pub trait Uart {
     /// A byte, if one is there. One that arrived damaged, or that nobody fetched in time, is none: the protocol notices
     /// and asks again.

@@ -2,12 +2,8 @@
 
 use nrf52840_hal::gpio::{Input, Output, Pin, PullUp, PushPull};
 use nrf52840_hal::pac::UART0;
-use releq_device::board::BAUD;
 
 use super::Uart;
-
-// The rate is chosen from a list.
-const _: () = assert!(BAUD == 115_200);
 
 /// UART0 with its two pins.
 pub struct Nordic {
@@ -38,7 +34,7 @@ impl Uart for Nordic {
         if self.uart.events_rxdrdy.read().events_rxdrdy().bit_is_clear() {
             return None;
         }
-        // Before the byte is fetched, for the next one then makes the event anew (§6.33.4).
+        // Before the byte is fetched, for the next one then makes the event anew (§6.33, "Reception").
         self.uart.events_rxdrdy.reset();
         Some(self.uart.rxd.read().rxd().bits())
     }
