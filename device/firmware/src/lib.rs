@@ -1,7 +1,7 @@
 //! The runner: a board's port, its clock and its memory around [`releq_device::Server`].
 //!
 //! A board is a binary of at most 60 lines. An emulated one is the line `emulated!(VIRT_M4, Cmsdk)`; one with a debug
-//! probe is `wired!(NUCLEO_F446RE, set_up)` and a function that sets its clocks and returns its trigger pin and its UART.
+//! probe is `wired!(NUCLEO_F446RE, set_up)` and a function that sets its clocks and returns its trigger pin and UART.
 //! Everything else a board can differ in is in `releq_device::board` or in one of these modules:
 //! * [`transport`]: ports that carry bytes, semihosting, RTT and a UART, and two of them as one;
 //! * [`uart`]: UARTs that are polled, those of chips' crates and two of our own;

@@ -26,8 +26,9 @@ macro_rules! emulated {
         fn main() -> ! {
             use $crate::releq_device::board;
             static TIMER: board::InstructionTimer = $crate::timer::of(&BOARD, board::TimerKind::$timer);
+            let port = $port;
             let clock = $crate::timer::$timer::start(&TIMER);
-            $crate::serve_forever::<{ board::$board.max_layers }>(&BOARD, $port, clock, ARENA.take())
+            $crate::serve_forever::<{ board::$board.max_layers }>(&BOARD, port, clock, ARENA.take())
         }
 
         $crate::faults!($crate::transport::Semihosted);

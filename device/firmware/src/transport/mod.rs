@@ -14,8 +14,8 @@ pub use serial::Serial;
 
 /// A pipe to the host.
 pub trait Port {
-    /// What has arrived, from the start of `buffer`: nothing, or as much as there was room for. A port that can wait waits
-    /// for at least one byte, and does not return once the host has hung up.
+    /// What has arrived, from the start of `buffer`: nothing, or as much as there was room for. A port that can wait
+    /// waits for at least one byte, and does not return once the host has hung up.
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> &'b [u8];
 
     /// Sends all of `bytes`.

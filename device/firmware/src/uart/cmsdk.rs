@@ -46,8 +46,8 @@ impl Cmsdk {
     }
 
     fn write(&self, offset: usize, value: u32) {
-        // SAFETY: the constructors give the addresses of such UARTs, which have word registers at the offsets above, and
-        // only runners of these machines call them. Writing the registers affects no memory.
+        // SAFETY: the constructors give the addresses of such UARTs, which have word registers at the offsets above,
+        // and only runners of these machines call them. Writing the registers affects no memory.
         unsafe { self.register(offset).write_volatile(value) }
     }
 
