@@ -7,17 +7,19 @@
 
 mod suite;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use releq::bench::measure::{MeasureError, measure};
 use releq::bench::shape::{Case, shapes};
-use releq::target::TargetError;
 use releq::target::lab::Lab;
 use releq::target::native;
 use releq::target::qemu::{Launch, Qemu};
-use releq::target::session::{Patience, Session};
-use releq_device::board::{self, Board};
+use releq::target::serial::Serial;
+use releq::target::session::{Greeted, Patience, Session};
+use releq::target::{TargetError, Transport};
+use releq_device::board::{self, Board, ICOUNT_SHIFT};
 use releq_format::crc::crc32;
 use releq_format::graph::{KernelHint, Window};
 use releq_format::image::{Image, ImageBuffer, SelfTest};
@@ -29,12 +31,18 @@ const RANDOM_NETWORKS: u64 = 24;
 
 /// An emulator with `image`; `None`, said aloud, where this machine cannot emulate `board`.
 fn emulator(board: &'static Board, image: &Image<'_>) -> Option<Qemu> {
-    let missing = match Qemu::start(board, image, &Launch::from_env()) {
-        Ok(qemu) => return Some(qemu),
-        Err(TargetError::NoEmulator { .. }) => "no qemu-system-arm",
-        Err(TargetError::NoRunner { .. }) => "no runner firmware",
+    match Qemu::start(board, image, &Launch::from_env()) {
+        Ok(qemu) => Some(qemu),
+        Err(TargetError::NoEmulator { .. }) => skipped(NO_EMULATOR),
+        Err(TargetError::NoRunner { .. }) => skipped(NO_RUNNER),
         Err(other) => panic!("{other}"),
-    };
+    }
+}
+
+const NO_EMULATOR: &str = "no qemu-system-arm";
+const NO_RUNNER: &str = "no runner firmware";
+
+fn skipped<T>(missing: &str) -> Option<T> {
     assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
     writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
     None
@@ -419,6 +427,88 @@ fn a_model_of_100_kib_is_loaded_and_run_in_two_seconds() {
     assert!(best(loaded) < Duration::from_secs(2), "{loaded:?}");
     assert!(best(candidate) < Duration::from_secs(1), "{candidate:?}");
     eprintln!("loaded and run in {:?}, measured as a candidate in {:?}", best(loaded), best(candidate));
+}
+
+/// An emulator whose runner serves two UARTs, each a pseudo-terminal of this machine; ended when dropped.
+struct Uarts {
+    child: Child,
+    ports: [String; 2],
+}
+
+impl Uarts {
+    /// `None`, said aloud, where this machine cannot emulate them.
+    fn start() -> Option<Self> {
+        let Launch { qemu, runners, .. } = Launch::from_env();
+        let runner = runners.iter().map(|directory| directory.join("virt-m4-uart.elf")).find(|file| file.is_file());
+        let Some(runner) = runner else { return skipped(NO_RUNNER) };
+        let mut command = Command::new(qemu);
+        command.args(["-machine", "mps2-an386", "-display", "none", "-monitor", "none"]);
+        command.args(["-serial", "pty", "-serial", "pty"]);
+        command.args(["-semihosting-config", "enable=on,target=native", "-icount", &format!("shift={ICOUNT_SHIFT}")]);
+        command.arg("-kernel").arg(runner).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => return skipped(NO_EMULATOR),
+            Err(error) => panic!("{error}"),
+        };
+        // "char device redirected to /dev/pts/3 (label serial0)", a line each.
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ports = [(); 2].map(|()| {
+            let line = said.next().unwrap().unwrap();
+            line.split_whitespace().find(|word| word.starts_with("/dev/")).unwrap().to_owned()
+        });
+        Some(Self { child, ports })
+    }
+}
+
+impl Drop for Uarts {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A network of a few KiB, its input, and what this machine answers.
+fn small() -> (ImageBuffer, Vec<u8>, native::Inference) {
+    let mut net = TestNet::new(6, Fill::Random, [8, 8, 4], 8);
+    net.conv_of(square(3, 1), 8, 4, 8);
+    let mut net = net.dense(10, 4, None);
+    let bytes = net.image(KernelHint::DSP);
+    let codes = net.input_codes();
+    let input = store(&net.input, &codes);
+    let expected = native::infer(&Image::open(&bytes).unwrap(), &input).unwrap();
+    (bytes, input, expected)
+}
+
+/// Loads, opens and runs over one UART after the other: the runner answers the one that asks.
+#[test]
+fn a_uart_carries_the_whole_conversation() {
+    let (bytes, input, expected) = small();
+    let image = Image::open(&bytes).unwrap();
+    let Some(uarts) = Uarts::start() else { return };
+    let [first, second] = &uarts.ports;
+    for port in [first, second, first] {
+        let lab = Lab { serial: Some(port.clone()), ..Lab::from_env() };
+        let mut session = lab.open(&board::VIRT_M4, &image).unwrap().session;
+        assert_eq!(session.infer(&input).unwrap().inference, expected, "{port}");
+    }
+}
+
+/// What arrives at another port in the middle of a question damages it, and it is asked again.
+#[test]
+fn noise_at_the_other_uart_costs_a_question() {
+    let (bytes, input, expected) = small();
+    let image = Image::open(&bytes).unwrap();
+    let Some(uarts) = Uarts::start() else { return };
+    let [quiet, noisy] = &uarts.ports;
+    let mut noise = Serial::open(&board::VIRT_M4, noisy).unwrap();
+    noise.send(b"noise").unwrap();
+    let quiet = Serial::open(&board::VIRT_M4, quiet).unwrap();
+    let mut greeted = Greeted::greet(&board::VIRT_M4, quiet, Patience::default()).unwrap();
+    greeted.load(&image, &mut |_| noise.send(b"no\0ise").unwrap()).unwrap();
+    let mut session = greeted.open(&image).unwrap();
+    noise.send(b"noise").unwrap();
+    assert_eq!(session.infer(&input).unwrap().inference, expected);
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn main() {
     for board in board::ALL.iter().filter(|board| board.target == target) {
         link(&out, &board.name.replace('-', "_"), board);
     }
+    link(&out, "virt_m4_uart", &board::VIRT_M4);
     // Linked and never run, so any map with the room will do, also for cores without a board of their own.
     link(&out, "no_panic", &board::VIRT_M3);
     // Armv6-M has no CYCCNT (Armv6-M manual, §C1.8), and cortex-m no name for it there.

@@ -49,7 +49,8 @@ pub struct Board {
     pub counter: Counter,
     /// How the host gets at it.
     pub reach: Reach,
-    /// Which UART the runner listens at beside its other port, and its pins; none if it has none.
+    /// Which UART the runner listens at beside its other port, and its pins, the one it sends on first; none if it has
+    /// none.
     pub uart: Option<&'static str>,
     /// Whether the runner has ever run. False means that it builds and that nobody has tried it.
     pub ran: bool,
@@ -300,6 +301,8 @@ pub const NUCLEO_F446RE: Board = Board {
         caches: "prefetch, 1 KiB of instructions and 128 B of data in front of the flash",
     },
     reach: Reach::Probe { chip: "STM32F446RETx" },
+    // UM1724, "USART communication": as delivered, SB13 and SB14 closed.
+    uart: Some("USART2, PA2 and PA3, the ST-LINK's serial port"),
     ..WIRED
 };
 
@@ -323,6 +326,8 @@ pub const NUCLEO_H743ZI: Board = Board {
         caches: "16 KiB of instructions, 16 KiB of data; wait states are cycles of the 200 MHz bus",
     },
     reach: Reach::Probe { chip: "STM32H743ZITx" },
+    // UM1974, "USART communication": as delivered, SB5 and SB6 closed.
+    uart: Some("USART3, PD8 and PD9, the ST-LINK's serial port"),
     ..WIRED
 };
 
@@ -345,6 +350,8 @@ pub const NUCLEO_L4R5ZI: Board = Board {
         caches: "prefetch, 1 KiB of instructions and 256 B of data in front of the flash",
     },
     reach: Reach::Probe { chip: "STM32L4R5ZITx" },
+    // UM2179, "LPUART1 communication". Port G has a supply of its own, which is to be switched on (RM0432 §5.1.2).
+    uart: Some("LPUART1, PG7 and PG8, the ST-LINK's serial port"),
     ..WIRED
 };
 
@@ -362,6 +369,8 @@ pub const NRF52840_DK: Board = Board {
     // §4.1.1: 0 to 2 with its cache off, 0 to 3 with it on.
     clock: CoreClock { hertz: 64_000_000, wait_states: Some(3), caches: "2 KiB of instructions in front of the flash" },
     reach: Reach::Probe { chip: "nRF52840_xxAA" },
+    // nRF52840 DK hardware, "Virtual serial port"; its probe listens while a terminal holds DTR.
+    uart: Some("UART0, P0.06 and P0.08, the J-Link's serial port"),
     ..WIRED
 };
 
@@ -384,6 +393,8 @@ pub const RP2350_PICO2: Board = Board {
         caches: "16 KiB of instructions and data in front of the flash",
     },
     reach: Reach::Probe { chip: "RP235x" },
+    // RP2350 datasheet, §9.4: function 2 of these pins.
+    uart: Some("UART0, GPIO 0 and GPIO 1, to a Debug Probe or an adapter of 3.3 V"),
     ..WIRED
 };
 
@@ -408,6 +419,8 @@ pub const RP2040_PICO: Board = Board {
     },
     counter: Counter::SysTick,
     reach: Reach::Probe { chip: "RP2040" },
+    // RP2040 datasheet, §2.19.2: function 2 of these pins.
+    uart: Some("UART0, GPIO 0 and GPIO 1, to a Debug Probe or an adapter of 3.3 V"),
     ..WIRED
 };
 
@@ -511,6 +524,7 @@ mod tests {
             let Reach::Qemu { machine } = board.reach else {
                 assert_eq!((board.counter.unit(), board.name.starts_with("virt-")), (Unit::Cycles, false));
                 assert!(matches!(board.model_writing, Writing::Flash { .. }), "{}", board.name);
+                assert!(board.uart.is_some(), "{}", board.name);
                 continue;
             };
             assert!(!machine.is_empty() && board.name.starts_with("virt-"), "{}", board.name);

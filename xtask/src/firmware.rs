@@ -26,6 +26,10 @@ const RUNNERS: [Runner; 11] = [
     wired("rp2040-pico", "thumbv6m-none-eabi"),
 ];
 
+/// The board that has a second runner, `<board>-uart`, which serves UARTs: the tests have no other UART than the
+/// emulator's.
+const ON_UARTS: &str = "virt-m4";
+
 /// A board's runner.
 #[derive(Clone, Copy, Debug)]
 struct Runner {
@@ -81,9 +85,18 @@ fn unknown(board: &str) -> Failed {
     Failed::usage(format!("there is no board `{board}`; the boards are {known}"))
 }
 
+/// Builds a board's runner, and the second one where it has one.
 fn build_runner(thumb: &Thumb, runner: Runner, runners: &Path) -> Result<(), Failed> {
+    build_binary(thumb, runner, runner.board, runners)?;
+    if runner.board == ON_UARTS {
+        build_binary(thumb, runner, &format!("{ON_UARTS}-uart"), runners)?;
+    }
+    Ok(())
+}
+
+fn build_binary(thumb: &Thumb, runner: Runner, name: &str, runners: &Path) -> Result<(), Failed> {
     let Runner { board, triple, chip } = runner;
-    let binary = board.replace('-', "_");
+    let binary = name.replace('-', "_");
     let mut build = thumb_cargo(thumb, "build");
     build.args(["--release", "--target", triple, "--bin", &binary]);
     if chip {
@@ -91,7 +104,7 @@ fn build_runner(thumb: &Thumb, runner: Runner, runners: &Path) -> Result<(), Fai
     }
     run(&mut build)?;
     let from = target().join("firmware").join(triple).join("release").join(binary);
-    let copied = fs::copy(&from, runners.join(format!("{board}.elf")));
+    let copied = fs::copy(&from, runners.join(format!("{name}.elf")));
     copied.map(drop).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))
 }
 

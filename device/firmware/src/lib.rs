@@ -1,9 +1,10 @@
 //! The runner: a board's port, its clock and its memory around [`releq_device::Server`].
 //!
 //! A board is a binary of at most 60 lines. An emulated one is the line `emulated!(VIRT_M4, Cmsdk)`; one with a debug
-//! probe is `wired!(NUCLEO_F446RE, set_up)` and a function that sets its clocks and returns its trigger pin.
+//! probe is `wired!(NUCLEO_F446RE, set_up)` and a function that sets its clocks and returns its trigger pin and UART.
 //! Everything else a board can differ in is in `releq_device::board` or in one of these modules:
-//! * [`transport`]: ports that carry bytes, semihosting and RTT;
+//! * [`transport`]: ports that carry bytes, semihosting, RTT and a UART, and two of them as one;
+//! * [`uart`]: UARTs that are polled, those of chips' crates and two of our own;
 //! * [`timer`]: the instruction clocks of emulated boards;
 //! * `cycles`: the cycle clock of the others, which says so where a core's counter does not count;
 //! * `trigger`: a pin that is high while a layer runs, for oscilloscopes and power analysers;
@@ -23,11 +24,14 @@ pub mod timer;
 pub mod transport;
 #[cfg(feature = "probe")]
 pub mod trigger;
+pub mod uart;
 
 #[cfg(feature = "probe")]
 pub use cortex_m;
 pub use cortex_m_rt;
 pub use releq_device;
+#[cfg(feature = "probe")]
+pub use runner::Wiring;
 
 use releq_device::board::Board;
 use releq_device::clock::Clock;

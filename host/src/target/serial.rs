@@ -36,7 +36,8 @@ impl Serial {
             error: error.description,
             ports: ports(),
         };
-        let port = serialport::new(path, BAUD).open().map_err(refused)?;
+        // Probes leave the wires to the chip alone until a terminal says that it is there, which is what DTR is for.
+        let port = serialport::new(path, BAUD).dtr_on_open(true).open().map_err(refused)?;
         port.clear(ClearBuffer::All).map_err(refused)?;
         Ok(Self { board, path: path.to_owned(), port })
     }

@@ -4,15 +4,18 @@
 
 use embassy_stm32::Config;
 use embassy_stm32::gpio::{Level, Output, Speed};
+use embassy_stm32::mode::Blocking;
 use embassy_stm32::rcc::{
     AHBPrescaler, APBPrescaler, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk, VoltageScale, clocks,
 };
+use embassy_stm32::usart::Uart;
 use releq_firmware::cortex_m::Peripherals;
+use releq_firmware::{Wiring, uart};
 
 releq_firmware::wired!(NUCLEO_H743ZI, set_up);
 
 /// 64 MHz / 4 * 50 / 2; 200 MHz for the buses and 100 for the peripherals. 480 MHz wants a revision V chip.
-fn set_up(core: &mut Peripherals) -> (Output<'static>, u32) {
+fn set_up(core: &mut Peripherals) -> Wiring<Output<'static>, Uart<'static, Blocking>> {
     let mut config = Config::default();
     config.rcc.pll1 = Some(Pll {
         source: PllSource::HSI,
@@ -34,5 +37,6 @@ fn set_up(core: &mut Peripherals) -> (Output<'static>, u32) {
     core.SCB.enable_icache();
     core.SCB.enable_dcache(&mut core.CPUID);
     let hertz = clocks(&chip.RCC).sys.to_hertz().map_or(0, |clock| clock.0);
-    (Output::new(chip.PF15, Level::Low, Speed::VeryHigh), hertz)
+    let uart = Uart::new_blocking(chip.USART3, chip.PD9, chip.PD8, uart::stm32()).unwrap();
+    Wiring { trigger: Output::new(chip.PF15, Level::Low, Speed::VeryHigh), uart, hertz }
 }

@@ -35,12 +35,8 @@ impl Rtt {
 
 impl Port for Rtt {
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> &'b [u8] {
-        loop {
-            let count = self.down.read(buffer);
-            if count > 0 {
-                return buffer.get(..count).unwrap_or(&[]);
-            }
-        }
+        let count = self.down.read(buffer);
+        buffer.get(..count).unwrap_or(&[])
     }
 
     fn write(&mut self, bytes: &[u8]) {
