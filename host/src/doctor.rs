@@ -124,7 +124,10 @@ fn emulated(board: &'static Board, launch: &Launch) -> Finding {
 fn plugin(launch: &Launch) -> Finding {
     let about = "run and bench estimate cycles on virt-m4";
     match &launch.plugin {
-        Ok(path) => Finding::new("cycle estimate", about, path.display().to_string()),
+        Ok(path) => {
+            let file = path.file_name().unwrap_or_default().display().to_string();
+            Finding::new("cycle estimate", about, format!("QEMU's plugin, {file}, lies beside the runners"))
+        }
         Err(why) => Finding::new("cycle estimate", about, why.to_string())
             .lacking(State::Without, "QEMU 6 to 8, and cargo xtask firmware"),
     }
