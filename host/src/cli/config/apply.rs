@@ -72,10 +72,10 @@ fn check(command: &clap::Command, setting: &Setting) -> Result<(), ConfigError> 
     Err(ConfigError::Unknown {
         path: setting.source.clone(),
         option: setting.option.clone(),
-        verb: match (&setting.verb, unknown_verb) {
-            (_, Some(name)) => format!("`{name}`, being no verb,"),
-            (Some(name), None) => format!("`releq {name}`"),
-            (None, None) => "no verb".to_owned(),
+        lacking: match (&setting.verb, unknown_verb) {
+            (_, Some(name)) => format!("but there is no verb `{name}`"),
+            (Some(name), None) => format!("which `releq {name}` does not have"),
+            (None, None) => "which no verb has".to_owned(),
         },
         near: near.map_or_else(String::new, |near| format!(" (is `{near}` meant?)")),
     })

@@ -32,10 +32,8 @@ pub(super) enum ConfigError {
     NoToml { path: PathBuf, error: String },
     #[error("{path} gives `{option}` a table or a date; options take text, numbers, true or false, or a list of these")]
     NoValue { path: PathBuf, option: String },
-    #[error(
-        "{path} sets `{option}`, which {verb} does not have{near}; `releq config --default` prints every verb's options"
-    )]
-    Unknown { path: PathBuf, option: String, verb: String, near: String },
+    #[error("{path} sets `{option}`, {lacking}{near}; `releq config --default` prints every verb's options")]
+    Unknown { path: PathBuf, option: String, lacking: String, near: String },
 }
 
 /// The files there are, each one after those it prevails over.
