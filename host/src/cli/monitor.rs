@@ -1,8 +1,5 @@
 //! `releq monitor`: what a board's firmware says, as it says it.
 
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
-
 use releq_device::board::{Board, Reach};
 
 use super::probe::ProbeOption;
@@ -41,7 +38,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Until Ctrl-C or the time is over.
-fn end(arguments: &Arguments) -> impl Fn() -> ControlFlow<()> {
+#[cfg(feature = "probe")]
+fn end(arguments: &Arguments) -> impl Fn() -> std::ops::ControlFlow<()> {
+    use std::ops::ControlFlow;
+    use std::time::{Duration, Instant};
+
     let interrupt = crate::train::interrupt::Interrupt::watch();
     let (started, limit) = (Instant::now(), arguments.seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))));
     move || match interrupt.requested() || limit.is_some_and(|limit| started.elapsed() >= limit) {
@@ -52,6 +53,8 @@ fn end(arguments: &Arguments) -> impl Fn() -> ControlFlow<()> {
 
 #[cfg(feature = "probe")]
 fn listen(arguments: &Arguments, board: &'static Board) -> Outcome {
+    use std::ops::ControlFlow;
+
     use crate::target::wired;
     use crate::terminal;
 
