@@ -26,7 +26,7 @@ const SOURCES: [Source; 5] = [
     Source {
         name: "session",
         arguments: &["test", "--locked", "--test", "session", "--", "--nocapture"],
-        repeats: true,
+        repeats: false,
     },
     Source {
         name: "import",
