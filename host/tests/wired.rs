@@ -207,8 +207,10 @@ fn another_boards_runner_is_left_alone() {
     let bytes = ImageBuffer::from(TINY);
     let image = Image::open(&bytes).unwrap();
     let bench = Bench::holding(&format!("runner {} {VERSION}", NRF52840_DK.name));
-    let refused = bench.bring(&image, Runner::IfOther).unwrap_err();
-    assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "nrf52840-dk"), "{refused}");
+    for runner in [Runner::IfOther, Runner::IfDifferent] {
+        let refused = bench.bring(&image, runner).unwrap_err();
+        assert!(matches!(&refused, TargetError::WrongBoard { found, .. } if found == "nrf52840-dk"), "{refused}");
+    }
     assert!(bench.erased().is_empty());
 }
 

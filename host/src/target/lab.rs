@@ -79,9 +79,7 @@ impl Lab {
             Reach::Probe { .. } => Err(TargetError::Unprobed { board: board.name }),
         }
     }
-}
 
-impl Lab {
     /// Starts an emulated `board` with nothing in its model region, loads `image` into it over the protocol, as far as
     /// that is RAM, and opens it there; `watch` learns how many bytes are there.
     ///

@@ -158,10 +158,8 @@ pub fn up_to_date(
 ) -> Result<(Greeted<Wired>, Written), TargetError> {
     let bench = Bench { board, lab };
     let mut written = Written::default();
-    let there = match runner {
-        Runner::IfOther => bench.running()?,
-        Runner::IfDifferent => None,
-    };
+    // Asked even where the answer makes no difference: another board's runner must be refused before anything is erased.
+    let there = bench.running()?.filter(|_| runner == Runner::IfOther);
     let mut greeted = match there {
         Some(greeted) => greeted,
         None => {
@@ -214,7 +212,7 @@ pub fn outlook(
     };
     let model = attached.plan(&model, |_| ())?;
     drop(attached);
-    let answers = runner == Runner::IfOther && bench.greeted(false)?.is_some();
+    let answers = bench.greeted(false)?.is_some() && runner == Runner::IfOther;
     let runner = match answers {
         true => None,
         false => Some((lab.attach)(board)?.plan(&bench.runner()?, |_| ())?),

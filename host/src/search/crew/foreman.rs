@@ -76,7 +76,7 @@ pub enum CrewError {
     #[error("the search was interrupted; nothing is lost: run the same command to go on")]
     Interrupted,
     /// A worker says that the plan cannot be measured.
-    #[error("a worker could not measure a plan: {0}; what was measured before is in the log")]
+    #[error("a worker could not measure a plan: {0}")]
     Failed(String),
 }
 
