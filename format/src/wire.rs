@@ -126,7 +126,8 @@ pub enum Request<'a> {
         /// At most [`CHUNK`] bytes.
         bytes: &'a [u8],
     },
-    /// What lies in the model region? Closes the image that was open; answered by [`Response::Checksum`], so that a load that was broken off goes on
+    /// What lies in the model region? Closes the image that was open; answered by [`Response::Checksum`], so that a load
+    /// that was broken off goes on
     /// where it stopped, and a whole one is checked.
     CheckModel {
         /// First byte of the region to check.

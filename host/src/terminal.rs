@@ -37,6 +37,11 @@ pub(crate) fn set_voice(voice: Voice) {
     VOICE.store(voice as u8, Ordering::Relaxed);
 }
 
+/// Whether notes are heard.
+pub(crate) fn is_quiet() -> bool {
+    !speaks(Voice::Usual)
+}
+
 fn speaks(voice: Voice) -> bool {
     VOICE.load(Ordering::Relaxed) >= voice as u8
 }

@@ -30,7 +30,7 @@ const PERMISSIVE: [&str; 14] = [
 
 /// Packages that may have another licence, and why that is in order.
 const EXCEPTIONS: [(&str, &str); 1] = [
-    // Copyleft of its own files, which are used as they are; only the host links it, through probe-rs.
+    // Copyleft of its own files, which are used as they are; only the host links it, itself and through probe-rs.
     ("serialport", "MPL-2.0"),
 ];
 

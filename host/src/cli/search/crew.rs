@@ -23,6 +23,14 @@ pub(super) fn listen(search: &Search<'_>, address: &str, key: &str) -> Result<Fo
     checkpoint::save(&search.network, &path)?;
     let network = std::fs::read(&path)?;
     let drawn = arguments.token.is_none();
+    if drawn && terminal::is_quiet() {
+        return Err(Failure::with_code(
+            2,
+            anyhow::anyhow!(
+                "nobody could join: --quiet hides the token that is drawn; give one with --token or in RELEQ_TOKEN"
+            ),
+        ));
+    }
     let token = arguments.token.clone().map_or_else(draw, Ok)?;
     let refused = |error: std::io::Error| {
         let why = format!("cannot listen at {address}: {error}; name an address of this machine and a free port");
