@@ -21,11 +21,11 @@
 //! # fn codes() -> [u8; 784] { [0; 784] }
 //! # let bytes: &[u8] = &[];
 //! // let bytes = include_image!("lenet.rlq");
-//! let image = Image::open(bytes)?;
+//! let image = Image::open(bytes)?; // checks everything, once
 //! let mut arena = Arena([0; 16384]);
 //! let mut engine = Engine::<8>::new(&image, &mut arena.0, kernels::ALL)?;
 //! engine.input_mut().copy_from_slice(&codes());
-//! engine.run(&mut ());
+//! engine.run(&mut ()); // nothing can fail from here
 //! let class = engine.top1();
 //! # let _ = class;
 //! # Ok::<(), Box<dyn core::error::Error>>(())

@@ -11,6 +11,7 @@ use crate::data;
 use crate::target::TargetError;
 use crate::target::qemu::{Launch, Qemu};
 use crate::target::session::{Greeted, Patience};
+use crate::train::device::{self, Choice};
 
 /// Whether something is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,7 +52,9 @@ impl Finding {
 
 /// Looks for everything; emulated boards are started and asked.
 pub fn examine(launch: &Launch) -> Vec<Finding> {
-    let mut findings = vec![threads(), dataset("mnist"), dataset("cifar10")];
+    let mut findings = vec![threads()];
+    findings.extend(graphics());
+    findings.extend([dataset("mnist"), dataset("cifar10")]);
     let emulator = emulator(launch);
     let runs = emulator.state == State::Ok;
     findings.push(emulator);
@@ -69,7 +72,25 @@ pub fn examine(launch: &Launch) -> Vec<Finding> {
 fn threads() -> Finding {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let counted = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-    Finding::new("processor", "train, quantize, search", format!("{counted}; nothing is trained elsewhere"))
+    let alone = if graphics_choices().is_empty() { "; nothing is trained elsewhere" } else { "" };
+    Finding::new("processor", "train, quantize, search", format!("{counted}{alone}"))
+}
+
+/// The graphics processors that this releq is built for.
+fn graphics_choices() -> Vec<Choice> {
+    let built = [(cfg!(feature = "cuda"), Choice::Cuda(0)), (cfg!(feature = "metal"), Choice::Metal(0))];
+    built.into_iter().filter(|(built, _)| *built).map(|(_, choice)| choice).collect()
+}
+
+fn graphics() -> Vec<Finding> {
+    let finding = |choice: Choice| {
+        let finding = |found: String| Finding::new(choice.to_string(), "train, quantize, search with --device", found);
+        match device::there(choice) {
+            Ok(()) => finding("answers".to_owned()),
+            Err(error) => finding(error.to_string()).lacking(State::Without, "install its driver"),
+        }
+    };
+    graphics_choices().into_iter().map(finding).collect()
 }
 
 fn dataset(name: &str) -> Finding {

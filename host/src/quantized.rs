@@ -91,12 +91,18 @@ impl ActivationQuant {
         steps.clamp(0.0, f32::from(self.bits.max_code())) as i32 as u8
     }
 
+    /// How far the code of `value` is from the zero point.
+    #[inline]
+    pub fn steps(&self, value: f32) -> f32 {
+        let steps = value / self.scale + (0.5 + f32::from(self.zero_point));
+        let code = steps.clamp(0.0, f32::from(self.bits.max_code())) as i32;
+        (code - i32::from(self.zero_point)) as f32
+    }
+
     /// The real value of the code of `value`.
     #[inline]
     pub fn round(&self, value: f32) -> f32 {
-        let steps = value / self.scale + (0.5 + f32::from(self.zero_point));
-        let code = steps.clamp(0.0, f32::from(self.bits.max_code())) as i32;
-        (code - i32::from(self.zero_point)) as f32 * self.scale
+        self.steps(value) * self.scale
     }
 
     /// The real value a code stands for.

@@ -6,7 +6,9 @@ use releq_format::image::Image;
 use serde::Serialize;
 
 use super::quantize::check_images;
-use super::{DataOption, Failure, Outcome, is_model, load_model, open_image, print_json, read_image, run};
+use super::{
+    DataOption, DeviceOption, Failure, Outcome, is_model, load_model, open_image, print_json, read_image, run,
+};
 use crate::data::{Dataset, Source, Which};
 use crate::encode::Encoder;
 use crate::target::native;
@@ -22,6 +24,8 @@ pub(super) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     data: DataOption,
+    #[command(flatten)]
+    device: DeviceOption,
     /// Use only the first N test images
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -45,6 +49,7 @@ struct Report {
 const STEP: usize = 500;
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    arguments.device.choose()?;
     let (source, images, correct) =
         if is_model(&arguments.model) { of_model(arguments)? } else { of_image(arguments)? };
     let top1 = 100.0 * correct as f64 / images.max(1) as f64;

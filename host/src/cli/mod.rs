@@ -38,6 +38,7 @@ use releq_format::image::{Image, ImageBuffer};
 
 use crate::data::{self, DataError, Source};
 use crate::terminal::Voice;
+use crate::train::device::{self, Choice};
 use crate::train::fit::FitError;
 use crate::{checkpoint, terminal, whole};
 
@@ -163,6 +164,21 @@ impl DataOption {
     }
 }
 
+/// Where training computes.
+#[derive(Debug, clap::Args)]
+struct DeviceOption {
+    /// Train on cpu, cuda or metal (cuda:1 is the second); the last two need a releq built with that feature
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: Choice,
+}
+
+impl DeviceOption {
+    /// Chooses it for the whole process.
+    fn choose(&self) -> Result<(), Failure> {
+        device::choose(self.device).map_err(|error| Failure::with_code(3, error))
+    }
+}
+
 /// What ended a verb early, with the exit code it means.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -183,6 +199,11 @@ impl Failure {
     fn with_code(code: u8, error: impl Into<anyhow::Error>) -> Self {
         Self { code, error: error.into() }
     }
+}
+
+/// Every verb and option, for whoever renders or checks them.
+pub fn command() -> clap::Command {
+    Command::command()
 }
 
 /// Parses the command line and runs it.

@@ -8,7 +8,9 @@ use releq_format::image::Image;
 use releq_search::plan::{BitPlan, LayerBits};
 use serde::Serialize;
 
-use super::{DataOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole};
+use super::{
+    DataOption, DeviceOption, Failure, Outcome, check_writable, load_model, open_image, print_json, write_whole,
+};
 use crate::cost;
 use crate::cost::layer::layers;
 use crate::cost::widths::fastest;
@@ -39,6 +41,8 @@ pub(super) struct Arguments {
     bits: BitPlan,
     #[command(flatten)]
     data: DataOption,
+    #[command(flatten)]
+    device: DeviceOption,
     /// Passes over the training images; may be a fraction, 0 for none
     #[arg(long, default_value_t = 1.0)]
     epochs: f64,
@@ -141,6 +145,7 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    arguments.device.choose()?;
     let network = load_model(&arguments.model)?;
     let plan = widened(&arguments.bits, &network)?;
     check_writable(&arguments.output)?;

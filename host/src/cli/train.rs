@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{DataOption, Failure, Outcome, check_writable, print_json};
+use super::{DataOption, DeviceOption, Failure, Outcome, check_writable, print_json};
 use crate::data::Which;
 use crate::data::augment::Augment;
 use crate::search::split;
@@ -27,6 +27,8 @@ pub(super) struct Arguments {
     model: String,
     #[command(flatten)]
     data: DataOption,
+    #[command(flatten)]
+    device: DeviceOption,
     /// Passes over the training images; may be a fraction
     #[arg(long, default_value_t = 4.0)]
     epochs: f64,
@@ -74,6 +76,7 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    arguments.device.choose()?;
     let source = arguments.data.locate()?;
     let (mut train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
     // Kept back for a search to compare plans on.

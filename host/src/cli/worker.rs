@@ -1,6 +1,6 @@
 //! `releq worker`: measures plans for a search in another process.
 
-use super::{Failure, Outcome};
+use super::{DeviceOption, Failure, Outcome};
 use crate::search::crew::worker::{WorkerError, work};
 use crate::terminal;
 
@@ -18,9 +18,12 @@ pub(super) struct Arguments {
     /// What the search's user gave, or the search printed
     #[arg(long, value_name = "TOKEN", env = "RELEQ_TOKEN", hide_env_values = true)]
     token: String,
+    #[command(flatten)]
+    device: DeviceOption,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    arguments.device.choose()?;
     let scratch = tempfile::tempdir()?;
     let mut done = 0;
     let mut watch = |one: &crate::search::bench::Measurement| {

@@ -25,6 +25,7 @@ use crate::cost::measure::MeasureError;
 use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
+use crate::train::device;
 use crate::train::fit::{self, FitError, Teacher};
 use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
@@ -375,7 +376,12 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     // Set anew by each stage.
     recipe.schedule.epochs = 0.0;
     let version = env!("CARGO_PKG_VERSION");
-    format!("{:08x}", crc.update(format!("{recipe:?} {version} in integers").as_bytes()).finish())
+    // Another kind of processor rounds otherwise, and so do networks that learned there.
+    let mark = device::mark();
+    format!(
+        "{:08x}",
+        crc.update(format!("{recipe:?} {version} in integers, summed in lanes{mark}").as_bytes()).finish()
+    )
 }
 
 pub(super) fn log_softmax(row: &[f32]) -> Vec<f64> {

@@ -1,11 +1,13 @@
 //! Batch normalisation over channels as one Candle op that keeps its running statistics.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::stock;
 use super::storage::{floats, tensor_floats};
+use super::vectors::{Sums, widest};
 
 /// Mean and variance of each channel, as inference uses them.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,38 +21,53 @@ pub struct Statistics {
 /// Normalisation of `x` `[n, c, h, w]`, or of features `[n, c]`, by the batch's own statistics, scaled by `gamma` `[c]` and moved by `beta` `[c]`.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    /// Added to the variance.
-    pub eps: f32,
-    /// How far one batch moves the running statistics; 0.1 in most frameworks.
-    pub momentum: f32,
-    /// What inference will use; updated by each forward pass in training.
-    pub running: Arc<Mutex<Statistics>>,
+    eps: f32,
+    momentum: f32,
+    running: Arc<Mutex<Statistics>>,
+    /// What the forward pass found, which the backward pass needs.
+    batch: OnceLock<Vec<Moments>>,
 }
 
-/// Mean and biased variance of each channel over images and pixels, summed in f64 and in order.
-fn batch_statistics(x: &[f32], channels: usize, plane: usize) -> Vec<(f32, f32)> {
+/// Mean and biased variance of one channel of a batch.
+type Moments = (f32, f32);
+
+/// Those of each channel over images and pixels.
+fn moments(x: &[f32], channels: usize, plane: usize) -> Vec<Moments> {
     let of_channel = |channel: usize| {
-        let planes = || x.chunks_exact(plane).skip(channel).step_by(channels);
-        let count = (x.len() / channels) as f64;
-        let mean = planes().flatten().map(|&x| f64::from(x)).sum::<f64>() / count;
-        let square = |&x: &f32| (f64::from(x) - mean) * (f64::from(x) - mean);
-        let variance = planes().flatten().map(square).sum::<f64>() / count;
-        (mean as f32, variance as f32)
+        let sum = |term: fn(f64, f64) -> f64, of: f64| {
+            let mut sums = Sums::ZERO;
+            let planes = x.chunks_exact(plane).skip(channel).step_by(channels);
+            widest(|| planes.for_each(|plane| sums.add(plane, plane, |x, _| [term(f64::from(x), of)])));
+            sums.totals()[0] / (x.len() / channels) as f64
+        };
+        let mean = sum(|x, _| x, 0.0);
+        (mean as f32, sum(|x, mean| (x - mean) * (x - mean), mean) as f32)
     };
     (0..channels).into_par_iter().map(of_channel).collect()
 }
 
 impl BatchNorm {
+    /// Adds `eps` to each variance; in training each forward pass moves what inference will use, `running`, by
+    /// `momentum`, 0.1 in most frameworks.
+    pub fn new(eps: f32, momentum: f32, running: Arc<Mutex<Statistics>>) -> Self {
+        Self { eps, momentum, running, batch: OnceLock::new() }
+    }
+
     /// The normalised tensor, by the batch's statistics (`training`) or the running ones.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a device other than the CPU.
+    /// Shapes that do not fit.
     pub fn forward(self, x: &Tensor, gamma: &Tensor, beta: &Tensor, training: bool) -> Result<Tensor> {
         if x.rank() == 2 {
             return self.forward(&x.unsqueeze(2)?.unsqueeze(3)?, gamma, beta, training)?.flatten_from(1);
         }
-        if training {
+        if training && x.device().is_cpu() {
             return x.contiguous()?.apply_op3(gamma, beta, self);
+        }
+        if training {
+            let (y, batch) = stock::batch_norm(x, gamma, beta, self.eps)?;
+            self.keep(&batch, x.elem_count() / batch.len().max(1));
+            return Ok(y);
         }
         let channels = gamma.elem_count();
         let running = self.running.lock().expect("no panic while holding the lock").clone();
@@ -68,7 +85,7 @@ impl BatchNorm {
         }
     }
 
-    fn keep(&self, batch: &[(f32, f32)], count: usize) {
+    fn keep(&self, batch: &[Moments], count: usize) {
         let unbiased = count as f32 / (count.max(2) - 1) as f32;
         let mut running = self.running.lock().expect("no panic while holding the lock");
         let move_to = |running: &mut f32, batch: f32| *running += self.momentum * (batch - *running);
@@ -94,14 +111,14 @@ impl CustomOp3 for BatchNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let (channels, plane) = self.sizes(layout.dims())?;
         let (x, gamma, beta) = (floats(x, layout)?, floats(gamma, gamma_layout)?, floats(beta, beta_layout)?);
-        let batch = batch_statistics(x, channels, plane);
-        self.keep(&batch, x.len() / channels);
+        let batch = self.batch.get_or_init(|| moments(x, channels, plane));
+        self.keep(batch, x.len() / channels);
         let mut y = vec![0f32; x.len()];
         y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(index, (y, x))| {
             let channel = index % channels;
-            let (mean, variance) = batch[channel];
+            let ((mean, variance), beta) = (batch[channel], beta[channel]);
             let scale = gamma[channel] / (variance + self.eps).sqrt();
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale + beta[channel]);
+            widest(|| y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale + beta));
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
@@ -116,21 +133,18 @@ impl CustomOp3 for BatchNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (channels, plane) = self.sizes(x.dims())?;
         let (inputs, gradients, gammas) = (tensor_floats(x)?, tensor_floats(gradient)?, tensor_floats(gamma)?);
-        let batch = batch_statistics(&inputs, channels, plane);
+        let batch = self.batch.get_or_init(|| moments(&inputs, channels, plane));
         let count = (inputs.len() / channels) as f32;
         // Σ g and Σ g·x̂ of each channel: the gradients of beta and gamma, and all that dx needs.
         let sums = |channel: usize| {
             let (mean, variance) = batch[channel];
             let scale = 1.0 / (variance + self.eps).sqrt();
-            let planes = inputs.chunks_exact(plane).zip(gradients.chunks_exact(plane));
-            let mut sums = (0f64, 0f64);
-            for (x, gradient) in planes.skip(channel).step_by(channels) {
-                for (x, gradient) in x.iter().zip(gradient) {
-                    sums.0 += f64::from(*gradient);
-                    sums.1 += f64::from(gradient * (x - mean) * scale);
-                }
-            }
-            (sums.0 as f32, sums.1 as f32)
+            let planes = inputs.chunks_exact(plane).zip(gradients.chunks_exact(plane)).skip(channel).step_by(channels);
+            let mut sums = Sums::ZERO;
+            let terms = |x: f32, gradient: f32| [f64::from(gradient), f64::from(gradient * (x - mean) * scale)];
+            widest(|| planes.for_each(|(x, gradient)| sums.add(x, gradient, terms)));
+            let [sum, sum_normal] = sums.totals();
+            (sum as f32, sum_normal as f32)
         };
         let sums: Vec<(f32, f32)> = (0..channels).into_par_iter().map(sums).collect();
         let mut dx = gradients;
@@ -139,10 +153,10 @@ impl CustomOp3 for BatchNorm {
             let (mean, variance) = batch[channel];
             let (sum, sum_normal) = sums[channel];
             let scale = 1.0 / (variance + self.eps).sqrt();
-            for (dx, x) in dx.iter_mut().zip(x) {
-                let normal = (x - mean) * scale;
-                *dx = gammas[channel] * scale * (*dx - sum / count - normal * sum_normal / count);
-            }
+            let (gain, offset, slope) = (gammas[channel] * scale, sum / count, sum_normal / count);
+            widest(|| {
+                dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = gain * (*dx - offset - (x - mean) * scale * slope))
+            });
         });
         let (dbeta, dgamma): (Vec<f32>, Vec<f32>) = sums.into_iter().unzip();
         let device = x.device();

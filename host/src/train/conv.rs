@@ -6,8 +6,11 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::device::on_processor;
 use super::product::{Form, product};
+use super::stock;
 use super::storage::{floats, tensor_floats};
+use super::vectors::widest;
 use crate::network::Window;
 
 /// Groups of images whose weight gradients are summed apart and then in order.
@@ -28,9 +31,15 @@ impl Conv2d {
     /// The convolution of `x`, `[n, o, oh, ow]`.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a device other than the CPU.
+    /// Shapes that do not fit.
     pub fn forward(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, self)
+        if x.device().is_cpu() {
+            return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, self);
+        }
+        match stock::conv2d(&self.window, self.groups, x, weight, bias)? {
+            Some(y) => Ok(y),
+            None => on_processor(&[x, weight, bias], |all| self.forward(&all[0], &all[1], &all[2])),
+        }
     }
 
     fn sizes(&self, x: &[usize], weight: &[usize]) -> Result<Sizes> {
@@ -112,6 +121,7 @@ fn overlap(
 }
 
 /// Calls `visit(output range start, input start, count)` for every output row that kernel position (ky, kx) touches.
+#[inline]
 fn rows_under(window: &Window, sizes: &Sizes, ky: usize, kx: usize, mut visit: impl FnMut(usize, usize, usize)) {
     let [top, left, ..] = window.padding;
     let (ys, y0) = overlap(ky, top, window.stride[0], sizes.input[0], sizes.output[0]);
@@ -129,6 +139,7 @@ fn taps(window: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
 }
 
 /// `columns[(c, ky, kx), (y, x)]` of one image.
+#[inline(always)]
 fn im2col(window: &Window, sizes: &Sizes, image: &[f32], columns: &mut [f32]) {
     let stride = window.stride[1];
     // Without padding, every column is written.
@@ -152,12 +163,13 @@ fn im2col(window: &Window, sizes: &Sizes, image: &[f32], columns: &mut [f32]) {
 /// Copies a row of pixels: rows are short, and a call of `memcpy` for each takes longer than the copy.
 #[inline]
 fn copy_row(to: &mut [f32], from: &[f32]) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<8>(), from.as_chunks::<8>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
 /// The transpose of [`im2col`]: adds every column's gradient to the pixels it came from.
+#[inline(always)]
 fn col2im(window: &Window, sizes: &Sizes, columns: &[f32], image: &mut [f32]) {
     let stride = window.stride[1];
     let mut rows = columns.chunks_exact(sizes.pixels());
@@ -186,7 +198,7 @@ pub(super) fn convolve(
     if sizes.depthwise {
         return depthwise(window, sizes, image, weight, y);
     }
-    im2col(window, sizes, image, columns);
+    widest(|| im2col(window, sizes, image, columns));
     product(Form::Plain, weight, columns, y, [sizes.out, sizes.terms, sizes.pixels()]);
 }
 
@@ -276,12 +288,12 @@ impl Conv2d {
                 depthwise_gradients(&self.window, sizes, image, weight, gradient, &mut dw, dx);
                 continue;
             }
-            im2col(&self.window, sizes, image, &mut columns);
+            widest(|| im2col(&self.window, sizes, image, &mut columns));
             product(Form::RightTransposed, gradient, &columns, &mut dw, [sizes.out, sizes.pixels(), sizes.terms]);
             if let Some(dx) = dx {
                 columns.fill(0.0);
                 product(Form::LeftTransposed, weight, gradient, &mut columns, [sizes.terms, sizes.out, sizes.pixels()]);
-                col2im(&self.window, sizes, &columns, dx);
+                widest(|| col2im(&self.window, sizes, &columns, dx));
             }
         }
         (dw, db)

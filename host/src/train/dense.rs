@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::product::{Form, product};
+use super::stock;
 use super::storage::{floats, tensor_floats};
 
 /// Rows of a result that one task computes.
@@ -17,9 +18,12 @@ impl Dense {
     /// The layer's output, `[n, o]`.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a device other than the CPU.
+    /// Shapes that do not fit.
     pub fn forward(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, self)
+        match x.device().is_cpu() {
+            true => x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, self),
+            false => stock::dense(x, weight, bias),
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 
+use super::stock::{self, Grid};
 use super::storage::{floats, tensor_floats, with_floats};
+use super::vectors::{Sums, widest};
 use crate::quantized::{ActivationQuant, WeightQuant};
 
 /// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`, or `[1]` for all of them.
@@ -25,9 +27,25 @@ impl FakeQuantWeight {
     /// The rounded weights.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a device other than the CPU.
+    /// Shapes that do not fit.
     pub fn forward(self, weight: &Tensor, scales: &Tensor) -> Result<Tensor> {
-        weight.contiguous()?.apply_op2(&scales.contiguous()?, self)
+        match weight.device().is_cpu() {
+            true => weight.contiguous()?.apply_op2(&scales.contiguous()?, self),
+            false => self.stock(weight, scales),
+        }
+    }
+
+    /// The same in Candle's terms.
+    pub(super) fn stock(&self, weight: &Tensor, scales: &Tensor) -> Result<Tensor> {
+        let rounder = self.quant(&[]).rounder();
+        let (smallest, largest) = rounder.limits();
+        let (gain, _) = self.levels.affine(self.bits);
+        let grid = Grid { smallest, gain, steps: (largest - smallest) / gain };
+        let row = (weight.elem_count() / scales.elem_count().max(1)).max(1);
+        let damping = 1.0 / (row as f64 * f64::from(largest.max(1))).sqrt();
+        let mut over = vec![1; weight.rank()];
+        over[0] = scales.elem_count();
+        stock::rounded(grid, weight, &scales.reshape(over)?, self.learn, damping)
     }
 
     fn quant(&self, scales: &[f32]) -> WeightQuant {
@@ -106,9 +124,17 @@ impl FakeQuantActivation {
     /// The rounded activations.
     ///
     /// # Errors
-    /// A scale that is not one number, or a device other than the CPU.
+    /// A scale that is not one number.
     pub fn forward(self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op2(scale, self)
+        if x.device().is_cpu() { x.contiguous()?.apply_op2(scale, self) } else { self.stock(x, scale) }
+    }
+
+    /// The same in Candle's terms.
+    pub(super) fn stock(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let largest = i32::from(self.bits.max_code());
+        let grid = Grid { smallest: -i32::from(self.zero_point), gain: 1, steps: largest };
+        let damping = 1.0 / (x.elem_count() as f64 * f64::from(largest)).sqrt();
+        stock::rounded(grid, x, scale, self.learn, damping)
     }
 
     fn quant(&self, scale: &[f32]) -> Result<ActivationQuant> {
@@ -138,7 +164,7 @@ impl CustomOp2 for FakeQuantActivation {
         let quant = self.quant(floats(s, s_layout)?)?;
         let mut y = vec![0f32; x.len()];
         y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = quant.round(x));
+            widest(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = quant.round(x)));
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
@@ -162,22 +188,19 @@ impl FakeQuantActivation {
     /// As [`mask`], and the sum over elements of gradient times the code's derivative in the scale.
     fn learn_scale(&self, quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
         let (low, high) = (quant.real(0), quant.real(self.bits.max_code()));
-        let zero = f32::from(self.zero_point);
         let chunks = dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(|(dx, x)| {
-            let mut sum = 0f32;
-            for (dx, &x) in dx.iter_mut().zip(x) {
-                let steps = f32::from(quant.code(x)) - zero;
-                if (low..=high).contains(&x) {
-                    sum += *dx * (steps - x / quant.scale);
-                } else {
-                    sum += *dx * steps;
-                    *dx = 0.0;
-                }
-            }
-            sum
+            let mut sum = Sums::ZERO;
+            widest(|| {
+                sum.add(x, dx, |x, dx| {
+                    let within = if x >= low && x <= high { x / quant.scale } else { 0.0 };
+                    [f64::from(dx * (quant.steps(x) - within))]
+                });
+                stop_clamped([low, high], x, dx);
+            });
+            sum.totals()[0]
         });
-        let partial: Vec<f32> = chunks.collect();
-        Some(partial.iter().sum())
+        let partial: Vec<f64> = chunks.collect();
+        Some(partial.iter().sum::<f64>() as f32)
     }
 }
 
@@ -185,9 +208,12 @@ impl FakeQuantActivation {
 fn mask(quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
     let (low, high) = (quant.real(0), quant.real(quant.bits.max_code()));
     dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(dx, x)| {
-        for (dx, &x) in dx.iter_mut().zip(x) {
-            *dx = if x >= low && x <= high { *dx } else { 0.0 };
-        }
+        widest(|| stop_clamped([low, high], x, dx));
     });
     None
+}
+
+#[inline(always)]
+fn stop_clamped([low, high]: [f32; 2], x: &[f32], dx: &mut [f32]) {
+    dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x >= low && x <= high { *dx } else { 0.0 });
 }

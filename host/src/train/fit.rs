@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::{D, Device, Result, Tensor, Var};
+use candle_core::{D, Result, Tensor, Var};
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
 use super::adam::Adam;
+use super::device;
 use super::model::Model;
 use super::momentum::Momentum;
 use super::resume::{Clock, Resume, State};
@@ -109,7 +110,7 @@ impl Teacher {
         }
         let logits = logits(model, data)?;
         let classes = logits.first().map_or(0, Vec::len);
-        let rows = Tensor::from_vec(logits.concat(), (data.len(), classes), &Device::Cpu)?;
+        let rows = Tensor::from_vec(logits.concat(), (data.len(), classes), &device::current())?;
         Ok(Self { model: model.clone(), answers: softened(&rows)?.flatten_all()?.to_vec1()?, classes })
     }
 
@@ -120,7 +121,7 @@ impl Teacher {
         }
         let row = |&index: &usize| &self.answers[index * self.classes..(index + 1) * self.classes];
         let rows: Vec<f32> = indices.iter().flat_map(row).copied().collect();
-        Tensor::from_vec(rows, (indices.len(), self.classes), &Device::Cpu)
+        Tensor::from_vec(rows, (indices.len(), self.classes), &device::current())
     }
 }
 

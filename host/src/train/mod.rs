@@ -2,7 +2,7 @@
 //!
 //! Candle 0.11 computes convolutions and pools on the CPU slowly, and one gradient wrongly; the hot ops are therefore
 //! ours ([`conv`], [`dense`], [`pool`], [`relu`], [`shortcut`], [`batch_norm`], [`fake_quant`]), each checked against
-//! finite differences. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door, and
+//! finite differences. Where a [`device`] is no processor, `stock` has them in Candle's terms. [`model`] runs a network with them, [`fit`] trains it, [`quantize`] is the front door, and
 //! [`integer`] evaluates what came of it.
 
 pub mod adam;
@@ -10,6 +10,7 @@ pub mod batch_norm;
 pub mod calibrate;
 pub mod conv;
 pub mod dense;
+pub mod device;
 pub mod fake_quant;
 pub mod fit;
 pub mod fold;
@@ -25,6 +26,8 @@ pub mod quantize;
 pub mod relu;
 pub mod resume;
 pub mod shortcut;
+mod stock;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod vectors;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 use releq_format::bits::{BitWidth, Levels};
 
 use super::batch_norm::{BatchNorm, Statistics};
 use super::conv::Conv2d;
 use super::dense::Dense;
+use super::device;
 use super::fake_quant::{FakeQuantActivation, FakeQuantWeight};
 use super::pool::{Pool, Reduce};
 use super::relu::Relu;
@@ -77,7 +78,7 @@ pub struct Model {
 const MOMENTUM: f32 = 0.1;
 
 fn var(tensor: &network::Tensor) -> Result<Var> {
-    Var::from_tensor(&Tensor::from_vec(tensor.data.clone(), tensor.shape.clone(), &Device::Cpu)?)
+    Var::from_tensor(&Tensor::from_vec(tensor.data.clone(), tensor.shape.clone(), &device::current())?)
 }
 
 fn floats(var: &Tensor) -> Result<network::Tensor> {
@@ -132,7 +133,7 @@ impl Model {
     pub fn from_quantized(quantized: &QuantizedNetwork) -> Result<Self> {
         let mut quantizers = Quantizers::default();
         for (&node, WeightQuant { bits, levels, scales }) in &quantized.weights {
-            let scales = Var::from_slice(scales, scales.len(), &Device::Cpu)?;
+            let scales = Var::from_slice(scales, scales.len(), &device::current())?;
             let state =
                 WeightState { bits: *bits, levels: *levels, scales, learn: false, transform: Transform::Identity };
             quantizers.weights.insert(node, state);
@@ -229,7 +230,7 @@ impl Model {
                 floats.extend(plane.iter().map(|&pixel| table[usize::from(pixel)]));
             }
         }
-        Tensor::from_vec(floats, (indices.len(), channels, height, width), &Device::Cpu)
+        Tensor::from_vec(floats, (indices.len(), channels, height, width), &device::current())
     }
 
     /// Logits `[n, classes]` of an input from [`Model::input`].
@@ -281,7 +282,7 @@ impl Model {
             }
             Op::BatchNorm { eps } => {
                 let running = self.statistics[&index].clone();
-                let norm = BatchNorm { eps: *eps, momentum: self.momentum, running };
+                let norm = BatchNorm::new(*eps, self.momentum, running);
                 let part = |part: &str| self.parameter(&format!("{}.{part}", node.name));
                 norm.forward(input, part("weight")?, part("bias")?, training)?
             }
@@ -327,7 +328,7 @@ impl Model {
     fn bias(&self, name: &str, out: usize) -> Result<Tensor> {
         match self.parameters.get(&format!("{name}.bias")) {
             Some(bias) => Ok(bias.as_tensor().clone()),
-            None => Tensor::zeros(out, candle_core::DType::F32, &Device::Cpu),
+            None => Tensor::zeros(out, candle_core::DType::F32, &device::current()),
         }
     }
 }
@@ -338,7 +339,7 @@ impl ActivationState {
     /// # Errors
     /// Only Candle's own.
     pub fn fixed(quant: ActivationQuant) -> Result<Self> {
-        let scale = Var::from_slice(&[quant.scale], 1, &Device::Cpu)?;
+        let scale = Var::from_slice(&[quant.scale], 1, &device::current())?;
         Ok(Self { bits: quant.bits, zero_point: quant.zero_point, scale, learn: false })
     }
 

@@ -8,6 +8,8 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::device::on_processor;
+use super::stock;
 use super::storage::{floats, tensor_floats, with_floats};
 use crate::network::Window;
 
@@ -39,9 +41,13 @@ impl Pool {
     /// The pooled tensor, `[n, c, oh, ow]`.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a device other than the CPU.
+    /// Shapes that do not fit.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op1(self)
+        if x.device().is_cpu() {
+            return x.contiguous()?.apply_op1(self);
+        }
+        let stock = if self.reduce == Reduce::Mean { stock::mean_pool(&self.window, x)? } else { None };
+        stock.map_or_else(|| on_processor(&[x], |all| self.forward(&all[0])), Ok)
     }
 
     fn sizes(&self, x: &[usize]) -> Result<([usize; 4], [usize; 2])> {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use candle_core::{Device, Var};
+use candle_core::Var;
 use rayon::prelude::*;
 use releq_format::bits::{BitWidth, Levels};
 use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
+use super::device;
 use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit_kept};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
@@ -258,7 +259,7 @@ fn weight_states(
             Method::Wrpn => (fixed(bits, Levels::MidTread, weight.shape[0]), Transform::Identity),
             Method::Dorefa => (fixed(bits, levels_at(method, weight, bits), weight.shape[0]), Transform::Tanh),
         };
-        let scales = Var::from_slice(&quant.scales, quant.scales.len(), &Device::Cpu)?;
+        let scales = Var::from_slice(&quant.scales, quant.scales.len(), &device::current())?;
         let learn = method.learns();
         Ok((node, WeightState { bits, levels: quant.levels, scales, learn, transform }))
     };

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::stock;
 use super::storage::{floats, tensor_floats};
 
 /// `min(max(x, 0), ceiling)`, with gradient 0 at both ends.
@@ -18,9 +19,9 @@ impl Relu {
     /// The rectified tensor, of the same shape.
     ///
     /// # Errors
-    /// A device other than the CPU.
+    /// Only Candle's own.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op1(self)
+        if x.device().is_cpu() { x.contiguous()?.apply_op1(self) } else { stock::relu(x, self.ceiling) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::stock;
 use super::storage::{floats, tensor_floats};
 
 /// Every `stride`-th pixel of `x` `[n, c, h, w]`, with `before` and `after` channels of zeros around.
@@ -19,9 +20,12 @@ impl Shortcut {
     /// The picked pixels, `[n, before + c + after, ⌈h / stride⌉, ⌈w / stride⌉]`.
     ///
     /// # Errors
-    /// A tensor that is not `[n, c, h, w]`, or a device other than the CPU.
+    /// A tensor that is not `[n, c, h, w]`.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op1(self)
+        match x.device().is_cpu() {
+            true => x.contiguous()?.apply_op1(self),
+            false => stock::shortcut(self.stride, self.before, self.after, x),
+        }
     }
 
     fn output(&self, x: &[usize]) -> Result<[usize; 4]> {

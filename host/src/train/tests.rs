@@ -173,7 +173,7 @@ proptest! {
     #[test]
     fn batch_norm_gradients_are_exact(n in 2usize..5, c in 1usize..3, side in 2usize..4, seed: u64) {
         let (x, gamma, beta) = (var(&[n, c, side, side], seed, "x"), var(&[c], seed, "g"), var(&[c], seed, "b"));
-        let norm = || BatchNorm { eps: 1e-3, momentum: 0.1, running: Arc::new(Mutex::new(Statistics { mean: vec![0.0; c], variance: vec![1.0; c] })) };
+        let norm = || BatchNorm::new(1e-3, 0.1, Arc::new(Mutex::new(Statistics { mean: vec![0.0; c], variance: vec![1.0; c] })));
         check_gradients(&|| norm().forward(&x, &gamma, &beta, true), &[&x, &gamma, &beta], 1e-2, 2e-2, seed);
     }
 }
@@ -227,7 +227,7 @@ fn convolution_does_not_depend_on_the_thread_count() {
 #[test]
 fn running_statistics_follow_the_batches() {
     let running = Arc::new(Mutex::new(Statistics { mean: vec![0.0], variance: vec![1.0] }));
-    let norm = BatchNorm { eps: 1e-5, momentum: 0.1, running: running.clone() };
+    let norm = BatchNorm::new(1e-5, 0.1, running.clone());
     let x = Tensor::from_slice(&[1f32, 3.0, 5.0, 7.0], (2, 1, 1, 2), &Device::Cpu).unwrap();
     let (gamma, beta) = (var(&[1], 1, "g"), var(&[1], 1, "b"));
     norm.forward(&x, &gamma, &beta, true).unwrap();

@@ -20,7 +20,7 @@ use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
 use super::budget::{BoardOptions, BudgetOptions};
-use super::{DataOption, Failure, Outcome, load_model, write_whole};
+use super::{DataOption, DeviceOption, Failure, Outcome, load_model, write_whole};
 use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::hardware::Hardware;
@@ -52,6 +52,8 @@ pub(super) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     data: DataOption,
+    #[command(flatten)]
+    device: DeviceOption,
     /// Compare plans on the test images of this directory instead
     #[arg(long, value_name = "DIR")]
     val: Option<String>,
@@ -184,6 +186,7 @@ impl Setting {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    arguments.device.choose()?;
     let boards = arguments.boards().named()?;
     let mut searcher = searcher(arguments)?;
     if let Some(table) = &arguments.table {
