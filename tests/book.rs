@@ -203,7 +203,9 @@ fn flags_of(command: &clap::Command, verb: &str, words: &[&str]) -> Option<Strin
         .into_iter()
         .chain(below)
         .flat_map(clap::Command::get_arguments)
-        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .filter_map(|argument| argument.get_long_and_visible_aliases())
+        .flatten()
+        .map(|long| format!("--{long}"))
         .chain(["--help".to_owned(), "--version".to_owned()])
         .collect();
     let flag = |word: &&&str| word.starts_with("--") && word.len() > 2;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::stock;
@@ -28,22 +28,32 @@ pub struct BatchNorm {
     batch: OnceLock<Vec<Moments>>,
 }
 
+/// Channels, and pixels of a plane.
+fn sizes(x: &[usize]) -> Result<(usize, usize)> {
+    match x {
+        &[_, channels, height, width] => Ok((channels, height * width)),
+        _ => candle_core::bail!("batch normalisation takes [n, c, h, w], not {x:?}"),
+    }
+}
+
 /// Mean and biased variance of one channel of a batch.
 type Moments = (f32, f32);
 
 /// Those of each channel over images and pixels.
 fn moments(x: &[f32], channels: usize, plane: usize) -> Vec<Moments> {
     let of_channel = |channel: usize| {
-        let sum = |term: fn(f64, f64) -> f64, of: f64| {
-            let mut sums = Sums::ZERO;
-            let planes = x.chunks_exact(plane).skip(channel).step_by(channels);
-            widest(|| planes.for_each(|plane| sums.add(plane, plane, |x, _| [term(f64::from(x), of)])));
-            sums.totals()[0] / (x.len() / channels) as f64
-        };
-        let mean = sum(|x, _| x, 0.0);
-        (mean as f32, sum(|x, mean| (x - mean) * (x - mean), mean) as f32)
+        let planes = || x.chunks_exact(plane).skip(channel).step_by(channels);
+        let count = (x.len() / channels) as f64;
+        let mean = sum(planes(), |x| x) / count;
+        (mean as f32, (sum(planes(), |x| (x - mean) * (x - mean)) / count) as f32)
     };
     (0..channels).into_par_iter().map(of_channel).collect()
+}
+
+fn sum<'a>(planes: impl Iterator<Item = &'a [f32]>, term: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = Sums::ZERO;
+    widest(|| planes.for_each(|plane| sums.add(plane, plane, |x, _| [term(f64::from(x))])));
+    sums.totals()[0]
 }
 
 impl BatchNorm {
@@ -69,20 +79,15 @@ impl BatchNorm {
             self.keep(&batch, x.elem_count() / batch.len().max(1));
             return Ok(y);
         }
-        let channels = gamma.elem_count();
         let running = self.running.lock().expect("no panic while holding the lock").clone();
-        let scale: Vec<f32> = running.variance.iter().map(|variance| 1.0 / (variance + self.eps).sqrt()).collect();
-        let column = |values: Vec<f32>| Tensor::from_vec(values, (1, channels, 1, 1), x.device());
-        let normal = x.broadcast_sub(&column(running.mean)?)?.broadcast_mul(&column(scale)?)?;
-        let shape = (1, channels, 1, 1);
-        normal.broadcast_mul(&gamma.reshape(shape)?)?.broadcast_add(&beta.reshape(shape)?)
-    }
-
-    fn sizes(&self, x: &[usize]) -> Result<(usize, usize)> {
-        match x {
-            &[_, channels, height, width] => Ok((channels, height * width)),
-            _ => candle_core::bail!("batch normalisation takes [n, c, h, w], not {x:?}"),
+        let scale = running.variance.iter().map(|variance| 1.0 / (variance + self.eps).sqrt()).collect();
+        let fixed = Fixed { mean: running.mean, scale, gamma: gamma.to_vec1()?, beta: beta.to_vec1()? };
+        if x.device().is_cpu() {
+            return x.contiguous()?.apply_op1_no_bwd(&fixed);
         }
+        let [mean, scale, gamma, beta] = [fixed.mean, fixed.scale, fixed.gamma, fixed.beta]
+            .map(|values| Tensor::from_vec(values, (1, gamma.elem_count(), 1, 1), x.device()));
+        x.broadcast_sub(&mean?)?.broadcast_mul(&scale?)?.broadcast_mul(&gamma?)?.broadcast_add(&beta?)
     }
 
     fn keep(&self, batch: &[Moments], count: usize) {
@@ -92,6 +97,32 @@ impl BatchNorm {
         let Statistics { mean, variance } = &mut *running;
         mean.iter_mut().zip(batch).for_each(|(mean, batch)| move_to(mean, batch.0));
         variance.iter_mut().zip(batch).for_each(|(variance, batch)| move_to(variance, batch.1 * unbiased));
+    }
+}
+
+/// Normalisation by statistics that stay, which nobody learns through; of each channel.
+struct Fixed {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+}
+
+impl CustomOp1 for Fixed {
+    fn name(&self) -> &'static str {
+        "releq-fixed-norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (channels, plane) = sizes(layout.dims())?;
+        let x = floats(x, layout)?;
+        let mut y = vec![0f32; x.len()];
+        y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(index, (y, x))| {
+            let at = index % channels;
+            let (mean, scale, gamma, beta) = (self.mean[at], self.scale[at], self.gamma[at], self.beta[at]);
+            widest(|| y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * scale * gamma + beta));
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 }
 
@@ -109,7 +140,7 @@ impl CustomOp3 for BatchNorm {
         beta: &CpuStorage,
         beta_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (channels, plane) = self.sizes(layout.dims())?;
+        let (channels, plane) = sizes(layout.dims())?;
         let (x, gamma, beta) = (floats(x, layout)?, floats(gamma, gamma_layout)?, floats(beta, beta_layout)?);
         let batch = self.batch.get_or_init(|| moments(x, channels, plane));
         self.keep(batch, x.len() / channels);
@@ -131,7 +162,7 @@ impl CustomOp3 for BatchNorm {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (channels, plane) = self.sizes(x.dims())?;
+        let (channels, plane) = sizes(x.dims())?;
         let (inputs, gradients, gammas) = (tensor_floats(x)?, tensor_floats(gradient)?, tensor_floats(gamma)?);
         let batch = self.batch.get_or_init(|| moments(&inputs, channels, plane));
         let count = (inputs.len() / channels) as f32;
