@@ -96,6 +96,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "story",
         "--test",
         "crew",
+        "--test",
+        "data",
         "--",
         "--ignored",
     ]))?;
