@@ -97,6 +97,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "--test",
         "crew",
         "--test",
+        "watch",
+        "--test",
         "data",
         "--",
         "--ignored",

@@ -27,6 +27,7 @@ mod reproduce;
 mod run;
 mod search;
 mod train;
+mod watch;
 mod why;
 mod worker;
 
@@ -99,6 +100,8 @@ enum Verb {
     Quantize(quantize::Arguments),
     /// Find the cheapest bits for every layer that keep the accuracy.
     Search(search::Arguments),
+    /// Follow a search while it runs.
+    Watch(watch::Arguments),
     /// Measure plans for a search in another process, here or on another machine.
     Worker(worker::Arguments),
     /// Write the image of a point on a finished search's front.
@@ -224,6 +227,7 @@ fn done(command: &clap::Command, verb: &Verb) -> Outcome {
         Verb::Ptq(arguments) => ptq::run(arguments),
         Verb::Quantize(arguments) => quantize::run(arguments),
         Verb::Search(arguments) => search::run(arguments),
+        Verb::Watch(arguments) => watch::run(arguments),
         Verb::Worker(arguments) => worker::run(arguments),
         Verb::Export(arguments) => export::run(arguments),
         Verb::Why(arguments) => why::run(arguments),
