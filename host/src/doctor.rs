@@ -102,7 +102,7 @@ fn dataset(name: &str) -> Finding {
         }
         Err(_) => Finding::new(name, VERBS, "not found; `--data glyphs` draws digits instead").lacking(
             State::Without,
-            format!("put the files of its authors into a directory `{name}`, and name the one above in RELEQ_DATA"),
+            format!("releq data fetch {name}, or name the directory that has `{name}` in RELEQ_DATA"),
         ),
     }
 }

@@ -1,10 +1,13 @@
 //! The only place that touches the terminal: answers to stdout, the conversation to stderr.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use anstyle::AnsiColor;
+
+/// Whether the reader of answers has hung up.
+static HUNG_UP: AtomicBool = AtomicBool::new(false);
 
 /// Writes an answer to stdout. A reader that hung up is no error: it has what it wanted.
 ///
@@ -13,9 +16,17 @@ use anstyle::AnsiColor;
 pub(crate) fn answer(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            HUNG_UP.store(true, Ordering::Relaxed);
+            Ok(())
+        }
         other => other,
     }
+}
+
+/// Whether nobody reads answers any more, so that whoever gives one after the other may stop.
+pub(crate) fn has_hung_up() -> bool {
+    HUNG_UP.load(Ordering::Relaxed)
 }
 
 /// How much is said.
@@ -128,9 +139,19 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing done yet.
     pub(crate) fn new(what: &'static str) -> Self {
+        Self::drawn(what, "{prefix} {wide_bar} {pos}/{len} {msg} {eta}")
+    }
+
+    /// Of something that is counted in bytes.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn bytes(what: &'static str) -> Self {
+        Self::drawn(what, "{prefix} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    }
+
+    fn drawn(what: &'static str, template: &str) -> Self {
         let terminal = io::stderr().is_terminal() && speaks(Voice::Usual);
         let bar = if terminal { indicatif::ProgressBar::new(0) } else { indicatif::ProgressBar::hidden() };
-        let style = indicatif::ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
+        let style = indicatif::ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()));
         bar.set_prefix(what);
         Self { bar, what, spoken: !terminal, said: Instant::now() }
@@ -155,6 +176,33 @@ impl Progress {
     /// Clears the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A few lines on stdout that are drawn over themselves.
+pub(crate) struct Screen(indicatif::ProgressBar);
+
+impl Screen {
+    /// An empty one, where stdout is a terminal.
+    pub(crate) fn new() -> Option<Self> {
+        let target = indicatif::ProgressDrawTarget::stdout();
+        if target.is_hidden() {
+            return None;
+        }
+        let style = indicatif::ProgressStyle::with_template("{msg}");
+        let style = style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
+        Some(Self(indicatif::ProgressBar::with_draw_target(None, target).with_style(style)))
+    }
+
+    /// Shows `text` in place of what was there.
+    pub(crate) fn draw(&mut self, text: &str) {
+        self.0.set_message(text.trim_end().to_owned());
+        self.0.tick();
+    }
+
+    /// Takes it off again.
+    pub(crate) fn clear(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -96,6 +96,10 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "story",
         "--test",
         "crew",
+        "--test",
+        "watch",
+        "--test",
+        "data",
         "--",
         "--ignored",
     ]))?;

@@ -83,7 +83,11 @@ fn state(run: &Run) -> String {
             };
             let plans =
                 outcome.distinct_evaluations.map_or(String::new(), |plans| format!(" from {plans} plans evaluated"));
-            format!("Chosen by {}{plans}; the plan {kept}.", outcome.agent)
+            let later = match run.later {
+                Some(_) => " A later search here was asked something else, and has no result yet.",
+                None => "",
+            };
+            format!("Chosen by {}{plans}; the plan {kept}.{later}", outcome.agent)
         }
         State::Raced => format!("A race of {} agents; no plan was chosen.", run.race.len()),
         State::Unfinished => format!(

@@ -2,7 +2,8 @@
 //!
 //! Reading order is the order in which data flows: [`run`] is what a run holds, [`read`] takes it from a directory,
 //! `layers`, `facts`, `settings` and `repeat` join its parts, `figures` draw them with `plot`, `sections` put figures and
-//! tables in order, [`html`] and [`text`] hand them out. Nothing here computes a result: a report shows what was found, and says what is not there.
+//! tables in order, [`html`] and [`text`] hand them out, and [`live`] what is going on. Nothing here computes a result: a
+//! report shows what was found, and says what is not there.
 
 mod facts;
 mod figures;
@@ -16,6 +17,7 @@ mod settings;
 mod table;
 
 pub mod html;
+pub mod live;
 pub mod read;
 pub mod run;
 pub mod text;

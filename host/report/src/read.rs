@@ -7,8 +7,20 @@ use serde::de::DeserializeOwned;
 
 use crate::run::{Bench, Run};
 
-/// Files of which a run has at least one.
-const FILES: [&str; 5] = ["run.json", "result.json", "episodes.jsonl", "measurements.jsonl", "race.json"];
+/// Files of a run.
+pub const FILES: [&str; 8] = [
+    "run.json",
+    "result.json",
+    "episodes.jsonl",
+    "measurements.jsonl",
+    "race.json",
+    "stage.json",
+    "front.json",
+    "comparison.json",
+];
+
+/// Those of which it has at least one.
+const TELLING: [&str; 5] = [FILES[0], FILES[1], FILES[2], FILES[3], FILES[4]];
 
 /// Why there is nothing to report.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +37,7 @@ pub enum ReadError {
     #[error(
         "{run} holds no run: none of {files} is there; name the directory that `releq search -o` was given",
         run = run.display(),
-        files = FILES.join(", ")
+        files = TELLING.join(", ")
     )]
     NoRun {
         /// The directory.
@@ -67,12 +79,13 @@ pub enum ReadError {
 /// [`ReadError`], for a directory that is no run and for a file in it that is no run's.
 pub fn run(run: &Path) -> Result<Run, ReadError> {
     std::fs::read_dir(run).map_err(|error| ReadError::NoDirectory { run: run.to_owned(), error })?;
-    if !FILES.iter().any(|file| run.join(file).is_file()) {
+    if !TELLING.iter().any(|file| run.join(file).is_file()) {
         return Err(ReadError::NoRun { run: run.to_owned() });
     }
     let mut read = Run {
         name: run.display().to_string(),
         asked: document(&run.join("run.json"))?,
+        stage: document(&run.join("stage.json"))?,
         outcome: document(&run.join("result.json"))?,
         front: document(&run.join("front.json"))?,
         race: document(&run.join("race.json"))?.unwrap_or_default(),
@@ -80,6 +93,10 @@ pub fn run(run: &Path) -> Result<Run, ReadError> {
         measurements: lines(&run.join("measurements.jsonl"))?,
         ..Run::default()
     };
+    // The result says what it answers; the file may be a later search's.
+    if let Some(answered) = read.outcome.as_mut().and_then(|outcome| outcome.asked.take()) {
+        read.later = read.asked.replace(answered).filter(|last| read.asked.as_ref() != Some(last));
+    }
     // The result's own rows are of its own search; the file may be an earlier one's.
     read.comparison = match read.outcome.as_mut().and_then(|outcome| outcome.comparison.take()) {
         Some(rows) => rows,
@@ -143,6 +160,24 @@ mod tests {
         fs::write(room.path().join("episodes.jsonl"), "{}\nnonsense\n").unwrap();
         let message = run(room.path()).unwrap_err().to_string();
         assert!(message.contains("line 2") && message.contains("move it away"), "{message}");
+    }
+
+    #[test]
+    fn a_result_keeps_to_what_it_answers() {
+        let room = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(room.path().join(name), text).unwrap();
+        let seeds = || {
+            let read = run(room.path()).unwrap();
+            [read.asked, read.later].map(|asked| asked.and_then(|asked| asked.seed))
+        };
+        put("run.json", r#"{"seed":2}"#);
+        assert_eq!(seeds(), [Some(2), None], "of a run that is not finished");
+        put("result.json", r#"{"asked":{"seed":2}}"#);
+        assert_eq!(seeds(), [Some(2), None]);
+        put("run.json", r#"{"seed":3}"#);
+        assert_eq!(seeds(), [Some(2), Some(3)], "of a search that began later");
+        put("result.json", "{}");
+        assert_eq!(seeds(), [Some(3), None], "of an older version");
     }
 
     #[test]

@@ -11,8 +11,12 @@ use crate::plan::Plan;
 pub struct Run {
     /// The directory, as it was named.
     pub name: String,
-    /// `run.json`: what was asked. A search writes it when it ends.
+    /// What was asked: what `result.json` is the answer to, or else `run.json`, which a search writes when it begins.
     pub asked: Option<Asked>,
+    /// `run.json` where a search was asked something else since there was a result, and has none yet.
+    pub later: Option<Asked>,
+    /// `stage.json`: what the search is doing, or was when it was stopped.
+    pub stage: Option<Stage>,
     /// `result.json`: what was found.
     pub outcome: Option<Outcome>,
     /// `front.json`: the plans that no other beats.
@@ -92,6 +96,22 @@ impl Run {
         let layers = self.outcome.iter().flat_map(|outcome| &outcome.layers);
         layers.filter(|layer| layer.w.is_some()).map(|layer| layer.name.as_str()).collect()
     }
+}
+
+/// What a search is doing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stage {
+    /// In a few words.
+    pub doing: String,
+    /// Plans evaluated by the searcher so far.
+    pub done: Option<u64>,
+    /// Its budget.
+    pub of: Option<u64>,
+    /// Measurements that were there when it began.
+    pub known: Option<u64>,
+    /// When it began, in seconds since 1970.
+    pub started: Option<u64>,
 }
 
 /// What the search was asked.
@@ -178,6 +198,9 @@ pub struct Latency {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Outcome {
+    /// What it is the answer to; results of older versions do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// The network's name.
     pub model: String,
     /// The data set's name.

@@ -374,10 +374,14 @@ fn commonest(slips: &[(u64, usize, usize)]) -> Vec<String> {
     if said.is_empty() { Vec::new() } else { vec![format!("Commonest: {}.", said.join("; "))] }
 }
 
+/// Where nothing says what was asked.
+const UNASKED: &str = "Not in this run: a search writes down what it was asked when it begins; older versions of releq did \
+                       when it ended.";
+
 fn configuration(run: &Run) -> Section {
     let [id, title] = ["configuration", "Configuration"];
     let Some(asked) = &run.asked else {
-        return missing(id, title, "Not in this run: what a search was asked is written down when it ends.");
+        return missing(id, title, UNASKED);
     };
     let mut table = Table::new("What the search was asked", &["", ""], &[]);
     for (name, value) in settings::settings(run, asked) {
@@ -390,6 +394,6 @@ fn again(run: &Run) -> Section {
     let [id, title] = ["again", "Do it again"];
     match repeat::command(run) {
         Some((command, notes)) => Section { id, title, code: Some(command), notes, ..Section::default() },
-        None => missing(id, title, "Not in this run: what a search was asked is written down when it ends."),
+        None => missing(id, title, UNASKED),
     }
 }

@@ -18,7 +18,16 @@ pub fn summary(run: &Run) -> String {
     text += &layers(run);
     text += &rivals(run);
     text += &race(run);
-    // Plain signs and spaces, so that numbers can be copied; and no name may steer a terminal.
+    plain(&text)
+}
+
+/// What was found, or how far the run came, in the first lines of its [`summary`].
+pub fn headline(run: &Run) -> String {
+    plain(&head(run))
+}
+
+/// Plain signs and spaces, so that numbers can be copied; and no name may steer a terminal.
+pub(crate) fn plain(text: &str) -> String {
     let plain = text.replace('\u{202f}', " ").replace('−', "-");
     plain.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
 }
@@ -73,7 +82,11 @@ fn found(run: &Run, outcome: &Outcome) -> String {
     for board in &outcome.boards {
         let _ = write!(text, "   {} instructions on {}, predicted", grouped(board.instructions), board.board);
     }
-    text + "\n"
+    text += "\n";
+    if run.later.is_some() {
+        text += "a later search here was asked something else, and has no result yet\n";
+    }
+    text
 }
 
 fn curves(run: &Run) -> String {
@@ -91,9 +104,11 @@ fn curves(run: &Run) -> String {
     text
 }
 
+/// Parts of a line's height.
+pub(crate) const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
 /// Means of equal spans as eighths of a line's height; a span without a number is a space.
-fn sparkline(values: &[f64]) -> String {
-    const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub(crate) fn sparkline(values: &[f64]) -> String {
     let means: Vec<f64> = binned(values, WIDTH).iter().map(|bin| bin.mean).collect();
     let finite = || means.iter().copied().filter(|mean| mean.is_finite());
     let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));

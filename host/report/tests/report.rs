@@ -107,6 +107,20 @@ fn an_unfinished_run_as_a_page() {
 }
 
 #[test]
+fn an_unfinished_run_says_what_it_was_asked() {
+    let run = Run { asked: finished().asked, ..unfinished() };
+    assert_eq!(run.state(), State::Unfinished);
+    let page = page(&run);
+    assert!(page.contains("weight bits to choose from") && !page.contains("Not in this run: a search writes down"));
+    assert!(page.contains("give as many passes over the tuning images as make"));
+    let mut later = finished();
+    later.later = later.asked.clone();
+    for text in [html::page(&later).unwrap(), text::summary(&later)] {
+        assert!(text.to_lowercase().contains("a later search here was asked something else, and has no result yet"));
+    }
+}
+
+#[test]
 fn the_document_says_what_the_page_shows() {
     let run = finished();
     let document = serde_json::to_value(Document::of(&run)).unwrap();

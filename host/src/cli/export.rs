@@ -135,7 +135,7 @@ fn fine_tuned(
     shelf: &Shelf,
     plan: &BitPlan,
 ) -> Result<ImageBuffer, Failure> {
-    let _lock = super::search::lock(&arguments.run)?;
+    let _lock = super::search::lock::take(&arguments.run)?;
     let setting = Setting::open(network, &DataOption { data: record.data.clone() }, record.val.as_deref())?;
     let interrupt = Interrupt::watch();
     let stop = move || interrupt.requested();

@@ -9,6 +9,7 @@ mod budget;
 mod calibrate;
 mod config;
 mod cost;
+mod data;
 mod doctor;
 mod eval;
 mod export;
@@ -26,6 +27,7 @@ mod reproduce;
 mod run;
 mod search;
 mod train;
+mod watch;
 mod why;
 mod worker;
 
@@ -36,7 +38,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use releq_format::image::{Image, ImageBuffer};
 
-use crate::data::{self, DataError, Source};
+use crate::data::{DataError, Source};
 use crate::terminal::Voice;
 use crate::train::device::{self, Choice};
 use crate::train::fit::FitError;
@@ -99,6 +101,8 @@ enum Verb {
     Quantize(quantize::Arguments),
     /// Find the cheapest bits for every layer that keep the accuracy.
     Search(search::Arguments),
+    /// Follow a search while it runs.
+    Watch(watch::Arguments),
     /// Measure plans for a search in another process, here or on another machine.
     Worker(worker::Arguments),
     /// Write the image of a point on a finished search's front.
@@ -107,6 +111,8 @@ enum Verb {
     Why(why::Arguments),
     /// Show what a search did, as one page that opens offline and in the terminal.
     Report(report::Arguments),
+    /// Say where the published sets are, download them, and check them.
+    Data(data::Arguments),
     /// Say which boards there are, and what is known of each.
     Board(board::Arguments),
     /// Put an image on a board, and the runner where it is needed, and check it there.
@@ -149,7 +155,7 @@ struct DataOption {
 
 impl DataOption {
     fn locate(&self) -> Result<Source, DataError> {
-        let source = data::locate(self.data.as_deref(), None)?;
+        let source = crate::data::locate(self.data.as_deref(), None)?;
         if !source.labelled() {
             terminal::note("using noise, waves drawn by releq itself: good for ranges, never for accuracy");
         } else if source.synthetic() {
@@ -242,10 +248,12 @@ fn done(command: &clap::Command, verb: &Verb) -> Outcome {
         Verb::Ptq(arguments) => ptq::run(arguments),
         Verb::Quantize(arguments) => quantize::run(arguments),
         Verb::Search(arguments) => search::run(arguments),
+        Verb::Watch(arguments) => watch::run(arguments),
         Verb::Worker(arguments) => worker::run(arguments),
         Verb::Export(arguments) => export::run(arguments),
         Verb::Why(arguments) => why::run(arguments),
         Verb::Report(arguments) => report::run(arguments),
+        Verb::Data(arguments) => data::run(arguments),
         Verb::Flash(arguments) => flash::run(arguments),
         Verb::Monitor(arguments) => monitor::run(arguments),
         Verb::Run(arguments) => run::run(arguments),

@@ -133,7 +133,7 @@ pub enum DataError {
     },
     /// A published set that is not on this machine.
     #[error(
-        "no {name} files found; looked in {}; pass --data DIR with the files, set RELEQ_DATA to the directory that has {name}/, or take the synthetic stand-in with --data glyphs",
+        "no {name} files found; looked in {}; bring them with `releq data fetch {name}`, pass --data DIR with the files, set RELEQ_DATA to the directory that has {name}/, or take the synthetic stand-in with --data glyphs",
         list(looked)
     )]
     NotFound {
@@ -153,6 +153,17 @@ pub enum DataError {
         .0.display()
     )]
     Unrecognised(PathBuf),
+    /// A directory without files of a published set.
+    #[error(
+        "nothing to verify: {} holds none of the published sets, {known}; pass the directory that holds the files themselves",
+        directory.display()
+    )]
+    Unpublished {
+        /// Where they were looked for.
+        directory: PathBuf,
+        /// The sets there are.
+        known: String,
+    },
 }
 
 fn list(paths: &[PathBuf]) -> String {

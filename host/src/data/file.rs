@@ -18,23 +18,28 @@ pub(super) struct Decoded {
     pub(super) fault: Option<io::Error>,
 }
 
-/// The first of `names` that lies in `directory`, plain or with `packed` appended (`.gz`, `.xz`).
-pub(super) fn find(directory: &Path, names: &[&str], packed: &str) -> Option<PathBuf> {
-    let spellings = names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}{packed}")]);
+/// The first of `names` that lies in `directory`, plain or packed.
+pub(super) fn find(directory: &Path, names: &[&str]) -> Option<PathBuf> {
+    let spellings = names.iter().flat_map(|name| ["", ".gz", ".xz"].map(|packed| format!("{name}{packed}")));
     spellings.map(|name| directory.join(name)).find(|path| path.is_file())
+}
+
+/// What `path` holds, decoded as the extension of `name` says: a file that is not whole yet has another name.
+pub(super) fn open(path: &Path, name: &str) -> Result<Box<dyn Read>, DataError> {
+    let unreadable = |source| DataError::Unreadable { file: path.to_owned(), source };
+    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
+    let reader: Box<dyn Read> = match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some("gz" | "tgz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        Some("xz") => Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB)),
+        _ => Box::new(file),
+    };
+    Ok(Box::new(reader.take(LIMIT)))
 }
 
 /// Decodes `path` by its extension. A damaged stream is no error here: the caller knows how many bytes it wanted.
 pub(super) fn decode(path: &Path) -> Result<Decoded, DataError> {
-    let unreadable = |source| DataError::Unreadable { file: path.to_owned(), source };
-    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
-    let mut reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        Some("xz") => Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY_KIB)),
-        _ => Box::new(file),
-    };
     let mut bytes = Vec::new();
-    let fault = reader.by_ref().take(LIMIT).read_to_end(&mut bytes).err();
+    let fault = open(path, &path.to_string_lossy())?.read_to_end(&mut bytes).err();
     Ok(Decoded { bytes, fault })
 }
 

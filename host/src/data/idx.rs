@@ -27,7 +27,7 @@ fn names(which: Which) -> ([&'static str; 2], [&'static str; 2]) {
 
 /// Whether `directory` has images of this form.
 pub(super) fn is_in(directory: &Path) -> bool {
-    [Which::Train, Which::Test].into_iter().any(|which| file::find(directory, &names(which).0, ".gz").is_some())
+    [Which::Train, Which::Test].into_iter().any(|which| file::find(directory, &names(which).0).is_some())
 }
 
 /// Loads one part: grey images `[1, height, width]`; classes are counted over the labels of both parts.
@@ -49,7 +49,7 @@ pub fn load(directory: &Path, which: Which) -> Result<Dataset, DataError> {
 }
 
 fn required(directory: &Path, names: &[&str; 2]) -> Result<PathBuf, DataError> {
-    file::find(directory, names, ".gz")
+    file::find(directory, names)
         .ok_or_else(|| DataError::Missing { file: format!("{}[.gz]", names[0]), directory: directory.to_owned() })
 }
 
@@ -60,7 +60,7 @@ fn classes(labels: &[u8]) -> usize {
 /// A small part may lack the last class, and the two parts must agree on how many there are.
 fn classes_of_other(directory: &Path, which: Which) -> Result<usize, DataError> {
     let other = if which == Which::Train { Which::Test } else { Which::Train };
-    match file::find(directory, &names(other).1, ".gz") {
+    match file::find(directory, &names(other).1) {
         Some(path) => Ok(classes(&read(&path, "labels", LABELS)?.1)),
         None => Ok(0),
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::published::Published;
 use super::{DataError, Dataset, Which, cifar, glyphs, idx, noise, npy};
 
 /// How far up from the working directory `shared/data` is looked for.
@@ -77,12 +78,17 @@ pub(super) struct Places {
     /// The user's or the environment's word, which is the only place then.
     root: Option<PathBuf>,
     working: PathBuf,
+    /// The user's own, which `releq data fetch` fills.
+    user: Option<PathBuf>,
 }
 
 impl Places {
     pub(super) fn here(data_root: Option<&Path>) -> Self {
-        let root = data_root.map(Path::to_owned).or_else(|| std::env::var_os("RELEQ_DATA").map(PathBuf::from));
-        Self { root, working: std::env::current_dir().unwrap_or_default() }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = data_root.map(Path::to_owned).or_else(|| variable("RELEQ_DATA"));
+        let home = || Some(variable("HOME")?.join(".local/share"));
+        let user = variable("XDG_DATA_HOME").or_else(home).map(|data| data.join("releq"));
+        Self { root, working: std::env::current_dir().unwrap_or_default(), user }
     }
 
     pub(super) fn find(&self, spec: Option<&str>) -> Result<Source, DataError> {
@@ -99,13 +105,36 @@ impl Places {
     fn roots(&self) -> Vec<PathBuf> {
         match &self.root {
             Some(root) => vec![root.clone()],
-            None => self.working.ancestors().skip(1).take(ANCESTORS).map(|parent| parent.join("shared/data")).collect(),
+            None => {
+                let parents = self.working.ancestors().skip(1).take(ANCESTORS);
+                parents.map(|parent| parent.join("shared/data")).chain(self.user.clone()).collect()
+            }
         }
     }
 
-    /// A published set: in the directory of its name, or in a root that is that directory.
+    /// Directories that may hold the set of that name: one called so in a root, or a root that is that one.
+    fn candidates(&self, name: &str) -> Vec<PathBuf> {
+        self.roots().iter().flat_map(|root| [root.join(name), root.clone()]).collect()
+    }
+
+    /// The first directory that holds any part of `set`.
+    ///
+    /// # Errors
+    /// Where none does.
+    pub(super) fn of(&self, set: &Published) -> Result<PathBuf, DataError> {
+        let looked = self.candidates(set.name);
+        let found = looked.iter().find(|directory| set.is_in(directory)).cloned();
+        found.ok_or_else(|| DataError::NotFound { name: set.name.to_owned(), looked })
+    }
+
+    /// Where a set that is nowhere yet should be put, so that it is found.
+    pub(super) fn new_home(&self, set: &Published) -> Option<PathBuf> {
+        self.root.as_ref().or(self.user.as_ref()).map(|root| root.join(set.name))
+    }
+
+    /// A published set that can be trained on.
     fn published(&self, name: &str) -> Result<Source, DataError> {
-        let looked: Vec<PathBuf> = self.roots().iter().flat_map(|root| [root.join(name), root.clone()]).collect();
+        let looked = self.candidates(name);
         let form = |directory: &PathBuf| match name {
             "mnist" => idx::is_in(directory).then(|| Form::Idx(directory.clone())),
             _ => cifar::is_in(directory).then(|| Form::Cifar(directory.clone())),
@@ -150,6 +179,7 @@ fn glyphs_source() -> Source {
 
 #[cfg(test)]
 mod tests {
+    use super::super::published::{FSDD, MNIST};
     use super::*;
 
     /// `<tmp>/shared/data/{mnist,cifar10}` with empty files of the right names, and `<tmp>/desk/deep` to start from.
@@ -171,7 +201,7 @@ mod tests {
     #[test]
     fn names_are_found_beside_an_ancestor() {
         let machine = machine();
-        let places = Places { root: None, working: machine.path().join("desk/deep") };
+        let places = Places { root: None, working: machine.path().join("desk/deep"), user: None };
         for name in ["mnist", "cifar10"] {
             let source = places.find(Some(name)).unwrap();
             assert_eq!((source.name(), source.synthetic()), (name, false));
@@ -184,12 +214,14 @@ mod tests {
     fn a_root_given_is_the_only_place_and_may_be_the_set_itself() {
         let machine = machine();
         let working = machine.path().join("desk");
-        let places = Places { root: Some(machine.path().join("shared/data/cifar10")), working: working.clone() };
+        let places =
+            Places { root: Some(machine.path().join("shared/data/cifar10")), working: working.clone(), user: None };
         assert_eq!(places.find(Some("cifar10")).unwrap().name(), "cifar10");
         assert_eq!(places.find(None).unwrap().name(), "cifar10");
-        let empty = Places { root: Some(working.clone()), working };
-        let lost = "no mnist files found; looked in TMP/desk/mnist, TMP/desk; pass --data DIR with the files, set \
-                    RELEQ_DATA to the directory that has mnist/, or take the synthetic stand-in with --data glyphs";
+        let empty = Places { root: Some(working.clone()), working, user: None };
+        let lost = "no mnist files found; looked in TMP/desk/mnist, TMP/desk; bring them with `releq data fetch mnist`, pass \
+                    --data DIR with the files, set RELEQ_DATA to the directory that has mnist/, or take the synthetic \
+                    stand-in with --data glyphs";
         assert_eq!(message(&empty, Some("mnist"), machine.path()), lost);
         assert_eq!(message(&empty, None, machine.path()), lost);
     }
@@ -197,16 +229,31 @@ mod tests {
     #[test]
     fn a_fresh_machine_gets_the_synthetic_set() {
         let fresh = tempfile::tempdir().unwrap();
-        let places = Places { root: None, working: fresh.path().to_owned() };
+        let places = Places { root: None, working: fresh.path().to_owned(), user: None };
         let source = places.find(None).unwrap();
         assert_eq!((source.name(), source.synthetic(), source.directory()), ("glyphs", true, None));
         assert!(places.find(Some("glyphs")).unwrap().synthetic());
     }
 
     #[test]
+    fn what_was_fetched_is_found_unless_another_place_is_named() {
+        let machine = machine();
+        let [desk, user] = ["desk", "shared/data"].map(|name| machine.path().join(name));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let places = Places { root: None, working: elsewhere.path().to_owned(), user: Some(user.clone()) };
+        assert_eq!(places.find(Some("cifar10")).unwrap().directory(), Some(user.join("cifar10").as_path()));
+        assert_eq!(places.of(&MNIST).unwrap(), user.join("mnist"));
+        assert!(matches!(places.of(&FSDD), Err(DataError::NotFound { .. })));
+        assert_eq!(places.new_home(&FSDD), Some(user.join("fsdd")));
+        let named = Places { root: Some(desk.clone()), ..places };
+        assert!(named.find(Some("cifar10")).is_err());
+        assert_eq!(named.new_home(&FSDD), Some(desk.join("fsdd")));
+    }
+
+    #[test]
     fn directories_are_recognised_by_their_files() {
         let machine = machine();
-        let places = Places { root: None, working: machine.path().join("shared") };
+        let places = Places { root: None, working: machine.path().join("shared"), user: None };
         assert_eq!(places.find(Some("data/mnist")).unwrap().name(), "mnist");
         let absolute = machine.path().join("shared/data/cifar10");
         assert_eq!(places.find(absolute.to_str()).unwrap().directory(), Some(absolute.as_path()));

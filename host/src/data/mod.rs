@@ -3,19 +3,30 @@
 //! Files are read where they lie, in the form their authors published them ([`idx`], [`cifar`]) or as NumPy arrays of
 //! one's own ([`npy`]); a machine without any draws a synthetic set ([`glyphs`], or [`noise`] for any network). What is
 //! loaded stays bytes; the network's input record turns them into floats.
+//!
+//! Sets with a name are [`published`] with checksums of their contents; [`held`] says whether what lies here is what was
+//! published, and `fetch` brings what is missing.
 
+mod archive;
 pub mod augment;
 pub mod cifar;
+pub mod digest;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod file;
 pub mod glyphs;
+pub mod held;
 pub mod idx;
 mod locate;
 pub mod noise;
 pub mod npy;
+pub mod published;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use published::Published;
 
 pub use error::DataError;
 pub use locate::Source;
@@ -108,7 +119,8 @@ pub fn open(spec: Option<&str>, data_root: Option<&Path>) -> Result<Splits, Data
 /// Finds a dataset without reading more than names of files.
 ///
 /// `spec` is `mnist`, `cifar10`, `glyphs`, `noise` or a directory. The two published sets are looked for under `data_root`, or
-/// else the `RELEQ_DATA` directory, or else `shared/data` beside the working directory or one of its parents.
+/// else the `RELEQ_DATA` directory, or else `shared/data` beside the working directory or one of its parents and then
+/// the user's own data, `~/.local/share/releq`.
 /// Without `spec`, the first published set found that way is taken, and on a machine that has none the synthetic glyphs,
 /// unless `data_root` or `RELEQ_DATA` said where to look.
 ///
@@ -116,6 +128,20 @@ pub fn open(spec: Option<&str>, data_root: Option<&Path>) -> Result<Splits, Data
 /// Where nothing is found (the error lists where it looked), or the directory holds no dataset.
 pub fn locate(spec: Option<&str>, data_root: Option<&Path>) -> Result<Source, DataError> {
     locate::Places::here(data_root).find(spec)
+}
+
+/// The directory that holds `set` or some of it, looked for as [`locate`] does.
+///
+/// # Errors
+/// Where there is none; the error lists where it looked.
+pub fn directory_of(set: &Published) -> Result<PathBuf, DataError> {
+    locate::Places::here(None).of(set)
+}
+
+/// Where `set` should be put so that it is found: below `RELEQ_DATA`, or else among the user's own data. None for a user
+/// without a home.
+pub fn new_home(set: &Published) -> Option<PathBuf> {
+    locate::Places::here(None).new_home(set)
 }
 
 #[cfg(test)]

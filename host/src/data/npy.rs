@@ -38,7 +38,7 @@ fn names(which: Which) -> [&'static str; 2] {
 
 /// Whether `directory` has files of this form.
 pub(super) fn is_in(directory: &Path) -> bool {
-    [Which::Train, Which::Test].into_iter().any(|which| file::find(directory, &names(which)[..1], ".gz").is_some())
+    [Which::Train, Which::Test].into_iter().any(|which| file::find(directory, &names(which)[..1]).is_some())
 }
 
 /// Loads one part.
@@ -57,13 +57,13 @@ pub fn load(directory: &Path, which: Which) -> Result<Dataset, DataError> {
     }
     // Classes are those of the whole set, where the other part is there to tell.
     let other = if which == Which::Train { Which::Test } else { Which::Train };
-    let others = file::find(directory, &names(other)[1..], ".gz").map(|path| read_labels(&path)).transpose()?;
+    let others = file::find(directory, &names(other)[1..]).map(|path| read_labels(&path)).transpose()?;
     let largest = labels.iter().chain(others.iter().flatten()).max().copied().unwrap_or(0);
     Ok(Dataset { shape, images, labels, classes: usize::from(largest) + 1 })
 }
 
 fn required(directory: &Path, name: &str) -> Result<PathBuf, DataError> {
-    file::find(directory, &[name], ".gz")
+    file::find(directory, &[name])
         .ok_or_else(|| DataError::Missing { file: format!("{name}[.gz]"), directory: directory.to_owned() })
 }
 

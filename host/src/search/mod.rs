@@ -8,7 +8,7 @@
 //! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes
 //! are kept on a [`shelf`]; a [`comparison`] sets other plans of the same cost beside the chosen one, and [`nearest`] says
 //! what would do where it does not. All that was measured has a [`front`]; a [`record`] of the run lets points of it be
-//! exported, and [`why`] asks what single bits are worth. A [`crew`] of other processes may do the measuring. [`census`] measures every plan instead, and a
+//! exported, [`stage`] lets it be watched, and [`why`] asks what single bits are worth. A [`crew`] of other processes may do the measuring. [`census`] measures every plan instead, and a
 //! [`contest`] races all searchers.
 
 pub mod attempts;
@@ -29,6 +29,7 @@ pub mod record;
 mod rounds;
 pub mod shelf;
 pub mod split;
+pub mod stage;
 pub mod verdict;
 pub mod why;
 

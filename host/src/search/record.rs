@@ -73,6 +73,9 @@ pub struct RunRecord {
 /// What a finished run says of its search, as far as other verbs read it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Outcome {
+    /// What it is the answer to; runs of older versions have it in their record alone.
+    #[serde(default)]
+    asked: Option<RunRecord>,
     /// The chosen plan.
     pub plan: BitPlan,
     /// Accuracy in floats on the validation images, percent.
@@ -122,27 +125,31 @@ pub enum RecordError {
     Nominal(#[from] crate::cost::nominal::NominalError),
 }
 
-/// Files of a run.
+/// Files of a run: what it was asked last, written when a search begins.
 pub const RUN: &str = "run.json";
 /// The front.
 pub const FRONT: &str = "front.json";
-/// The result.
+/// The result, with what it answers.
 pub const RESULT: &str = "result.json";
 
 impl RunRecord {
-    /// Writes it into the run's directory.
+    /// Writes it into the run's directory, for a search that begins. The record of a finished run of an older version
+    /// stays until that has another result: it is the only place that says what the result answers.
     ///
     /// # Errors
     /// What the file system says.
     pub fn write(&self, run: &Path) -> std::io::Result<()> {
+        if matches!(Answered::of(run), Ok(Answered { asked: None })) {
+            return Ok(());
+        }
         let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other)? + "\n";
         whole::write(&run.join(RUN), text.as_bytes())
     }
 
-    /// Whether the run in `run` is finished and was asked the same of other boards or budgets: all that a search could
-    /// learn is then known.
+    /// Whether the run in `run` was finished when it was asked the same of other boards or budgets: all that a search
+    /// could learn is then known. What has been asked since and was not finished does not count.
     pub fn is_settled(&self, run: &Path) -> bool {
-        let Ok(before) = document::<Self>(run, RUN) else { return false };
+        let Ok(before) = Answered::of(run).and_then(|answered| answered.record(run)) else { return false };
         let (boards, budgets) = (self.boards.clone(), self.budgets);
         before != *self && Self { boards, budgets, ..before } == *self
     }
@@ -160,16 +167,122 @@ impl RunRecord {
     }
 }
 
+/// What the result of a run answers.
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(default)]
+    asked: Option<RunRecord>,
+}
+
+impl Answered {
+    fn of(run: &Path) -> Result<Self, RecordError> {
+        document(run, RESULT)
+    }
+
+    /// What was asked, wherever it is kept.
+    fn record(self, run: &Path) -> Result<RunRecord, RecordError> {
+        self.asked.map_or_else(|| document(run, RUN), Ok)
+    }
+}
+
 /// What a finished run left in `run`.
 ///
 /// # Errors
 /// [`RecordError::Unfinished`] with the file that is missing or not to be read.
 pub fn read(run: &Path) -> Result<(RunRecord, Outcome, Front), RecordError> {
-    Ok((document(run, RUN)?, document(run, RESULT)?, document(run, FRONT)?))
+    let mut outcome: Outcome = document(run, RESULT)?;
+    let record = Answered { asked: outcome.asked.take() }.record(run)?;
+    Ok((record, outcome, document(run, FRONT)?))
 }
 
 fn document<T: serde::de::DeserializeOwned>(run: &Path, file: &'static str) -> Result<T, RecordError> {
     let unfinished = |error: String| RecordError::Unfinished { run: run.to_owned(), file, error };
     let text = std::fs::read(run.join(file)).map_err(|error| unfinished(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| unfinished(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(episodes: u64, flash: Option<u64>) -> RunRecord {
+        RunRecord {
+            schema: 1,
+            key: "0".to_owned(),
+            model: "/net.onnx".into(),
+            data: None,
+            val: None,
+            preset: Preset::Default,
+            quantizer: Published::Dorefa,
+            agent: "ppo".to_owned(),
+            weights: vec![2, 8],
+            activations: vec![8],
+            minimize: Minimize::Bits,
+            pin_ends: false,
+            episodes,
+            seed: 1,
+            actors: 2,
+            short: 10,
+            long: 20,
+            last: 30,
+            max_loss: None,
+            boards: Vec::new(),
+            budgets: Asked { flash, ..Asked::default() },
+        }
+    }
+
+    /// A result as a search writes it, as far as records go; `None` as older versions did.
+    fn finish(run: &Path, asked: Option<&RunRecord>) {
+        let mut result = serde_json::json!({
+            "plan": "2,2", "float_validation_top1": 99.0, "evaluated": [], "attempts": [],
+        });
+        if let Some(asked) = asked {
+            result["asked"] = serde_json::to_value(asked).unwrap();
+        }
+        std::fs::write(run.join(RESULT), result.to_string()).unwrap();
+        std::fs::write(run.join(FRONT), r#"{"schema":1,"measured":0,"points":[]}"#).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_only_began_is_not_settled() {
+        let room = tempfile::tempdir().unwrap();
+        let run = room.path();
+        assert!(!record(9, None).is_settled(run));
+        record(9, None).write(run).unwrap();
+        assert!(!record(9, Some(1)).is_settled(run));
+        assert!(matches!(read(run), Err(RecordError::Unfinished { file: RESULT, .. })));
+    }
+
+    #[test]
+    fn what_counts_is_what_the_result_answers() {
+        let room = tempfile::tempdir().unwrap();
+        let run = room.path();
+        let finished = record(9, None);
+        finished.write(run).unwrap();
+        finish(run, Some(&finished));
+        assert!(!finished.is_settled(run), "asked the same it goes through it all again");
+        assert!(record(9, Some(1)).is_settled(run));
+        // Begun for another budget and killed, it is still settled for that one and any other.
+        record(9, Some(1)).write(run).unwrap();
+        assert!([1, 2].iter().all(|&flash| record(9, Some(flash)).is_settled(run)));
+        // Begun for more episodes and killed, it is not settled for these.
+        record(20, None).write(run).unwrap();
+        assert!(!record(20, Some(1)).is_settled(run) && record(9, Some(1)).is_settled(run));
+        assert_eq!(read(run).unwrap().0, finished, "what was exported before is exported still");
+    }
+
+    #[test]
+    fn a_finished_run_of_an_older_version_keeps_its_record_until_there_is_another_result() {
+        let room = tempfile::tempdir().unwrap();
+        let run = room.path();
+        let [old, new] = [record(9, None), record(20, None)];
+        old.write(run).unwrap();
+        finish(run, None);
+        new.write(run).unwrap();
+        assert_eq!(read(run).unwrap().0, old);
+        assert!(record(9, Some(1)).is_settled(run) && !record(20, Some(1)).is_settled(run));
+        finish(run, Some(&new));
+        new.write(run).unwrap();
+        assert_eq!(document::<RunRecord>(run, RUN).unwrap(), new);
+    }
 }

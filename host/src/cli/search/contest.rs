@@ -8,6 +8,7 @@ use crate::cli::{Outcome, print_json, write_whole};
 use crate::search::contest::{ANYTIME, Standing, contest};
 use crate::search::hunt::Step;
 use crate::search::shelf::Shelf;
+use crate::search::stage::Teller;
 use crate::terminal::{self, Progress, table};
 use crate::train::interrupt::Interrupt;
 
@@ -18,10 +19,15 @@ pub(super) fn run(search: &Search<'_>) -> Outcome {
     let shelf = Shelf::open(&search.arguments.output, bench.key()).map_err(failure)?;
     let makes: Vec<Make> = rivals::ALL.into_iter().chain(learners::ALL).collect();
     let mut progress = Progress::new("racing");
-    let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
+    let mut teller = Teller::new(&search.arguments.output, bench.measured());
+    let mut watch = |step: Step<'_>| {
+        progress.update(step.done, step.of, step.doing);
+        teller.tell(step);
+    };
     let standings = contest(&mut bench, &shelf, &makes, &search.request(), &mut watch);
     progress.finish();
     let standings = standings.map_err(failure)?;
+    teller.finish();
     let document = serde_json::to_string_pretty(&standings)? + "\n";
     write_whole(&search.arguments.output.join("race.json"), document.as_bytes())?;
     if search.arguments.json {

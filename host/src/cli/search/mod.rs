@@ -5,6 +5,7 @@ mod contest;
 mod crew;
 mod front;
 mod layers;
+pub(super) mod lock;
 pub(super) mod report;
 
 use std::fs;
@@ -20,7 +21,7 @@ use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
 use super::budget::{BoardOptions, BudgetOptions};
-use super::{DataOption, DeviceOption, Failure, Outcome, load_model, write_whole};
+use super::{DataOption, DeviceOption, Failure, FileError, Outcome, load_model, write_whole};
 use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::hardware::Hardware;
@@ -33,9 +34,10 @@ use crate::search::hunt::{Aim, Found, Request, Step, Within, hunt};
 use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
 use crate::search::pricing::Stand;
-use crate::search::record::{FRONT, RESULT, RunRecord};
+use crate::search::record::{FRONT, RESULT, RUN, RunRecord};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
+use crate::search::stage::{self, Teller};
 use crate::target::fit::check_fit;
 use crate::target::lab::Lab;
 use crate::terminal::{self, Progress};
@@ -196,7 +198,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let board = stand.or(boards.first().copied());
     let measure = Measure::new(arguments.minimize(), board).map_err(|error| Failure::with_code(2, error))?;
     let search = Search::open(arguments, measure)?;
-    let _lock = lock(&arguments.output)?;
+    let _lock = lock::take(&arguments.output)?;
+    stage::clear(&arguments.output);
     match &arguments.table {
         Some(table) => census::run(&search, table),
         None if arguments.race => contest::run(&search),
@@ -239,7 +242,11 @@ impl<'a> Search<'a> {
         let mut bench = self.bench(self.arguments.seed, &stop)?;
         let shelf = Shelf::open(run, bench.key()).map_err(failure)?;
         let mut progress = Progress::new("searching");
-        let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
+        let mut teller = Teller::new(run, bench.measured());
+        let mut watch = |step: Step<'_>| {
+            progress.update(step.done, step.of, step.doing);
+            teller.tell(step);
+        };
         let episodes = run.join("episodes.jsonl");
         let record = self.record(bench.key(), searcher.name());
         let request = Request { settled: record.is_settled(run), ..self.request() };
@@ -248,6 +255,7 @@ impl<'a> Search<'a> {
                 "this run is finished and its boards or budgets are others now, so nothing new is evaluated",
             );
         }
+        keep(&record, run)?;
         if let Some(address) = &self.arguments.listen {
             bench.employ(crew::listen(self, address, bench.key())?);
         }
@@ -260,10 +268,12 @@ impl<'a> Search<'a> {
         let opened = super::open_image(&image, &found.image)?;
         let front = self.front(&bench, &found);
         write_whole(&run.join(FRONT), (serde_json::to_string_pretty(&front)? + "\n").as_bytes())?;
-        let report = Report::new(self, &bench, searcher.name(), &found, &front, &opened, &image)?;
+        let report = Report::new(self, &bench, &record, &found, &front, &opened, &image)?;
         let result = serde_json::to_string_pretty(&report)? + "\n";
         write_whole(&run.join(RESULT), result.as_bytes())?;
-        record.write(run)?;
+        // Now that no result of an older version needs what was there.
+        keep(&record, run)?;
+        teller.finish();
         if !found.comparison.is_empty() {
             let rows = serde_json::to_string_pretty(&found.comparison)? + "\n";
             write_whole(&run.join("comparison.json"), rows.as_bytes())?;
@@ -345,6 +355,11 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Writes down what the run was asked.
+fn keep(record: &RunRecord, run: &Path) -> Result<(), FileError> {
+    record.write(run).map_err(|error| FileError::Unwritable { path: run.join(RUN), error })
+}
+
 /// Where candidates are run.
 fn stand(board: &'static Board) -> Stand {
     Stand { board, lab: Lab::from_env() }
@@ -424,25 +439,4 @@ fn searcher(arguments: &Arguments) -> Result<Box<dyn Searcher>, Failure> {
 
 pub(super) fn failure(error: SearchError) -> Failure {
     Failure::with_code(if error.is_interruption() { 130 } else { 2 }, error)
-}
-
-/// Makes the run's directory and keeps other searches out of it until this one ends.
-pub(super) fn lock(directory: &Path) -> Result<fs::File, Failure> {
-    let refused = |error: std::io::Error| {
-        let directory = directory.display();
-        Failure::with_code(
-            2,
-            anyhow::anyhow!("cannot use {directory} for the run: {error}; choose another -o or free some space"),
-        )
-    };
-    fs::create_dir_all(directory).map_err(refused)?;
-    let file = fs::File::create(directory.join("lock")).map_err(refused)?;
-    file.try_lock().map_err(|_| {
-        let directory = directory.display();
-        Failure::with_code(
-            2,
-            anyhow::anyhow!("another search is running in {directory}; wait for it or choose another -o"),
-        )
-    })?;
-    Ok(file)
 }

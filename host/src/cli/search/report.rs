@@ -23,7 +23,7 @@ use crate::search::hunt::Found;
 use crate::search::minimize::Minimize;
 use crate::search::nearest::{Beyond, Nearest};
 use crate::search::preset::Preset;
-use crate::search::record::Evaluated;
+use crate::search::record::{Evaluated, RunRecord};
 use crate::search::split::Origin;
 use crate::search::verdict::Verdict;
 use crate::terminal::grouped;
@@ -31,6 +31,8 @@ use crate::terminal::grouped;
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     schema: u32,
+    /// What it is the answer to.
+    asked: &'a RunRecord,
     model: &'a str,
     data: &'a str,
     synthetic: bool,
@@ -103,7 +105,7 @@ impl<'a> Report<'a> {
     pub(super) fn new(
         search: &'a Search<'_>,
         bench: &Bench<'_>,
-        agent: &'a str,
+        record: &'a RunRecord,
         found: &'a Found,
         front: &'a Front,
         opened: &Image<'_>,
@@ -121,12 +123,13 @@ impl<'a> Report<'a> {
         };
         Ok(Self {
             schema: 3,
+            asked: record,
             model: &search.network.graph.name,
             data: search.source.name(),
             synthetic: search.source.synthetic(),
             preset: arguments.preset,
             minimize: arguments.minimize(),
-            agent,
+            agent: &record.agent,
             actors: bench.actors(),
             validation: search.split.origin,
             validation_images: search.split.validation.len(),
