@@ -48,6 +48,8 @@ pub mod resident;
 pub mod server;
 #[cfg(feature = "signed")]
 pub mod signed;
+#[cfg(feature = "slots")]
+pub mod slots;
 mod stopwatch;
 pub mod tensor;
 
