@@ -10,6 +10,8 @@
 //!   Cortex-M4, M7 and M33) and `bitserial` (a workstation's vectors); these last two and `resident` are the only rooms
 //!   with `unsafe`;
 //! * [`tensor`]: reading and writing codes of 1, 2, 4 and 8 bits, shared by all kernels;
+//! * `signed` (feature): images that open only if one of the application's keys has signed them; `slots` (feature): two
+//!   models in flash, of which one always boots;
 //! * [`server`]: answers a host's requests, the runner firmware without its port; [`clock`] is what it measures with,
 //!   [`resident`] the memory its image lies in;
 //! * [`board`]: the boards there are, one table for firmware, emulator and fit check.
@@ -44,6 +46,10 @@ pub mod kernels;
 pub mod observe;
 pub mod resident;
 pub mod server;
+#[cfg(feature = "signed")]
+pub mod signed;
+#[cfg(feature = "slots")]
+pub mod slots;
 mod stopwatch;
 pub mod tensor;
 

@@ -10,7 +10,7 @@
 //! * [`pack`]: weight layouts: where the fields of a b-bit weight lie in 32-bit words;
 //! * [`graph`]: layer and tensor records;
 //! * [`image`]: the `.rlq` container: check once, then infallible;
-//! * [`crc`]: the checksum of containers and frames;
+//! * [`crc`]: the checksum of containers and frames; [`sha2`]: the hashes of signatures;
 //! * [`wire`]: the messages between a workstation and a board.
 //!
 //! ```
@@ -32,6 +32,7 @@ pub mod graph;
 pub mod image;
 pub mod pack;
 pub mod quant;
+pub mod sha2;
 pub mod wire;
 
 /// Whether this build of the crate may allocate; firmware asserts that it does not.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::view::{at, checksum};
-use super::{ALIGNMENT, CONTAINER_BYTES, Header, Image, ImageError, MAGIC, VERSION};
+use super::{ALIGNMENT, CONTAINER_BYTES, Header, Image, ImageError, MAGIC, SIGNATURE, SIGNATURE_BYTES, VERSION};
 use crate::graph::LayerRecord;
 use crate::quant::Channel;
 
@@ -83,6 +83,17 @@ impl ImageBuilder {
         Image::open(&buffer)?;
         Ok(buffer)
     }
+}
+
+/// The image with `signature` in its slot, which its checksum covers, so that it is summed anew; all zeros unsign it.
+///
+/// The arguments are trusted: whose signature it is, only its reader can say.
+pub fn with_signature(image: &Image<'_>, signature: &[u8; SIGNATURE_BYTES]) -> ImageBuffer {
+    let mut buffer = ImageBuffer::from(image.bytes());
+    buffer[SIGNATURE].copy_from_slice(signature);
+    let crc = checksum(&buffer);
+    buffer[at::CRC..at::CRC + 4].copy_from_slice(&crc.to_le_bytes());
+    buffer
 }
 
 /// Owned bytes at the alignment that [`Image::open`] needs, which a `Vec<u8>` does not promise.

@@ -10,11 +10,13 @@
 #[cfg(feature = "alloc")]
 mod build;
 mod read;
+mod signature;
 mod verify;
 mod view;
 
 #[cfg(feature = "alloc")]
-pub use build::{ImageBuffer, ImageBuilder};
+pub use build::{ImageBuffer, ImageBuilder, with_signature};
+pub use signature::{SIGNATURE, SIGNATURE_BYTES, signature, signed_digest};
 pub use verify::Fault;
 pub use view::{Image, Layers};
 
