@@ -12,7 +12,7 @@ use super::preset::{Preset, Published};
 use crate::hardware::budget::{Asked, BudgetError};
 use crate::hardware::{Hardware, Place};
 use crate::network::Network;
-use crate::{target, whole};
+use crate::target;
 
 /// A board by its name, and the clock it was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,9 @@ pub struct Evaluated {
     pub loss: f64,
     /// Under the search's objective.
     pub value: f64,
+    /// Why it diverged, if it did: its loss is then the worst there is, and it is never chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
 }
 
 /// Why a directory cannot be gone on from.
@@ -130,15 +133,6 @@ pub const FRONT: &str = "front.json";
 pub const RESULT: &str = "result.json";
 
 impl RunRecord {
-    /// Writes it into the run's directory.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn write(&self, run: &Path) -> std::io::Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other)? + "\n";
-        whole::write(&run.join(RUN), text.as_bytes())
-    }
-
     /// Whether the run in `run` is finished and was asked the same of other boards or budgets: all that a search could
     /// learn is then known.
     pub fn is_settled(&self, run: &Path) -> bool {

@@ -20,7 +20,7 @@ use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
 use super::budget::{BoardOptions, BudgetOptions};
-use super::{DataOption, Failure, Outcome, load_model, write_whole};
+use super::{DataOption, Failure, Outcome, json, load_model, write_together};
 use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::hardware::Hardware;
@@ -33,7 +33,7 @@ use crate::search::hunt::{Aim, Found, Request, Step, Within, hunt};
 use crate::search::minimize::{Measure, Minimize};
 use crate::search::preset::{Preset, Published};
 use crate::search::pricing::Stand;
-use crate::search::record::{FRONT, RESULT, RunRecord};
+use crate::search::record::{FRONT, RESULT, RUN, RunRecord};
 use crate::search::shelf::Shelf;
 use crate::search::split::Split;
 use crate::target::fit::check_fit;
@@ -236,7 +236,14 @@ impl<'a> Search<'a> {
         let mut bench = self.bench(self.arguments.seed, &stop)?;
         let shelf = Shelf::open(run, bench.key()).map_err(failure)?;
         let mut progress = Progress::new("searching");
-        let mut watch = |step: Step<'_>| progress.update(step.done, step.of, step.doing);
+        let mut doing = String::new();
+        let mut watch = |step: Step<'_>| {
+            if step.doing != doing {
+                step.doing.clone_into(&mut doing);
+                terminal::detail(&format!("the search is at: {doing}"));
+            }
+            progress.update(step.done, step.of, step.doing);
+        };
         let episodes = run.join("episodes.jsonl");
         let record = self.record(bench.key(), searcher.name());
         let request = Request { settled: record.is_settled(run), ..self.request() };
@@ -253,18 +260,14 @@ impl<'a> Search<'a> {
         let found = found.map_err(failure)?;
 
         let image = run.join("model.rlq");
-        write_whole(&image, &found.image)?;
         let opened = super::open_image(&image, &found.image)?;
         let front = self.front(&bench, &found);
-        write_whole(&run.join(FRONT), (serde_json::to_string_pretty(&front)? + "\n").as_bytes())?;
         let report = Report::new(self, &bench, searcher.name(), &found, &front, &opened, &image)?;
-        let result = serde_json::to_string_pretty(&report)? + "\n";
-        write_whole(&run.join(RESULT), result.as_bytes())?;
-        record.write(run)?;
+        let mut documents = vec![(FRONT, json(&front)?), (RESULT, json(&report)?), (RUN, json(&record)?)];
         if !found.comparison.is_empty() {
-            let rows = serde_json::to_string_pretty(&found.comparison)? + "\n";
-            write_whole(&run.join("comparison.json"), rows.as_bytes())?;
+            documents.push(("comparison.json", json(&found.comparison)?));
         }
+        keep(run, &image, &found.image, &documents)?;
         if self.arguments.json {
             super::print_json(&report)?
         } else {
@@ -423,6 +426,13 @@ pub(super) fn failure(error: SearchError) -> Failure {
     Failure::with_code(if error.is_interruption() { 130 } else { 2 }, error)
 }
 
+/// Writes what a search found, all of it or nothing.
+fn keep(run: &Path, image: &Path, bytes: &[u8], documents: &[(&str, String)]) -> Result<(), Failure> {
+    let paths: Vec<PathBuf> = documents.iter().map(|(name, _)| run.join(name)).collect();
+    let documents = paths.iter().zip(documents).map(|(path, (_, text))| (path.as_path(), text.as_bytes()));
+    Ok(write_together(&[(image, bytes)].into_iter().chain(documents).collect::<Vec<_>>())?)
+}
+
 /// Makes the run's directory and keeps other searches out of it until this one ends.
 pub(super) fn lock(directory: &Path) -> Result<fs::File, Failure> {
     let refused = |error: std::io::Error| {
@@ -434,12 +444,15 @@ pub(super) fn lock(directory: &Path) -> Result<fs::File, Failure> {
     };
     fs::create_dir_all(directory).map_err(refused)?;
     let file = fs::File::create(directory.join("lock")).map_err(refused)?;
-    file.try_lock().map_err(|_| {
-        let directory = directory.display();
-        Failure::with_code(
-            2,
-            anyhow::anyhow!("another search is running in {directory}; wait for it or choose another -o"),
-        )
-    })?;
-    Ok(file)
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::Error(error)) => Err(refused(error)),
+        Err(fs::TryLockError::WouldBlock) => {
+            let directory = directory.display();
+            Err(Failure::with_code(
+                2,
+                anyhow::anyhow!("another search is running in {directory}; wait for it or choose another -o"),
+            ))
+        }
+    }
 }
