@@ -62,7 +62,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A network in memory that could not be loaded again.
-    #[error("cannot save {}: {reason}; a file of it could not be loaded again; give every layer its parameters first", file.display())]
+    #[error("cannot save {}: {reason}; a file of it could not be loaded again; give every layer its parameters, and numbers in each, first", file.display())]
     Unsavable {
         /// Which file.
         file: PathBuf,
@@ -168,6 +168,9 @@ fn check(network: &Network) -> Result<(), String> {
         let tensor = network.parameters.get(name).ok_or_else(|| format!("the tensor `{name}` is missing"))?;
         if &tensor.shape != shape || tensor.data.len() != shape.iter().product::<usize>() {
             return Err(format!("the tensor `{name}` has sizes {:?}, and its layer needs {shape:?}", tensor.shape));
+        }
+        if let Some(value) = tensor.data.iter().find(|value| !value.is_finite()) {
+            return Err(format!("the tensor `{name}` holds {value}"));
         }
     }
     match network.parameters.keys().find(|name| !expected.contains_key(*name)) {
@@ -292,7 +295,7 @@ mod tests {
         assert_eq!(
             error,
             "cannot save FILE: the tensor `fc1.bias` is missing; a file of it could not be loaded again; \
-             give every layer its parameters first"
+             give every layer its parameters, and numbers in each, first"
         );
         assert_eq!(std::fs::read(&path).unwrap(), old);
         // A directory in the way: the rename is what fails, after everything was written.
@@ -341,7 +344,7 @@ mod tests {
 
     #[test]
     fn networks_that_contradict_themselves_are_refused() {
-        let unfit = |change: fn(&mut Network)| {
+        let unfit = |change: &dyn Fn(&mut Network)| {
             let mut network = small();
             change(&mut network);
             let directory = tempfile::tempdir().unwrap();
@@ -353,20 +356,24 @@ mod tests {
             reason.strip_suffix(remedy).unwrap().to_owned()
         };
         let extra =
-            unfit(|network| drop(network.parameters.insert("x.y".into(), Tensor { shape: vec![1], data: vec![0.0] })));
+            unfit(&|network| drop(network.parameters.insert("x.y".into(), Tensor { shape: vec![1], data: vec![0.0] })));
         assert_eq!(extra, "the tensor `x.y` belongs to no layer");
-        let shape = unfit(|network| network.parameters.get_mut("conv1.weight").unwrap().shape = vec![54]);
+        let shape = unfit(&|network| network.parameters.get_mut("conv1.weight").unwrap().shape = vec![54]);
         assert_eq!(shape, "the tensor `conv1.weight` has sizes [54], and its layer needs [3, 2, 3, 3]");
-        assert_eq!(unfit(|network| network.graph.nodes[1].name = "conv1".into()), "two layers are called `conv1`");
-        let wild = unfit(|network| network.graph.nodes[4].op = Op::Dense { out: usize::MAX, bias: true });
+        let diverged =
+            |value| move |network: &mut Network| network.parameters.get_mut("fc1.weight").unwrap().data[7] = value;
+        assert_eq!(unfit(&diverged(f32::NAN)), "the tensor `fc1.weight` holds NaN");
+        assert_eq!(unfit(&diverged(f32::NEG_INFINITY)), "the tensor `fc1.weight` holds -inf");
+        assert_eq!(unfit(&|network| network.graph.nodes[1].name = "conv1".into()), "two layers are called `conv1`");
+        let wild = unfit(&|network| network.graph.nodes[4].op = Op::Dense { out: usize::MAX, bias: true });
         assert_eq!(wild, "layer `fc1` has a size that no layer has");
         assert_eq!(
-            unfit(|network| network.graph.nodes[0].inputs = vec![Source::Node(4)]),
+            unfit(&|network| network.graph.nodes[0].inputs = vec![Source::Node(4)]),
             "`conv1` reads a later layer"
         );
-        assert_eq!(unfit(|network| network.graph.nodes.clear()), "it has no layers");
+        assert_eq!(unfit(&|network| network.graph.nodes.clear()), "it has no layers");
         assert_eq!(
-            unfit(|network| network.graph.input.std[1] = -1.0),
+            unfit(&|network| network.graph.input.std[1] = -1.0),
             "its input's normalisation does not have one mean and one std above 0 a channel"
         );
     }

@@ -14,13 +14,33 @@ static HUNG_UP: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// Any other failure to write.
 pub(crate) fn answer(text: &str) -> io::Result<()> {
+    relay(&plain(text))
+}
+
+/// `text` without what would steer a terminal: names in it may come from files that nobody has looked into.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| matches!(letter, '\n' | '\t') || !letter.is_control()).collect()
+}
+
+/// Writes what somebody else said to stdout, as it is.
+///
+/// # Errors
+/// As [`answer`].
+pub(crate) fn relay(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             HUNG_UP.store(true, Ordering::Relaxed);
             Ok(())
         }
-        other => other,
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!(
+                "cannot print the answer: {error}; files that it tells of are written; \
+                 free some space where standard output goes, or send it elsewhere"
+            ),
+        )),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -60,13 +80,15 @@ fn speaks(voice: Voice) -> bool {
 /// Says something to the user on stderr, unless asked to be quiet. Nothing depends on it being heard.
 pub(crate) fn say(text: &str) {
     if speaks(Voice::Usual) {
-        let _ = writeln!(anstream::stderr(), "{text}");
+        let _ = writeln!(anstream::stderr(), "{}", plain(text));
     }
 }
 
 /// Says something that is worth knowing.
 pub(crate) fn note(text: &str) {
-    say(&labelled("note", AnsiColor::Cyan, text));
+    if speaks(Voice::Usual) {
+        let _ = writeln!(anstream::stderr(), "{}", labelled("note", AnsiColor::Cyan, text));
+    }
 }
 
 /// Says what went wrong, whatever was asked.
@@ -84,7 +106,7 @@ pub(crate) fn detail(text: &str) {
 /// The stream takes the colour off again where nobody sees it.
 fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
     let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
-    format!("{style}{label}:{style:#} {text}")
+    format!("{style}{label}:{style:#} {}", plain(text))
 }
 
 /// A table with aligned columns; the first column to the left, numbers to the right.
@@ -214,6 +236,12 @@ mod tests {
     fn tables_line_up() {
         let rows = [vec!["conv1".to_owned(), "2".to_owned()], vec!["fc".to_owned(), "1 250".to_owned()]];
         assert_eq!(table(&["layer", "bytes"], &rows), "layer  bytes\nconv1      2\nfc     1 250\n");
+    }
+
+    #[test]
+    fn names_steer_no_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\u{9b}c\td\n"), "a[2Jbc\td\n");
+        assert!(labelled("note", AnsiColor::Cyan, "\u{7}x").ends_with(" x"));
     }
 
     #[test]

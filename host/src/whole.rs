@@ -11,9 +11,29 @@ use tempfile::NamedTempFile;
 /// # Errors
 /// What the file system says; what was there before is then unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    named(filled(path, bytes)?, path)
+}
+
+/// Writes files that belong together: none takes its name before all of them are on the disk, so that where there is no
+/// room for one, each stays what it was.
+///
+/// # Errors
+/// The file that could not be written, and what the file system says.
+pub fn write_together<'f>(files: &[(&'f Path, &[u8])]) -> Result<(), (&'f Path, io::Error)> {
+    let fill = |&(path, bytes): &(&'f Path, &[u8])| Ok((path, filled(path, bytes).map_err(|error| (path, error))?));
+    let filled = files.iter().map(fill).collect::<Result<Vec<_>, _>>()?;
+    filled.into_iter().try_for_each(|(path, file)| named(file, path).map_err(|error| (path, error)))
+}
+
+/// A neighbour of `path` with `bytes` in it, on the disk.
+fn filled(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = neighbour(path)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn named(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map(|_: File| ()).map_err(|error| error.error)
 }
 
@@ -60,6 +80,11 @@ mod tests {
         assert!(write(&directory.path().join("absent/a"), b"new").is_err());
         assert!(check_writable(directory.path()).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        let absent = directory.path().join("absent/b");
+        let refused = write_together(&[(&path, b"new"), (&absent, b"new")]);
+        assert!(refused.is_err_and(|(path, _)| path == absent));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old", "what belongs together stays together");
+        write_together(&[(&path, b"newer")]).unwrap();
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no scratch is left");

@@ -88,6 +88,19 @@ fn weights_alone() -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 2008]].concat()
 }
 
+/// A file of LeNet with a weight that is no number, and one whose numbers are too large to be multiplied.
+fn overflowing(lenet: &releq::network::Network, directory: &Path) {
+    let mut large = lenet.clone();
+    for (name, tensor) in &mut large.parameters {
+        tensor.data.iter_mut().filter(|_| name.ends_with(".weight")).for_each(|weight| *weight *= 1e30);
+    }
+    releq::checkpoint::save(&large, &directory.join("overflowing.safetensors")).unwrap();
+    let mut bytes = fs::read(directory.join("lenet.safetensors")).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(directory.join("diverged.safetensors"), bytes).unwrap();
+}
+
 /// Four MNIST files, the training images cut short.
 fn truncated_idx(directory: &Path) {
     fs::create_dir(directory).unwrap();
@@ -118,6 +131,7 @@ fn fill(directory: &Path) {
     fs::write(directory.join("plain.safetensors"), weights_alone()).unwrap();
     let lenet = releq::zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
     releq::checkpoint::save(&lenet, &directory.join("lenet.safetensors")).unwrap();
+    overflowing(&lenet, directory);
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
     fs::write(directory.join("poem.tflite"), "So long lives this, and this gives life to thee").unwrap();
     fs::write(directory.join("cut.tflite"), b"\x40\0\0\0TFL3 and no more").unwrap();
@@ -180,6 +194,29 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["train", "--model", "lenet", "--data", "nowhere", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "glyphs", "-o", "no/new.safetensors"],
         &["train", "--network", "resnet50", "-o", "new.safetensors"],
+        // Below a file there is no directory, whoever asks.
+        &["train", "--model", "lenet", "--data", "glyphs", "-o", "tiny.rlq/new.safetensors"],
+        &["import", "lenet.safetensors", "-o", "tiny.rlq/new.safetensors"],
+        &["ptq", "lenet.safetensors", "-o", "tiny.rlq/new.rlq"],
+        &["quantize", "lenet.safetensors", "--bits", "2", "-o", "tiny.rlq/new.rlq"],
+        &["search", "lenet.safetensors", "--data", "glyphs", "-o", "tiny.rlq/new"],
+        &["search", "lenet.safetensors", "--data", "glyphs", "-o", "tiny.rlq"],
+        &["report", "run", "-o", "tiny.rlq/new.html"],
+        &["eval", "diverged.safetensors", "--data", "glyphs"],
+        &["search", "overflowing.safetensors", "--data", "glyphs", "-o", "nowhere"],
+        &[
+            "train",
+            "--model",
+            "lenet",
+            "--data",
+            "glyphs",
+            "--epochs",
+            "0.05",
+            "--rate",
+            "1e30",
+            "-o",
+            "new.safetensors",
+        ],
         &["quantize", "missing.onnx", "--bits", "2", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "2,9", "-o", "new.rlq"],
         &["quantize", "missing.onnx", "--bits", "two", "-o", "new.rlq"],
@@ -321,6 +358,22 @@ fn two_by_two(directory: &Path) {
         fs::write(directory.join(format!("{split}-images-idx3-ubyte")), &images).unwrap();
         fs::write(directory.join(format!("{split}-labels-idx1-ubyte")), labels).unwrap();
     }
+}
+
+/// Nobody gets half of an answer without being told.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_finds_no_room_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = releq(directory.path()).args(["inspect", "tiny.rlq"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: cannot print the answer: No space left on device (os error 28); files that it tells of are written; \
+         free some space where standard output goes, or send it elsewhere\n"
+    );
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub struct Objective {
 /// Share of the value that decides between plans of equal cost, by accuracy; less than one bit of one layer in 1,000.
 const TIE: f64 = 1e-4;
 
+/// A floor that shares are still taken of.
+const LEAST_FLOOR: f64 = 0.01;
+
 /// Accuracies come from counts of images: differences below this are rounding.
 const ROUNDING: f64 = 1e-9;
 
@@ -159,7 +162,8 @@ impl Objective {
             Goal::Floor(loss) => {
                 let floor = self.float - loss;
                 let kept = accuracy >= floor - ROUNDING;
-                let missed = (accuracy - floor) / floor - (self.dearest() - 1.0);
+                // Below zero where whatever may be lost is more than there is, and then still a share that is missed.
+                let missed = (accuracy - floor) / floor.abs().max(LEAST_FLOOR) - (self.dearest() - 1.0);
                 if kept { 1.0 - quantization + TIE * accuracy } else { missed }
             }
         }
@@ -237,6 +241,17 @@ mod tests {
         let most = objective.value(&plan("2,2,2,2"), 0.992_999);
         assert!(least > 0.0 && most < 0.0);
         assert!(objective.value(&plan("8,8,8,8"), 0.5) > objective.value(&plan("2,2,2,2"), 0.4));
+    }
+
+    /// Even where more may be lost than there is, as for plans that diverged.
+    #[test]
+    fn a_floor_below_nothing_is_missed_by_what_is_below_it() {
+        let plan = plan("2,2,2,2");
+        for loss in [0.998, 0.9985, 1.0, 1.5] {
+            let objective = floor().with_goal(Goal::Floor(loss));
+            let (kept, missed) = (objective.value(&plan, 0.998 - loss), objective.value(&plan, 0.998 - loss - 0.01));
+            assert!(kept > 0.0 && missed < 0.0 && missed.is_finite(), "{loss}: {kept} {missed}");
+        }
     }
 
     #[test]

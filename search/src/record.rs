@@ -58,7 +58,7 @@ pub struct Log {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The system refused.
-    #[error("the log {} could not be read or written: {cause}; check the path and the space left", path.display())]
+    #[error("the log {} could not be read or written: {cause}; nothing that is in it is lost; check the path and the space left, and give the same command again", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -121,6 +121,15 @@ impl Log {
         line.push(b'\n');
         self.file.write_all(&line).map_err(|cause| RecordError::Io { path: self.path.clone(), cause })
     }
+
+    /// As [`append`](Self::append), and waits until the line is on the disk: for what takes longer to make than that.
+    ///
+    /// # Errors
+    /// [`RecordError`]
+    pub fn append_synced<T: Serialize>(&mut self, record: &T) -> Result<(), RecordError> {
+        self.append(record)?;
+        self.file.sync_data().map_err(|cause| RecordError::Io { path: self.path.clone(), cause })
+    }
 }
 
 fn records<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<T>, RecordError> {
@@ -154,7 +163,7 @@ mod tests {
         for (count, record) in all.iter().enumerate() {
             let (mut log, before) = Log::open::<Evaluation>(&path).unwrap();
             assert_eq!(before, all[..count]);
-            log.append(record).unwrap();
+            log.append_synced(record).unwrap();
         }
         assert_eq!(
             fs::read_to_string(&path).unwrap().lines().next().unwrap(),

@@ -1,25 +1,48 @@
-//! Runs the fuzz targets of `device/fuzz`: libFuzzer under AddressSanitizer, from seeds made of the golden images.
+//! Runs the fuzz targets of `device/fuzz` and `host/fuzz`: libFuzzer under AddressSanitizer, from seeds made of the golden
+//! images and of the models that the workbench's tests import.
 //!
 //! No `cargo-fuzz` and no nightly: the flags that it would give go to the toolchain that runs this. `cargo fuzz run`
-//! in `device/` works too, where it is installed.
+//! in `device/` and `host/` works too, where it is installed.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::process::{self, Failed, cargo, root, target};
 use crate::setup::{self, Found};
 
-/// The targets, as `device/fuzz/Cargo.toml` has them.
-const TARGETS: [&str; 3] = ["image", "server", "wire"];
+/// A workspace of targets.
+struct Home {
+    folder: &'static str,
+    /// As its manifest has them.
+    targets: &'static [&'static str],
+    /// The program that writes their seeds.
+    seeds: &'static str,
+}
+
+const HOMES: [Home; 2] = [
+    Home { folder: "device/fuzz", targets: &["image", "server", "wire"], seeds: "seeds" },
+    Home {
+        folder: "host/fuzz",
+        targets: &["cifar", "idx", "npy", "onnx", "safetensors", "settings", "tflite"],
+        seeds: "host-seeds",
+    },
+];
+
+/// Targets whose seeds are the models of the workbench's tests.
+const MODELS: [&str; 2] = ["onnx", "tflite"];
+
 /// Seconds of each target in CI.
 const SMOKE: u64 = 60;
 /// How many run side by side.
 const ABREAST: usize = 2;
-/// Most bytes of an input: twice the largest golden image.
+/// Most bytes of an input: twice the largest golden image, and more than most small models.
 const LONGEST: usize = 8192;
 /// Most seconds of one input; more is a finding.
 const PATIENCE: u64 = 20;
+/// Most megabytes that a target takes; more is a finding.
+const MEMORY: u64 = 1024;
 
 /// What libFuzzer needs of the compiler, and what finds a stray read.
 const FLAGS: [&str; 7] = [
@@ -36,34 +59,41 @@ const SANITIZED: &str = "-Zsanitizer=address";
 /// `cargo xtask fuzz [TARGET] [SECONDS]`.
 pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     let (targets, words) = match words {
-        [name, rest @ ..] if name.parse::<u64>().is_err() => (named(name)?, rest),
-        all => (&TARGETS[..], all),
+        [name, rest @ ..] if name.parse::<u64>().is_err() => (vec![named(name)?], rest),
+        all => (targets(), all),
     };
     let seconds = match words {
         [] => SMOKE,
         [seconds] => seconds.parse().map_err(|_| Failed::usage(format!("`{seconds}` is no number of seconds")))?,
         more => return Err(Failed::usage(format!("too many words: `{}`", more.join(" ")))),
     };
-    campaign(targets, seconds)
+    campaign(&targets, seconds)
 }
 
 /// The stage: the targets' lints, the damaged records of `device/tests` once more where every stray byte is seen
 /// (constants decide only whether a sum may overflow, and take minutes there), then each target for a minute.
 pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     let Some(triple) = possible() else { return Ok(()) };
-    let mut clippy = sanitized(&triple, &[]);
-    clippy.args(["clippy", "--locked", "--all-targets", "--manifest-path", "device/fuzz/Cargo.toml"]);
-    process::run(clippy.args(["--", "-D", "warnings"]))?;
+    for Home { folder, .. } in &HOMES {
+        let mut clippy = sanitized(&triple, &[]);
+        clippy.args(["clippy", "--locked", "--all-targets", "--manifest-path", &format!("{folder}/Cargo.toml")]);
+        process::run(clippy.args(["--", "-D", "warnings"]))?;
+    }
     let mut test = sanitized(&triple, &[SANITIZED]);
     test.args(["test", "--locked", "--package", "releq-device", "--test", "damage", "--"]);
     process::run(test.args(["record", "truncation", "golden"]))?;
-    campaign(&TARGETS, SMOKE)
+    campaign(&targets(), SMOKE)
 }
 
-fn named(name: &str) -> Result<&'static [&'static str], Failed> {
-    let known = TARGETS.iter().position(|target| *target == name);
-    let unknown = || Failed::usage(format!("there is no target `{name}`; the targets are {}", TARGETS.join(" ")));
-    known.map(|at| &TARGETS[at..=at]).ok_or_else(unknown)
+/// All of them.
+fn targets() -> Vec<&'static str> {
+    HOMES.iter().flat_map(|home| home.targets).copied().collect()
+}
+
+fn named(name: &str) -> Result<&'static str, Failed> {
+    let all = targets();
+    let unknown = || Failed::usage(format!("there is no target `{name}`; the targets are {}", all.join(" ")));
+    all.iter().find(|target| **target == name).copied().ok_or_else(unknown)
 }
 
 /// The triple of this machine, if it can fuzz; else says why not.
@@ -87,10 +117,20 @@ fn sanitized(triple: &str, flags: &[&str]) -> Command {
 /// Runs each target for so many seconds, and prints what it did as figures.
 fn campaign(targets: &[&'static str], seconds: u64) -> Result<(), Failed> {
     let Some(triple) = possible() else { return Ok(()) };
-    let mut build = sanitized(&triple, &FLAGS);
-    process::run(build.args(["build", "--locked", "--release", "--manifest-path", "device/fuzz/Cargo.toml"]))?;
-    let rooms = Rooms { programs: target().join("fuzz").join(triple).join("release"), base: target().join("fuzzing") };
-    process::run(Command::new(rooms.programs.join("seeds")).arg(rooms.seeds()))?;
+    let programs = target().join("fuzz").join(&triple).join("release");
+    let rooms = Rooms { programs, base: target().join("fuzzing") };
+    rooms.sweep()?;
+    for home in HOMES.iter().filter(|home| home.targets.iter().any(|target| targets.contains(target))) {
+        let mut build = sanitized(&triple, &FLAGS);
+        let manifest = format!("{}/Cargo.toml", home.folder);
+        process::run(build.args(["build", "--locked", "--release", "--manifest-path", &manifest]))?;
+        process::run(Command::new(rooms.programs.join(home.seeds)).arg(rooms.seeds()).env("TMPDIR", rooms.scratch()))?;
+    }
+    if targets.iter().any(|target| MODELS.contains(target)) {
+        let mut tests = cargo();
+        tests.args(["test", "--locked", "--package", "releq", "--lib", "import", "--", "--quiet"]);
+        process::run(tests.env("RELEQ_SEEDS", rooms.seeds()))?;
+    }
     for targets in targets.chunks(ABREAST) {
         let children = targets.iter().map(|target| Ok((*target, rooms.start(target, seconds)?)));
         for (target, child) in children.collect::<Result<Vec<_>, Failed>>()? {
@@ -111,6 +151,22 @@ impl Rooms {
         self.base.join("seeds")
     }
 
+    /// Where targets put the files that their inputs become.
+    fn scratch(&self) -> PathBuf {
+        self.base.join("scratch")
+    }
+
+    /// Takes away what earlier targets left there.
+    fn sweep(&self) -> Result<(), Failed> {
+        let scratch = self.scratch();
+        let cannot = |error| Failed::check(format!("cannot use {}: {error}", scratch.display()));
+        match fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
+            _ => {}
+        }
+        fs::create_dir_all(&scratch).map_err(cannot)
+    }
+
     fn log(&self, target: &str) -> PathBuf {
         self.base.join(format!("{target}.log"))
     }
@@ -125,7 +181,9 @@ impl Rooms {
             format!("-max_total_time={seconds}"),
             format!("-max_len={LONGEST}"),
             format!("-timeout={PATIENCE}"),
+            format!("-rss_limit_mb={MEMORY}"),
         ]);
+        fuzz.env("TMPDIR", self.scratch());
         fuzz.args(["-print_final_stats=1", &format!("-artifact_prefix={}/{target}-", findings.display())]);
         fuzz.arg(corpus).arg(self.seeds().join(target)).stdin(Stdio::null());
         eprintln!("$ {target} for {seconds} s");
@@ -175,13 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_those_of_the_manifest() {
-        let manifest = fs::read_to_string(root().join("device/fuzz/Cargo.toml")).unwrap();
-        let listed =
-            manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
-        let mut listed: Vec<&str> = listed.collect();
-        listed.sort_unstable();
-        assert_eq!(listed, TARGETS);
-        assert!(named("images").is_err() && named("wire").is_ok_and(|found| found == ["wire"]));
+    fn targets_are_those_of_the_manifests() {
+        for Home { folder, targets, .. } in &HOMES {
+            let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+            let listed =
+                manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""));
+            let mut listed: Vec<&str> = listed.collect();
+            listed.sort_unstable();
+            assert_eq!(listed, *targets);
+        }
+        assert!(named("images").is_err() && named("wire").is_ok_and(|found| found == "wire"));
+        assert!(MODELS.iter().all(|target| named(target).is_ok()));
     }
 }

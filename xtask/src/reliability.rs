@@ -17,7 +17,7 @@ struct Source {
     repeats: bool,
 }
 
-const SOURCES: [Source; 5] = [
+const SOURCES: [Source; 6] = [
     Source {
         name: "damage",
         arguments: &["test", "--locked", "--package", "releq-device", "--test", "damage", "--", "--nocapture"],
@@ -35,18 +35,12 @@ const SOURCES: [Source; 5] = [
     },
     Source {
         name: "killed",
-        arguments: &[
-            "test",
-            "--locked",
-            "--package",
-            "releq",
-            "--test",
-            "search",
-            "killed_search",
-            "--",
-            "--ignored",
-            "--nocapture",
-        ],
+        arguments: &["test", "--locked", "--package", "releq", "--test", "killed", "--", "--ignored", "--nocapture"],
+        repeats: false,
+    },
+    Source {
+        name: "full",
+        arguments: &["test", "--locked", "--package", "releq", "--test", "full", "--", "--ignored", "--nocapture"],
         repeats: false,
     },
     Source { name: "fuzz", arguments: &["xtask", "fuzz", "600"], repeats: false },

@@ -5,7 +5,7 @@ use crate::process::{Failed, cargo, output, read, root};
 use crate::setup::Found;
 
 /// Folders of every lockfile.
-const WORKSPACES: [&str; 5] = [".", "device/firmware", "device/capi", "device/fuzz", "examples/firmware"];
+const WORKSPACES: [&str; 6] = [".", "device/firmware", "device/capi", "device/fuzz", "host/fuzz", "examples/firmware"];
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 

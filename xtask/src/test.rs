@@ -45,6 +45,7 @@ fn fmt(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/firmware/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/capi/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--check", "--manifest-path", "device/fuzz/Cargo.toml"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", "host/fuzz/Cargo.toml"]))?;
     process::run(cargo().args(["fmt", "--all", "--check", "--manifest-path", "examples/firmware/Cargo.toml"]))
 }
 
@@ -86,6 +87,10 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "import",
         "--test",
         "search",
+        "--test",
+        "killed",
+        "--test",
+        "full",
         "--test",
         "mlperf",
         "--test",

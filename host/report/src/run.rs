@@ -91,6 +91,21 @@ impl Run {
         !outcome.layers.is_empty() && names.eq(timing.layers.iter().map(|layer| &layer.name))
     }
 
+    /// Plans whose fine-tune diverged, once each, with the images it was given where that is known, and why.
+    pub fn diverged(&self) -> Vec<(&str, Option<u64>, &str)> {
+        let mut found: Vec<(&str, Option<u64>, &str)> = Vec::new();
+        let measured = self.measurements.iter();
+        let measured = measured.filter_map(|one| Some((one.plan.as_str(), one.images, one.diverged.as_deref()?)));
+        let front = self.front.iter().flat_map(|front| &front.diverged);
+        let front = front.map(|one| (one.plan.as_str(), None, one.why.as_str()));
+        for one in measured.chain(front) {
+            if found.iter().all(|(plan, ..)| *plan != one.0) {
+                found.push(one);
+            }
+        }
+        found
+    }
+
     /// Names of the layers that have weights, in forward order; empty where the run does not say.
     pub fn weighted(&self) -> Vec<&str> {
         let layers = self.outcome.iter().flat_map(|outcome| &outcome.layers);
@@ -333,6 +348,8 @@ pub struct Evaluated {
     pub loss: Option<f64>,
     /// Under the search's objective.
     pub value: Option<f64>,
+    /// Why its fine-tune diverged, if it did.
+    pub diverged: Option<String>,
 }
 
 /// The plans that no other beats.
@@ -341,8 +358,20 @@ pub struct Evaluated {
 pub struct Front {
     /// How many plans were measured.
     pub measured: Option<u64>,
+    /// Those of them that diverged.
+    pub diverged: Vec<Diverged>,
     /// By loss, the least first.
     pub points: Vec<Point>,
+}
+
+/// A plan whose fine-tune came to no numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Diverged {
+    /// The plan.
+    pub plan: String,
+    /// Why, in the words of an error.
+    pub why: String,
 }
 
 /// One of them.
@@ -396,6 +425,8 @@ pub struct Rival {
     pub bytes: Option<u64>,
     /// How many images it was judged on.
     pub images: Option<u64>,
+    /// Why its fine-tune diverged, if it did.
+    pub diverged: Option<String>,
 }
 
 /// What one agent reached in a race.
@@ -453,8 +484,10 @@ pub struct Measurement {
     pub plan: String,
     /// Images of fine-tuning.
     pub images: Option<u64>,
-    /// Top-1 on the validation images, 0 to 1.
+    /// Top-1 on the validation images, 0 to 1; none where the fine-tune diverged.
     pub accuracy: Option<f64>,
+    /// Why the fine-tune diverged, if it did.
+    pub diverged: Option<String>,
     /// How long it took.
     pub seconds: Option<f64>,
     /// What the plan costs on a board, where that is what is made small.

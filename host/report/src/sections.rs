@@ -229,7 +229,7 @@ fn explored(run: &Run) -> Section {
     let Some(figure) = figures::cloud::figure(run) else {
         return missing(id, title, "No plan has been evaluated in this run yet.");
     };
-    let (tables, notes) = match &run.front {
+    let (mut tables, notes) = match &run.front {
         Some(front) if !front.points.is_empty() && run.outcome.is_some() => {
             let note = "Basis: a loss is `fine-tuned` where the plan was fine-tuned at length, a `forecast` from a short \
                         fine-tune, or what a `short` one left.";
@@ -237,7 +237,18 @@ fn explored(run: &Run) -> Section {
         }
         _ => (Vec::new(), vec!["The front is not in this run: it is drawn when a search ends.".to_owned()]),
     };
+    tables.extend(diverged_table(run));
     Section { id, title, figures: vec![figure], columns: "one", tables, notes, ..Section::default() }
+}
+
+/// Plans whose fine-tune came to no numbers, if there are any.
+fn diverged_table(run: &Run) -> Option<Table> {
+    let diverged = run.diverged();
+    let mut table = Table::new("Plans that diverged, and are never chosen", &["plan", "why"], &["images"]);
+    for (plan, images, why) in &diverged {
+        table.push(false, [Cell::code(plan), (*why).to_owned().into(), count(*images).into()]);
+    }
+    (!diverged.is_empty()).then_some(table)
 }
 
 fn front_table(run: &Run, front: &run::Front) -> Table {

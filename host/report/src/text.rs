@@ -14,6 +14,7 @@ const WIDTH: usize = 48;
 /// The report of `run`, for a terminal of a hundred columns.
 pub fn summary(run: &Run) -> String {
     let mut text = head(run);
+    text += &diverged(run);
     text += &curves(run);
     text += &layers(run);
     text += &rivals(run);
@@ -49,6 +50,14 @@ fn head(run: &Run) -> String {
             )
         }
     }
+}
+
+/// Plans that came to no numbers; the page has all of them.
+fn diverged(run: &Run) -> String {
+    let diverged = run.diverged();
+    let [(first, _, why), others @ ..] = &diverged[..] else { return String::new() };
+    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    format!("diverged {first}{others}, never chosen: {why}\n")
 }
 
 fn found(run: &Run, outcome: &Outcome) -> String {

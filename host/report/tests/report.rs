@@ -6,7 +6,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use releq_report::run::{Asked, Episode, Evaluated, Layer, Outcome, Rival, Run, Standing, State};
+use releq_report::run::{
+    Asked, Diverged, Episode, Evaluated, Layer, Measurement, Outcome, Rival, Run, Standing, State,
+};
 use releq_report::{Document, html, read, text};
 
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -152,6 +154,38 @@ fn another_image_is_measured_beside_its_own_predictions() {
     assert!(!text::summary(&run).contains("error"));
 }
 
+/// A plan that diverged is named with its reason, and stands nowhere among those that may be chosen.
+#[test]
+fn what_diverged_is_said_and_not_drawn() {
+    let mut run = finished();
+    let dots = page(&run).matches("<title>").count();
+    let why = "training diverged at step 3: the loss is NaN; lower the learning rate or raise the bit-widths";
+    let diverged = Some(why.to_owned());
+    let images = Some(128);
+    let plan = "1:2,1:2,1:2,1:2".to_owned();
+    run.measurements.push(Measurement {
+        plan: plan.clone(),
+        images,
+        diverged: diverged.clone(),
+        ..Measurement::default()
+    });
+    let outcome = run.outcome.as_mut().unwrap();
+    outcome.evaluated.push(Evaluated {
+        plan: plan.clone(),
+        loss: Some(100.0),
+        value: None,
+        diverged: diverged.clone(),
+    });
+    run.front.as_mut().unwrap().diverged.push(Diverged { plan: plan.clone(), why: why.to_owned() });
+    assert_eq!(run.diverged(), [(plan.as_str(), images, why)]);
+    assert!(text::summary(&run).contains(&format!("diverged {plan}, never chosen: {why}\n")));
+    let page = page(&run);
+    assert!(page.contains("Plans that diverged") && page.contains(why));
+    assert_eq!(page.matches("<title>").count(), dots, "it has no dot");
+    run.comparison.push(Rival { kind: "random".to_owned(), plan: Some(plan), diverged, ..Rival::default() });
+    assert!(text::summary(&run).contains("random, diverged"));
+}
+
 #[test]
 fn nothing_and_next_to_nothing_are_reported() {
     page(&Run::default());
@@ -202,7 +236,7 @@ fn names_stay_names_whatever_they_hold() {
     for layer in &mut outcome.layers {
         (layer.name, layer.kernel, layer.op) = (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
     }
-    outcome.evaluated.push(Evaluated { plan: HOSTILE.to_owned(), loss: Some(0.1), value: None });
+    outcome.evaluated.push(Evaluated { plan: HOSTILE.to_owned(), loss: Some(0.1), ..Evaluated::default() });
     let asked = run.asked.as_mut().unwrap();
     for name in [&mut asked.model, &mut asked.agent, &mut asked.preset, &mut asked.minimize, &mut asked.key] {
         *name = HOSTILE.to_owned();
@@ -242,7 +276,7 @@ fn deep(layers: usize, episodes: usize) -> Run {
     let evaluated = |episode: usize| Evaluated {
         plan: plan(episode),
         loss: Some(5.0 - 4.0 * episode as f64 / episodes as f64 + (episode * 31 % 17) as f64 / 17.0),
-        value: None,
+        ..Evaluated::default()
     };
     let layer = |layer: usize| Layer {
         name: format!("layer{}.conv{}", layer / 2, layer % 2),

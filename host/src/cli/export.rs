@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use releq_format::image::ImageBuffer;
 use releq_search::plan::BitPlan;
 use serde::Serialize;
 
@@ -17,7 +16,7 @@ use crate::search::SearchError;
 use crate::search::bench::Bench;
 use crate::search::front::{Basis, Front, OnBoard, Pick, boards};
 use crate::search::record::{self, RunRecord};
-use crate::search::shelf::Shelf;
+use crate::search::shelf::{Shelf, Tuned};
 use crate::terminal::{self, grouped};
 use crate::train::interrupt::Interrupt;
 
@@ -72,9 +71,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let shelf = Shelf::open(&arguments.run, &record.key).map_err(failure)?;
     let kept = shelf.kept(&plan, record.last);
     let trained = kept.is_none();
-    let image = match kept {
-        Some(image) => image,
+    let tuned = match kept {
+        Some(tuned) => tuned,
         None => fine_tuned(network, &record, arguments, &shelf, &plan)?,
+    };
+    let image = match tuned {
+        Tuned::Image(image) => image,
+        Tuned::Diverged(why) => return Err(diverged(&plan, &why)),
     };
     let opened = open_image(&arguments.output, &image)?;
     write_whole(&arguments.output, &image)?;
@@ -134,7 +137,7 @@ fn fine_tuned(
     arguments: &Arguments,
     shelf: &Shelf,
     plan: &BitPlan,
-) -> Result<ImageBuffer, Failure> {
+) -> Result<Tuned, Failure> {
     let _lock = super::search::lock::take(&arguments.run)?;
     let setting = Setting::open(network, &DataOption { data: record.data.clone() }, record.val.as_deref())?;
     let interrupt = Interrupt::watch();
@@ -154,7 +157,17 @@ fn fine_tuned(
         ));
     }
     terminal::say(&format!("fine-tuning {plan} on {} images", record.last));
-    shelf.image(&bench, plan, record.last).map_err(failure)
+    shelf.tuned(&bench, plan, record.last).map_err(failure)
+}
+
+/// There is no image of a plan whose fine-tune came to no numbers.
+fn diverged(plan: &BitPlan, why: &str) -> Failure {
+    Failure::with_code(
+        2,
+        anyhow::anyhow!(
+            "{plan} cannot be exported: fine-tuned at length it ends with `{why}`; export another --plan or --pick"
+        ),
+    )
 }
 
 fn text(report: &Report, hardware: &Hardware) -> String {

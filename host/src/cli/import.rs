@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Failure, Outcome, inspect, print_json};
 use crate::checkpoint::CheckpointError;
 use crate::import::{ImportError, Imported};
-use crate::{checkpoint, import, terminal};
+use crate::{checkpoint, import, lower, terminal};
 
 /// Example: releq import lenet.onnx -o lenet.safetensors
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     })?;
     imported.notes.iter().for_each(|note| terminal::note(note));
     inspect::print_model(&imported.network, arguments.json)?;
-    import::check_lowering(&imported.network).map_err(|error| Failure::with_code(2, anyhow::anyhow!(error)))?;
+    lower::check(&imported.network).map_err(|error| Failure::with_code(2, anyhow::anyhow!(error)))?;
     if let Some(output) = &arguments.output {
         checkpoint::save(&imported.network, output)?;
         terminal::say(&format!("wrote {}", output.display()));

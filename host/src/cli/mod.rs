@@ -64,7 +64,7 @@ struct Tone {
     /// Say nothing but answers and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also say which files, programs and probes are used
+    /// Also say which files, programs and probes are used, and what a search is at
     #[arg(short, long, global = true)]
     verbose: bool,
     /// When to colour what is said
@@ -331,14 +331,24 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     whole::write(path, bytes).map_err(|error| FileError::Unwritable { path: path.to_owned(), error })
 }
 
+/// Files that belong together: all of them, or none.
+fn write_together(files: &[(&Path, &[u8])]) -> Result<(), FileError> {
+    let refused = |(path, error): (&Path, std::io::Error)| FileError::Unwritable { path: path.to_owned(), error };
+    whole::write_together(files).map_err(refused)
+}
+
 /// An interruption has its own exit code.
 fn fit_failure(error: FitError) -> Failure {
     let code = if matches!(error, FitError::Interrupted) { 130 } else { 2 };
     Failure::with_code(code, error)
 }
 
+/// One JSON document as text.
+fn json(document: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
+}
+
 /// Prints one JSON document.
 fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document)? + "\n";
-    Ok(terminal::answer(&text)?)
+    Ok(terminal::answer(&json(document)?)?)
 }

@@ -58,11 +58,15 @@ fn text(report: &Report) -> String {
     header.push("budgets");
     let row = |change: &Change| {
         let of = if change.what == What::Weights { "w" } else { "a" };
-        let mark = if change.basis == Basis::Measured { "*" } else { " " };
+        let loss = match change.basis {
+            Basis::Measured => format!("{:+.2} ± {:.2}*", change.loss, change.deviation),
+            Basis::Imagined => format!("{:+.2} ± {:.2} ", change.loss, change.deviation),
+            Basis::Diverged => "diverges".to_owned(),
+        };
         let mut cells = vec![
             change.layer.clone(),
             format!("{of}{} → {}", change.from, change.to),
-            format!("{:+.2} ± {:.2}{mark}", change.loss, change.deviation),
+            loss,
             signed(change.flash),
             signed(change.ram),
         ];

@@ -31,19 +31,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::lower::fuse;
 use crate::network::{Network, Node, Op, Source};
-use crate::train::fold::fold;
-
-/// Whether an image has a layer for everything in `network`, batch norms folded.
-///
-/// # Errors
-/// The first layer that has none, in a sentence with its cause and remedy.
-pub fn check_lowering(network: &Network) -> Result<(), String> {
-    let mut folded = fold(network).map_err(|error| error.to_string())?;
-    fuse::hoist_relu(&mut folded.graph);
-    fuse::blocks(&folded.graph).map(drop).map_err(|error| error.to_string())
-}
 
 /// A network from another tool's file.
 #[derive(Clone, Debug, PartialEq)]

@@ -87,6 +87,17 @@ fn model(node: Vec<NodeProto>, initializer: Vec<TensorProto>) -> ModelProto {
     ModelProto { graph: Some(graph), opset_import }
 }
 
+/// Leaves a file for the fuzzer to start from (host/fuzz), where `RELEQ_SEEDS` names a directory for them.
+pub(super) fn keep_seed(kind: &str, bytes: &[u8]) {
+    const MOST: usize = 8 << 10;
+    if let Some(seeds) = std::env::var_os("RELEQ_SEEDS").filter(|_| bytes.len() <= MOST) {
+        let directory = Path::new(&seeds).join(kind);
+        std::fs::create_dir_all(&directory).unwrap();
+        let name = format!("{:08x}", releq_format::crc::crc32(bytes));
+        std::fs::write(directory.join(name), bytes).unwrap();
+    }
+}
+
 fn import_bytes(bytes: &[u8]) -> Result<Imported, ImportError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.onnx");
@@ -95,7 +106,9 @@ fn import_bytes(bytes: &[u8]) -> Result<Imported, ImportError> {
 }
 
 fn import(model: &ModelProto) -> Result<Imported, ImportError> {
-    import_bytes(&model.encode_to_vec())
+    let bytes = model.encode_to_vec();
+    keep_seed("onnx", &bytes);
+    import_bytes(&bytes)
 }
 
 /// The whole message, without the scratch directory.

@@ -42,6 +42,8 @@ pub fn weights(path: &Path, name: &str) -> Result<Imported, ImportError> {
 
 /// A batch norm's count of batches, which inference does not need.
 const COUNTER: &str = ".num_batches_tracked";
+/// Most classes of a network; a tensor without columns may have any number of rows.
+const MOST_CLASSES: usize = 1 << 16;
 /// What wrappers put before every name.
 const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
 
@@ -72,7 +74,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// Rows of the last dense layer's weights; 10 where it is missing, which is then said.
+    /// Rows of the last dense layer's weights; 10 where it is missing or no layer's, which is then said.
     fn classes(&self, name: &str, shape: [usize; 3]) -> usize {
         let graph = zoo::graph(name, shape, 10);
         let last = graph.as_ref().and_then(|graph| graph.nodes.last().map(|node| (graph, node)));
@@ -80,7 +82,8 @@ impl<'a> Tensors<'a> {
             let names = self.names(graph);
             let name = &names[graph.nodes.len() - 1];
             let view = self.0.get(&format!("{name}.weight"));
-            view.and_then(|view| view.shape().first().copied()).filter(|_| matches!(node.op, Op::Dense { .. }))
+            let rows = view.and_then(|view| view.shape().first().copied()).filter(|rows| *rows <= MOST_CLASSES);
+            rows.filter(|_| matches!(node.op, Op::Dense { .. }))
         };
         last.and_then(rows).unwrap_or(10)
     }

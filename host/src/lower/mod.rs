@@ -20,7 +20,9 @@ use releq_device::OpenError;
 use releq_format::bits::BitWidth;
 use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
 
+use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
+use crate::train::fold::fold;
 pub(crate) use image::best_layout;
 use integer::{IntegerNetwork, Reading};
 pub(crate) use place::place;
@@ -111,6 +113,16 @@ pub enum LowerError {
     /// More layers than the engine on this machine holds.
     #[error("the image of this network does not run: {0}; split the network")]
     Unrunnable(#[from] OpenError),
+}
+
+/// Whether an image has a layer for everything in `network`, batch norms folded.
+///
+/// # Errors
+/// The first layer that has none, in a sentence with its cause and remedy.
+pub fn check(network: &Network) -> Result<(), String> {
+    let mut folded = fold(network).map_err(|error| error.to_string())?;
+    fuse::hoist_relu(&mut folded.graph);
+    fuse::blocks(&folded.graph).map(drop).map_err(|error| error.to_string())
 }
 
 /// A lowered network: the image, the same integers before they were packed, and the network they were made from.

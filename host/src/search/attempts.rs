@@ -32,6 +32,18 @@ pub struct Attempt {
     pub budgets: Vec<Checked>,
     /// Whether the loss is allowed and the image keeps every budget.
     pub met: bool,
+    /// Why it diverged, if it did: there is no image then, and every loss is all that can be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
+}
+
+impl Attempt {
+    /// One that came to no numbers.
+    pub fn diverged(plan: BitPlan, predicted_loss: f64, why: String) -> Self {
+        let [validation_loss, judged_loss, expected_loss] = [100.0; 3];
+        let (deviation, budgets, met, diverged) = (0.0, Vec::new(), false, Some(why));
+        Self { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, budgets, met, diverged }
+    }
 }
 
 /// How far a prediction may be off, as a share of itself: one deviation.
@@ -50,14 +62,18 @@ pub fn rank(objective: &Objective, attempt: &Attempt) -> f64 {
     if attempt.met { objective.quantization(&attempt.plan) } else { 1.0 + objective.dearest() + attempt.expected_loss }
 }
 
-/// Every plan evaluated that is within the limits, with the better forecast of those that were re-ranked.
-pub fn candidates(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> Vec<Candidate> {
+/// Each of `entries` with its predicted loss: the better forecast of those that were re-ranked.
+pub fn candidates<'e>(
+    objective: &Objective,
+    entries: impl Iterator<Item = &'e Entry>,
+    ranked: &[Candidate],
+) -> Vec<Candidate> {
     let forecast = |entry: &Entry| {
         let longer = ranked.iter().find(|(plan, _)| *plan == entry.plan);
         let short = (entry.plan.clone(), objective.float() - entry.seen.accuracy);
         longer.cloned().unwrap_or(short)
     };
-    entries.iter().filter(|entry| objective.admits(&entry.plan)).map(forecast).collect()
+    entries.map(forecast).collect()
 }
 
 /// What to fine-tune at length after `done`, the first choice first: plans cheaper than what was accepted that the
@@ -81,11 +97,12 @@ pub fn next_attempts(objective: &Objective, all: &[Candidate], done: &[&Attempt]
 
 /// Factor on every predicted loss: the least squares of what attempts lost over what was predicted of them, each in its
 /// own deviations, and of the belief that predictions are right. So an attempt of little loss, which says little of
-/// larger ones, corrects little.
+/// larger ones, corrects little; one that diverged says nothing of those that will not.
 pub fn correction(done: &[&Attempt]) -> f64 {
     let belief = DOUBT.powi(-2);
     let precision = |attempt: &Attempt| attempt.deviation.max(1e-6).powi(-2);
-    let sum = |of: fn(&Attempt) -> f64| done.iter().map(|attempt| of(attempt) * precision(attempt)).sum::<f64>();
+    let done = || done.iter().filter(|attempt| attempt.diverged.is_none());
+    let sum = |of: fn(&Attempt) -> f64| done().map(|attempt| of(attempt) * precision(attempt)).sum::<f64>();
     let factor =
         (belief + sum(|one| one.predicted_loss * one.judged_loss)) / (belief + sum(|one| one.predicted_loss.powi(2)));
     factor.max(LEAST)
@@ -104,8 +121,8 @@ mod tests {
         let plan = plan.parse().unwrap();
         let [validation_loss, judged_loss] = [expected_loss; 2];
         let (deviation, met) = (0.01, expected_loss <= 0.3);
-        let budgets = Vec::new();
-        Attempt { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, budgets, met }
+        let (budgets, diverged) = (Vec::new(), None);
+        Attempt { plan, predicted_loss, validation_loss, judged_loss, deviation, expected_loss, budgets, met, diverged }
     }
 
     #[test]
@@ -141,6 +158,10 @@ mod tests {
         assert_eq!(next(&[&much, &tried("2,2", 0.9, 0.5)]), ["2,3"]);
         // Nothing accepted: the safest plan left.
         assert_eq!(next(&[&tried("2,3", 0.25, 0.9)]), ["3,3"]);
+        // One that diverged is not tried again, and takes none of the others with it.
+        let diverged = Attempt::diverged("3,3".parse().unwrap(), 0.2, "why".to_owned());
+        assert_eq!(next(&[&diverged]), next(&[]).into_iter().filter(|plan| plan != "3,3").collect::<Vec<_>>());
+        assert_eq!(correction(&[&diverged]), 1.0);
     }
 
     /// A loss of a tenth of a point that is known to a fifth says next to nothing of what loses three tenths.

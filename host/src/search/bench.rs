@@ -1,10 +1,11 @@
 //! Fine-tunes plans and measures them, each once: every measurement is a line of the log before it is an answer.
 //!
 //! Each starts from the float checkpoint and draws from one seed, so equal plans measure equally, and a search that was
-//! killed finds what it knew. A failed training raises; nothing stale is ever used in its place. Actors measure several
+//! killed finds what it knew. A training that diverged is a finding, too: it is recorded as the worst there is, and its
+//! plan never chosen. What fails otherwise raises; nothing stale is ever used in its place. Actors measure several
 //! plans side by side, with one math thread each; the training ops give the same bits on any number of threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::SearchError;
 use super::crew::Job;
 use super::crew::foreman::{CrewError, Foreman};
+use super::forecast::Forecast;
 use super::pricing::{Cost, Pricing};
 use super::split::Split;
 use crate::cost::measure::MeasureError;
@@ -57,10 +59,9 @@ pub struct Measurement {
     pub plan: BitPlan,
     /// Images of fine-tuning.
     pub images: usize,
-    /// Mean Kullback-Leibler divergence of its answers from the float network's, nats an image.
-    pub divergence: f64,
-    /// Share of the validation images classified rightly.
-    pub accuracy: f64,
+    /// What came of it.
+    #[serde(flatten)]
+    pub finding: Finding,
     /// How long it took.
     pub seconds: f64,
     /// What the plan costs on a board, where that is what is made small.
@@ -68,10 +69,59 @@ pub struct Measurement {
     pub cost: Option<Cost>,
 }
 
+/// What came of a fine-tune.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Finding {
+    /// A network that answers.
+    Answers {
+        /// Mean Kullback-Leibler divergence of its answers from the float network's, nats an image; finite.
+        divergence: f64,
+        /// Share of the validation images classified rightly.
+        accuracy: f64,
+    },
+    /// No numbers: it is worth the least there is.
+    Diverged {
+        /// Why, in the words of an error.
+        diverged: String,
+    },
+}
+
+impl Measurement {
+    /// Divergence from the float network's answers, nats an image; none where the fine-tune itself diverged.
+    pub const fn divergence(&self) -> Option<f64> {
+        match self.finding {
+            Finding::Answers { divergence, .. } => Some(divergence),
+            Finding::Diverged { .. } => None,
+        }
+    }
+
+    /// Share of the validation images classified rightly: none of them where the fine-tune diverged.
+    pub const fn accuracy(&self) -> f64 {
+        match self.finding {
+            Finding::Answers { accuracy, .. } => accuracy,
+            Finding::Diverged { .. } => 0.0,
+        }
+    }
+
+    /// Top-1 loss that `law` foretells, 0 to 1: everything where the fine-tune diverged.
+    pub fn loss(&self, law: Forecast) -> f64 {
+        self.divergence().map_or(1.0, |divergence| law.loss(divergence))
+    }
+
+    /// Why the fine-tune diverged, if it did.
+    pub fn diverged(&self) -> Option<&str> {
+        match &self.finding {
+            Finding::Answers { .. } => None,
+            Finding::Diverged { diverged } => Some(diverged),
+        }
+    }
+}
+
 /// Why a plan has no measurement.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// It could not be quantized or its training diverged.
+    /// It could not be quantized.
     #[error(
         "plan {plan} could not be measured: {error}; what was measured before is in the log, so the same command goes on from there"
     )]
@@ -95,6 +145,17 @@ pub enum BenchError {
         /// Why.
         error: CrewError,
     },
+    /// The float network itself answers with what is no number.
+    #[error(
+        "the float network gives {answers} of {images} validation images answers that are no numbers; its parameters \
+         are too large or its input's normalisation is another; import it again, or train it again at a lower rate"
+    )]
+    Float {
+        /// How many.
+        answers: usize,
+        /// Of how many.
+        images: usize,
+    },
     /// No thread could be had.
     #[error("an actor could not start: {0}; ask for fewer with --actors")]
     Actor(#[from] rayon::ThreadPoolBuildError),
@@ -107,6 +168,16 @@ pub enum BenchError {
     /// Candle failed.
     #[error("a plan could not be measured: {0}; run the same command to go on from the log")]
     Candle(#[from] candle_core::Error),
+}
+
+impl BenchError {
+    /// Why the fine-tune of a plan diverged, if that is what it says.
+    pub fn divergence(&self) -> Option<String> {
+        match self {
+            Self::Plan { error, .. } if error.is_divergence() => Some(error.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// What plans are measured with.
@@ -124,6 +195,8 @@ pub struct Bench<'a> {
     pub float_accuracy: f64,
     key: String,
     known: BTreeMap<(BitPlan, usize), Measurement>,
+    /// Plans that diverged when they were asked for.
+    diverged: BTreeSet<BitPlan>,
     log: Log,
     actors: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
@@ -147,6 +220,10 @@ impl<'a> Bench<'a> {
         let model = Model::new(network)?;
         let teacher = Teacher::of(&model, &split.tune, &recipe.schedule)?;
         let logits = fit::logits(&model, &split.validation)?;
+        let answers = logits.iter().filter(|row| row.iter().any(|logit| !logit.is_finite())).count();
+        if answers > 0 {
+            return Err(BenchError::Float { answers, images: logits.len() });
+        }
         let key = key(network, split, &recipe);
         let (log, records) = Log::open::<Measurement>(log)?;
         let ours = records.into_iter().filter(|record| record.key == key);
@@ -160,6 +237,7 @@ impl<'a> Bench<'a> {
             float: logits.iter().map(|row| log_softmax(row)).collect(),
             key,
             known,
+            diverged: BTreeSet::new(),
             log,
             actors: actors.max(1),
             stop,
@@ -190,13 +268,21 @@ impl<'a> Bench<'a> {
 
     fn known(&self, plan: &BitPlan, images: usize) -> Option<&Measurement> {
         let stand = self.pricing.as_ref().is_some_and(|pricing| pricing.stand.is_some());
-        let run = |one: &&Measurement| one.cost.as_ref().is_some_and(|cost| cost.measured.is_some());
+        // What diverged has no image to be run.
+        let run = |one: &&Measurement| {
+            one.diverged().is_some() || one.cost.as_ref().is_some_and(|cost| cost.measured.is_some())
+        };
         self.known.get(&(plan.clone(), images)).filter(|one| !stand || run(one))
     }
 
     /// Whether `plan` was measured after a fine-tune on `images` images.
     pub fn knows(&self, plan: &BitPlan, images: usize) -> bool {
         self.known(plan, images).is_some()
+    }
+
+    /// Whether `plan` diverged in a fine-tune that was asked for, whatever others came to.
+    pub fn has_diverged(&self, plan: &BitPlan) -> bool {
+        self.diverged.contains(plan)
     }
 
     /// All measurements.
@@ -235,12 +321,14 @@ impl<'a> Bench<'a> {
             };
             for measurement in measured {
                 let measurement = measurement?;
-                self.log.append(&measurement)?;
+                self.log.append_synced(&measurement)?;
                 self.known.insert((measurement.plan.clone(), images), measurement);
             }
         }
         let measurements: Vec<_> = plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect();
         // Told when asked and not when read from a log, so that a run that goes on decides as one that never stopped.
+        let diverged = measurements.iter().filter(|one| one.diverged().is_some());
+        self.diverged.extend(diverged.map(|one| one.plan.clone()));
         if let Some(pricing) = &self.pricing {
             measurements.iter().for_each(|one| pricing.tell(&one.plan, one.cost.as_ref()));
         }
@@ -288,9 +376,7 @@ impl<'a> Bench<'a> {
     ) -> Vec<Result<Measurement, BenchError>> {
         let jobs = plans.iter().map(|&plan| Job { stage, plan: plan.clone(), images }).collect();
         let priced = |answer: Result<Measurement, CrewError>| match answer {
-            Ok(one) => {
-                Ok(Measurement { cost: self.pricing.as_ref().map(|pricing| pricing.predicted(&one.plan)), ..one })
-            }
+            Ok(one) => Ok(Measurement { cost: self.predicted(&one.plan), ..one }),
             Err(CrewError::Interrupted) => Err(BenchError::Interrupted),
             Err(error) => Err(BenchError::Crew { error }),
         };
@@ -303,22 +389,37 @@ impl<'a> Bench<'a> {
     /// [`BenchError`].
     pub(super) fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
-        let quantized = self.tuned(plan, images, None)?;
+        let found = self.tuned(plan, images, None).and_then(|quantized| self.found(plan, &quantized));
+        let (finding, cost) = match found {
+            Ok(found) => found,
+            Err(error) => match error.divergence() {
+                Some(diverged) => (Finding::Diverged { diverged }, self.predicted(plan)),
+                None => return Err(error),
+            },
+        };
+        let (key, plan, seconds) = (self.key.clone(), plan.clone(), started.elapsed().as_secs_f64());
+        Ok(Measurement { key, stage, plan, images, finding, seconds, cost })
+    }
+
+    /// What a fine-tuned plan answers, and what it costs.
+    fn found(&self, plan: &BitPlan, quantized: &QuantizedNetwork) -> Result<(Finding, Option<Cost>), BenchError> {
         let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
-        let integers = lower::integers(&quantized).map_err(refused)?;
+        let integers = lower::integers(quantized).map_err(refused)?;
         let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
-        let cost = self.pricing.as_ref().map(|pricing| pricing.cost(plan, &quantized)).transpose();
+        let divergence = divergence(&self.float, &logits);
+        if !divergence.is_finite() {
+            let diverged = "training diverged: answers of its integers are no numbers; lower the learning rate or raise \
+                            the bit-widths";
+            return Ok((Finding::Diverged { diverged: diverged.to_owned() }, self.predicted(plan)));
+        }
+        let cost = self.pricing.as_ref().map(|pricing| pricing.cost(plan, quantized)).transpose();
         let cost = cost.map_err(|error| BenchError::Cost { plan: plan.clone(), error: Box::new(error) })?;
-        Ok(Measurement {
-            key: self.key.clone(),
-            stage,
-            plan: plan.clone(),
-            images,
-            divergence: divergence(&self.float, &logits),
-            accuracy: accuracy(&logits, &self.split.validation.labels),
-            seconds: started.elapsed().as_secs_f64(),
-            cost,
-        })
+        Ok((Finding::Answers { divergence, accuracy: accuracy(&logits, &self.split.validation.labels) }, cost))
+    }
+
+    /// What a plan costs by prices alone.
+    fn predicted(&self, plan: &BitPlan) -> Option<Cost> {
+        self.pricing.as_ref().map(|pricing| pricing.predicted(plan))
     }
 
     /// `plan`, fine-tuned from the float checkpoint on `images` images, its state kept by `resume` if there is one.

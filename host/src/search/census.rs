@@ -25,7 +25,7 @@ pub fn measure(
         let actors = bench.actors();
         for (plans, accuracies) in plans.chunks(actors).zip(accuracies.chunks_mut(actors)) {
             let measured = bench.measure_all(Stage::Census, plans, images)?;
-            accuracies.iter_mut().zip(&measured).for_each(|(seen, measurement)| seen.push(measurement.accuracy));
+            accuracies.iter_mut().zip(&measured).for_each(|(seen, measurement)| seen.push(measurement.accuracy()));
             done += plans.len();
             watch(done, all);
         }

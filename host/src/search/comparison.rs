@@ -5,7 +5,6 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use releq_format::image::ImageBuffer;
 use releq_search::plan::BitPlan;
 use releq_search::seed;
 use releq_search::space::Space;
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::SearchError;
 use super::bench::Bench;
 use super::hunt::Request;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Tuned};
 use super::split::Origin;
 use super::verdict::{Answers, Floats, interval};
 use crate::network::Network;
@@ -56,6 +55,9 @@ pub struct Row {
     pub images: usize,
     /// Numbers of the images that it answers wrongly.
     pub wrong: Vec<usize>,
+    /// Why it diverged, if it did: it answers nothing then, and every image counts as wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
 }
 
 /// Checkpoint, control, the chosen plan, uniform plans around its mean and random ones of its mean.
@@ -86,20 +88,28 @@ pub fn compare(
             bytes,
             images: answers.right.len(),
             wrong: answers.wrong(),
+            diverged: None,
         }
     };
     let mut rows =
         vec![row(Kind::Checkpoint, None, 0, &floats.checkpoint), row(Kind::Control, None, 0, &floats.control)];
     let plans = plans(&request.space, chosen, request.baselines, request.seed);
     let asked: Vec<&BitPlan> = plans.iter().map(|(_, plan)| plan).collect();
-    let judge = |plan: &BitPlan| -> Result<(ImageBuffer, Answers), SearchError> {
-        let image = shelf.image(bench, plan, request.last)?;
-        let answers = whole(bench, |data| Answers::of_image(&image, data))?;
-        Ok((image, answers))
+    let judge = |plan: &BitPlan| -> Result<(Tuned, Answers), SearchError> {
+        let tuned = shelf.tuned(bench, plan, request.last)?;
+        let answers = whole(bench, |data| match &tuned {
+            Tuned::Image(image) => Answers::of_image(image, data),
+            Tuned::Diverged(_) => Ok(Answers::none(data.len())),
+        })?;
+        Ok((tuned, answers))
     };
     for ((kind, plan), judged) in plans.iter().zip(bench.side_by_side(&asked, judge)?) {
-        let (image, answers) = judged?;
-        rows.push(row(*kind, Some(plan), image.len(), &answers));
+        let (tuned, answers) = judged?;
+        let row = row(*kind, Some(plan), tuned.image().map_or(0, |image| image.len()), &answers);
+        rows.push(match tuned {
+            Tuned::Image(_) => row,
+            Tuned::Diverged(why) => Row { diverged: Some(why), ..row },
+        });
     }
     Ok(rows)
 }

@@ -10,10 +10,10 @@ use releq_search::space::Space;
 use serde::{Deserialize, Serialize};
 
 use super::SearchError;
-use super::bench::{Bench, Measurement, Stage};
+use super::bench::{Bench, Stage};
 use super::hunt::{Reference, Request};
 use super::judge::{Judge, Loss};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Tuned};
 use super::verdict::Answers;
 
 /// One plan: its divergence after one fine-tune, and what a long one leaves of the loss.
@@ -98,10 +98,11 @@ pub struct Laws {
 
 impl Laws {
     /// From `plans`, each fine-tuned three times: short, longer, and as long as the chosen plan will be, which also
-    /// calibrates the judge.
+    /// calibrates the judge. One that diverges in any of them says nothing; where all do, the widest plan of all is the
+    /// likeliest not to.
     ///
     /// # Errors
-    /// As the bench's and the shelf's.
+    /// As the bench's and the shelf's; [`SearchError::Diverged`] if the widest plan diverges, too.
     pub(super) fn measure(
         bench: &mut Bench<'_>,
         shelf: &Shelf,
@@ -110,24 +111,62 @@ impl Laws {
         judge: &mut Judge,
         plans: &[BitPlan],
     ) -> Result<Self, SearchError> {
+        let anchored = |bench: &mut Bench<'_>, judge: &mut Judge, plans: &[BitPlan]| {
+            Self::anchored(bench, shelf, request, reference, judge, plans)
+        };
+        match anchored(bench, judge, plans)? {
+            Ok(laws) => Ok(laws),
+            Err(_) => anchored(bench, judge, &[request.space.widest()])?.map_err(|why| SearchError::Diverged { why }),
+        }
+    }
+
+    /// The laws through `plans`, or why the last of them diverged if all did.
+    fn anchored(
+        bench: &mut Bench<'_>,
+        shelf: &Shelf,
+        request: &Request,
+        reference: &Reference,
+        judge: &mut Judge,
+        plans: &[BitPlan],
+    ) -> Result<Result<Self, String>, SearchError> {
         let short = bench.measure_all(Stage::Anchor, plans, request.short)?;
         let long = bench.measure_all(Stage::Anchor, plans, request.long)?;
         let all: Vec<&BitPlan> = plans.iter().collect();
-        let last = |plan: &BitPlan| -> Result<Answers, SearchError> {
-            Answers::of_image(&shelf.image(bench, plan, request.last)?, &bench.split.validation)
+        let last = |plan: &BitPlan| -> Result<Result<Answers, String>, SearchError> {
+            Ok(match shelf.tuned(bench, plan, request.last)? {
+                Tuned::Image(image) => Ok(Answers::of_image(&image, &bench.split.validation)?),
+                Tuned::Diverged(why) => Err(why),
+            })
         };
-        let answers = bench.side_by_side(&all, last)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let last = bench.side_by_side(&all, last)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let (mut anchors, mut answers, mut why) = (Vec::new(), Vec::new(), String::new());
+        for ((short, long), last) in short.iter().zip(&long).zip(last) {
+            match (short.divergence(), long.divergence(), last) {
+                (Some(short), Some(long), Ok(last)) => {
+                    anchors.push([short, long]);
+                    answers.push(last);
+                }
+                (.., Err(last)) => why = last,
+                _ => why = short.diverged().or(long.diverged()).unwrap_or_default().to_owned(),
+            }
+        }
+        if anchors.is_empty() {
+            return Ok(Err(why));
+        }
         let float = reference.last.better();
         judge.calibrate(float, &answers);
         let losses: Vec<Loss> = answers.iter().map(|answers| judge.loss(float, answers)).collect();
-        let law = |measured: &[Measurement], floor: f64| {
-            let pairs = measured.iter().zip(&losses);
-            let anchors: Vec<Anchor> =
-                pairs.map(|(one, &(loss, deviation))| Anchor { divergence: one.divergence, loss, deviation }).collect();
-            Forecast::fit(&anchors, floor)
+        let law = |after: usize, floor: f64| {
+            let pairs = anchors.iter().zip(&losses);
+            let anchor = |(divergences, &(loss, deviation)): (&[f64; 2], &Loss)| Anchor {
+                divergence: divergences[after],
+                loss,
+                deviation,
+            };
+            Forecast::fit(&pairs.map(anchor).collect::<Vec<_>>(), floor)
         };
         let floor = |images: usize| bench.divergence_of(&shelf.control(bench, images)?);
-        Ok(Self { short: law(&short, floor(request.short)?), long: law(&long, floor(request.long)?) })
+        Ok(Ok(Self { short: law(0, floor(request.short)?), long: law(1, floor(request.long)?) }))
     }
 }
 

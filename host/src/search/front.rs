@@ -65,8 +65,20 @@ pub struct Front {
     pub schema: u32,
     /// How many plans were measured in all.
     pub measured: usize,
+    /// Those of them that diverged, which are never on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diverged: Vec<Diverged>,
     /// By loss, the least first.
     pub points: Vec<Point>,
+}
+
+/// A plan whose fine-tune came to no numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// The plan.
+    pub plan: BitPlan,
+    /// Why, in the words of an error.
+    pub why: String,
 }
 
 /// Which point of a front.
@@ -106,7 +118,7 @@ pub struct Known<'k> {
 impl Front {
     /// The front of all plans in `known` on `hardware`.
     pub fn of(known: Known<'_>, hardware: &Hardware) -> Self {
-        let losses = losses(known);
+        let (losses, diverged) = losses(known);
         let point = |(plan, (basis, loss)): (BitPlan, (Basis, f64))| {
             let taken = hardware.taken(&plan);
             let allowed = known.max_loss.is_none_or(|most| loss <= most + 1e-9);
@@ -123,11 +135,11 @@ impl Front {
             }
         };
         let points: Vec<Point> = losses.into_iter().map(point).collect();
-        let measured = points.len();
+        let measured = points.len() + diverged.len();
         let costs: Vec<Vec<f64>> = points.iter().map(Point::costs).collect();
         let mut points: Vec<Point> = pareto::front(&costs).into_iter().map(|index| points[index].clone()).collect();
         points.sort_by(|one, other| one.loss.total_cmp(&other.loss));
-        Self { schema: 1, measured, points }
+        Self { schema: 1, measured, diverged, points }
     }
 
     /// The point that is meant: among those that keep every budget; where none does, among those that lose too much but keep
@@ -177,13 +189,13 @@ pub fn boards(hardware: &Hardware, taken: &Taken) -> Vec<OnBoard> {
     hardware.places().iter().enumerate().map(on).collect()
 }
 
-/// What is best known of each plan's loss, in points.
-fn losses(known: Known<'_>) -> BTreeMap<BitPlan, (Basis, f64)> {
+/// What is best known of each plan's loss, in points; and the plans that diverged, however long they were fine-tuned.
+fn losses(known: Known<'_>) -> (BTreeMap<BitPlan, (Basis, f64)>, Vec<Diverged>) {
     let mut best: BTreeMap<BitPlan, (usize, f64)> = BTreeMap::new();
     for one in known.measurements {
         let loss = match known.laws {
-            Some((laws, long)) => (if one.images >= long { laws.long } else { laws.short }).loss(one.divergence),
-            None => known.float - one.accuracy,
+            Some((laws, long)) => one.loss(if one.images >= long { laws.long } else { laws.short }),
+            None => known.float - one.accuracy(),
         };
         let seen = best.entry(one.plan.clone()).or_insert((0, 0.0));
         if one.images > seen.0 {
@@ -196,7 +208,12 @@ fn losses(known: Known<'_>) -> BTreeMap<BitPlan, (Basis, f64)> {
     for attempt in known.attempts {
         losses.insert(attempt.plan.clone(), (Basis::FineTuned, attempt.expected_loss));
     }
-    losses
+    let measured = known.measurements.iter().filter_map(|one| Some((&one.plan, one.diverged()?)));
+    let tried = known.attempts.iter().filter_map(|one| Some((&one.plan, one.diverged.as_deref()?)));
+    let diverged: BTreeMap<&BitPlan, &str> = measured.chain(tried).collect();
+    losses.retain(|plan, _| !diverged.contains_key(plan));
+    let diverged = diverged.into_iter().map(|(plan, why)| Diverged { plan: plan.clone(), why: why.to_owned() });
+    (losses, diverged.collect())
 }
 
 #[cfg(test)]
@@ -228,7 +245,7 @@ mod tests {
             point("2,2", 0.3, 300, 75.0, [true, true]),
             point("1,1", 9.0, 100, 10.0, [true, false]),
         ];
-        let mut front = Front { schema: 1, measured: 5, points };
+        let mut front = Front { schema: 1, measured: 5, diverged: Vec::new(), points };
         let picks = |front: &Front| Pick::ALL.map(|pick| front.pick(pick).unwrap().plan.to_string());
         assert_eq!(picks(&front)[1..], ["4,4", "2,2", "4,4"]);
         front.points.iter_mut().for_each(|point| point.allowed = false);

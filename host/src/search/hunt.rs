@@ -22,7 +22,7 @@ use super::minimize::{Measure, Minimize};
 use super::nearest::Nearest;
 use super::pricing::{Pricing, Stand};
 use super::rounds::{self, Searched};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Tuned};
 use super::verdict::{Answers, Floats, Verdict};
 use super::{SearchError, features};
 use crate::data::Dataset;
@@ -235,12 +235,9 @@ pub fn hunt(
     let mut log = Log::create(episodes)?;
     let mut searched = rounds::search(bench, searcher, &terms, laws, &mut log, watch)?;
     let attempts = fine_tune(bench, searcher, &terms, &mut searched, &mut log, watch)?;
-    let Entry { plan: best, .. } = searched.best(&terms.objective)?.clone();
+    let Entry { plan: best, .. } = searched.best(bench, &terms.objective)?.clone();
     let entries = std::mem::take(&mut searched.entries);
-    let by_rank = |one: &&(Attempt, ImageBuffer), other: &&(Attempt, ImageBuffer)| {
-        rank(&terms.objective, &one.0).total_cmp(&rank(&terms.objective, &other.0))
-    };
-    let (chosen, image) = attempts.iter().min_by(by_rank).cloned().expect("there is an attempt at least");
+    let (chosen, image) = chosen(&terms.objective, &attempts)?;
     watch(Step { doing: "test", done: entries.len(), of: request.budget });
     let control = shelf.control(bench, request.last)?;
     let floats = floats(bench, &control, &bench.split.test)?;
@@ -269,9 +266,21 @@ pub fn hunt(
     })
 }
 
+/// The attempt to answer with, and its image.
+fn chosen(objective: &Objective, attempts: &[Tried]) -> Result<(Attempt, ImageBuffer), SearchError> {
+    let images = attempts.iter().filter_map(|(attempt, tuned)| Some((attempt, tuned.image()?)));
+    let best = images.min_by(|one, other| rank(objective, one.0).total_cmp(&rank(objective, other.0)));
+    let why = || attempts.iter().rev().find_map(|(attempt, _)| attempt.diverged.clone()).unwrap_or_default();
+    best.map(|(attempt, image)| (attempt.clone(), image.clone())).ok_or_else(|| SearchError::Diverged { why: why() })
+}
+
+/// A long fine-tune and what it left.
+type Tried = (Attempt, Tuned);
+
 /// Long fine-tunes: of the best plan, then of others for as long as what was seen makes a cheaper one worth a try. After
 /// each the searcher looks again by what it has taught, and goes on looking while it has found nothing worth a try.
-/// Without a forecast nothing says what is worth one, and the best plan has the only one.
+/// Without a forecast nothing says what is worth one, and the best plan has the only one. One that diverges is followed by
+/// the next best in any case.
 fn fine_tune(
     bench: &mut Bench<'_>,
     searcher: &mut dyn Searcher,
@@ -279,17 +288,18 @@ fn fine_tune(
     searched: &mut Searched,
     log: &mut Log,
     watch: &mut dyn FnMut(Step<'_>),
-) -> Result<Vec<(Attempt, ImageBuffer)>, SearchError> {
+) -> Result<Vec<Tried>, SearchError> {
     let Terms { request, objective, .. } = terms;
-    let mut next = Some(searched.first(objective)?);
-    let mut attempts: Vec<(Attempt, ImageBuffer)> = Vec::new();
+    let mut next = Some(searched.first(bench, objective)?);
+    let mut attempts: Vec<Tried> = Vec::new();
     loop {
         if let Some(candidate) = next.take() {
             watch(Step { doing: "long fine-tune", done: searched.entries.len(), of: request.budget });
             attempts.push(attempt(bench, terms, candidate)?);
         }
         let done: Vec<&Attempt> = attempts.iter().map(|(attempt, _)| attempt).collect();
-        if done.len() == ATTEMPTS || request.aim == Aim::Accuracy {
+        let answered = done.iter().any(|attempt| attempt.diverged.is_none());
+        if done.len() == ATTEMPTS || (request.aim == Aim::Accuracy && answered) {
             return Ok(attempts);
         }
         let looked = searched.look_again(bench, searcher, terms, &done, log, watch)?;
@@ -304,8 +314,13 @@ fn attempt(
     bench: &Bench<'_>,
     Terms { shelf, request, reference, judge, .. }: &Terms<'_>,
     (plan, predicted): Candidate,
-) -> Result<(Attempt, ImageBuffer), SearchError> {
-    let image = shelf.image(bench, &plan, request.last)?;
+) -> Result<Tried, SearchError> {
+    let image = match shelf.tuned(bench, &plan, request.last)? {
+        Tuned::Image(image) => image,
+        Tuned::Diverged(why) => {
+            return Ok((Attempt::diverged(plan, 100.0 * predicted, why.clone()), Tuned::Diverged(why)));
+        }
+    };
     let answers = Answers::of_image(&image, &bench.split.validation)?;
     let float = reference.last.better();
     let ((counted, _), judged) = (answers.loss_against(float), judge.loss(float, &answers));
@@ -323,6 +338,7 @@ fn attempt(
         expected_loss: 100.0 * expected,
         met: allowed && budgets.iter().all(|budget| budget.kept),
         budgets,
+        diverged: None,
     };
-    Ok((attempt, image))
+    Ok((attempt, Tuned::Image(image)))
 }

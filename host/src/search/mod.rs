@@ -64,6 +64,15 @@ pub enum SearchError {
     /// A plan could not be fine-tuned.
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
+    /// No plan can be fine-tuned.
+    #[error(
+        "no plan can be chosen: all that were fine-tuned at length diverged, the last with `{why}`; \
+         give wider --weights and --activations, or a network that is trained further"
+    )]
+    Diverged {
+        /// What came of the last.
+        why: String,
+    },
     /// The searcher itself failed.
     #[error("the search failed: {0}; run the same command to go on from its log")]
     Searcher(String),
@@ -93,6 +102,15 @@ pub enum SearchError {
 }
 
 impl SearchError {
+    /// Why the fine-tune of a plan diverged, if that is what it says.
+    pub fn divergence(&self) -> Option<String> {
+        match self {
+            Self::Bench(error) => error.divergence(),
+            Self::Lower(error @ LowerError::Range { .. }) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether the user asked to stop.
     pub fn is_interruption(&self) -> bool {
         use crate::train::fit::FitError::Interrupted;

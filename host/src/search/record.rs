@@ -95,6 +95,9 @@ pub struct Evaluated {
     pub loss: f64,
     /// Under the search's objective.
     pub value: f64,
+    /// Why it diverged, if it did: its loss is then the worst there is, and it is never chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
 }
 
 /// Why a directory cannot be gone on from.

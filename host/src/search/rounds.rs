@@ -37,28 +37,34 @@ pub(super) struct Searched {
 }
 
 impl Searched {
-    /// The plan of the largest value within the limits.
+    /// The plan of the largest value within the limits; none that diverged.
     ///
     /// # Errors
     /// Where no such plan was evaluated.
-    pub(super) fn best(&self, objective: &Objective) -> Result<&Entry, SearchError> {
+    pub(super) fn best(&self, bench: &Bench<'_>, objective: &Objective) -> Result<&Entry, SearchError> {
         let value = |entry: &&Entry| objective.value(&entry.plan, entry.seen.accuracy);
-        let within = self.entries.iter().filter(|entry| objective.admits(&entry.plan));
-        let best = within.reduce(|best, next| if value(&next) > value(&best) { next } else { best });
-        best.ok_or_else(|| SearchError::Searcher("no plan was evaluated".to_owned()))
+        let best =
+            self.sound(bench, objective).reduce(|best, next| if value(&next) > value(&best) { next } else { best });
+        best.ok_or_else(|| SearchError::Searcher("every plan that was evaluated diverged".to_owned()))
+    }
+
+    /// What may be chosen: plans within the limits that never diverged.
+    fn sound(&self, bench: &Bench<'_>, objective: &Objective) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| objective.admits(&entry.plan) && !bench.has_diverged(&entry.plan))
     }
 
     /// What to fine-tune at length first.
     ///
     /// # Errors
     /// As [`best`](Self::best).
-    pub(super) fn first(&self, objective: &Objective) -> Result<Candidate, SearchError> {
-        let best = self.best(objective)?;
+    pub(super) fn first(&self, bench: &Bench<'_>, objective: &Objective) -> Result<Candidate, SearchError> {
+        let best = self.best(bench, objective)?;
         let short = (best.plan.clone(), objective.float() - best.seen.accuracy);
         let value = |(plan, loss): &Candidate| objective.value(plan, objective.float() - loss);
         // What was re-ranked is known better, unless the best of the others was not fine-tuned longer for want of asking.
         let reranked = |first: &&Candidate| self.ranks(&short.0) || value(first) >= value(&short);
-        Ok(self.ranked.first().filter(reranked).cloned().unwrap_or(short))
+        let ranked = self.ranked.iter().find(|(plan, _)| !bench.has_diverged(plan));
+        Ok(ranked.filter(reranked).cloned().unwrap_or(short))
     }
 
     /// Whether `plan` was fine-tuned longer.
@@ -92,7 +98,8 @@ impl Searched {
     }
 
     /// What to fine-tune at length after `done`, if anything is worth it. Of many plans that were fine-tuned briefly, the
-    /// cheapest that looks allowed is likely one that had luck, so what would be chosen is re-ranked first.
+    /// cheapest that looks allowed is likely one that had luck, so what would be chosen is re-ranked first. Without a
+    /// forecast another is worth it only if all that were tried diverged.
     pub(super) fn next(
         &mut self,
         bench: &mut Bench<'_>,
@@ -100,14 +107,14 @@ impl Searched {
         done: &[&Attempt],
     ) -> Result<Option<Candidate>, SearchError> {
         let Terms { request, objective, .. } = terms;
-        let Some(laws) = self.laws else { return Ok(None) };
+        let Some(laws) = self.laws else { return Ok(self.second_best(bench, objective, done)) };
         if request.settled {
-            let all = candidates(objective, &self.entries, &self.ranked);
+            let all = self.candidates(bench, objective);
             let next = next_attempts(objective, &all, done, request.max_loss).into_iter().next();
             return Ok(next.filter(|(plan, _)| terms.shelf.kept(plan, request.last).is_some()));
         }
         loop {
-            let all = candidates(objective, &self.entries, &self.ranked);
+            let all = self.candidates(bench, objective);
             let next = next_attempts(objective, &all, done, request.max_loss);
             let known = |plan: &BitPlan| self.ranked.iter().any(|(ranked, _)| ranked == plan);
             if next.first().is_none_or(|(plan, _)| known(plan)) {
@@ -116,6 +123,20 @@ impl Searched {
             let new = next.into_iter().map(|(plan, _)| plan).filter(|plan| !known(plan)).take(RERANKED).collect();
             self.ranked.extend(fine_tuned_longer(bench, terms, new, laws.long)?);
         }
+    }
+
+    fn candidates(&self, bench: &Bench<'_>, objective: &Objective) -> Vec<Candidate> {
+        candidates(objective, self.sound(bench, objective), &self.ranked)
+    }
+
+    /// The plan of the largest value that was not fine-tuned at length, if all that were diverged.
+    fn second_best(&self, bench: &Bench<'_>, objective: &Objective, done: &[&Attempt]) -> Option<Candidate> {
+        let untried = |entry: &&Entry| done.iter().all(|attempt| attempt.plan != entry.plan);
+        let value = |entry: &Entry| objective.value(&entry.plan, entry.seen.accuracy);
+        let candidate = |entry: &Entry| (entry.plan.clone(), objective.float() - entry.seen.accuracy);
+        let others = self.sound(bench, objective).filter(untried);
+        let best = others.reduce(|best, next| if value(next) > value(best) { next } else { best });
+        best.filter(|_| done.iter().all(|attempt| attempt.diverged.is_some())).map(candidate)
     }
 }
 
@@ -150,7 +171,7 @@ pub(super) fn search(
     let first = round.run(bench, searcher, request, log, watch)?;
     watch(Step { doing: "re-ranking", done: first.len(), of: request.budget });
     let ranked = rerank(bench, terms, &first, laws.long)?;
-    let law = Forecast { scale: laws.short.scale * misled(objective, &first, &ranked), ..laws.short };
+    let law = Forecast { scale: laws.short.scale * misled(bench, objective, &first, &ranked), ..laws.short };
     let known: Vec<BitPlan> = first.iter().map(|entry| entry.plan.clone()).collect();
     let round = Round { law: Some(law), known: &known, budget: second, objective };
     let entries = round.run(bench, searcher, request, log, watch)?;
@@ -185,15 +206,17 @@ fn settled(
     let longer =
         first.iter().map(|entry| &entry.plan).filter(|plan| bench.knows(plan, request.long)).cloned().collect();
     let mut ranked = fine_tuned_longer(bench, terms, longer, laws.long)?;
-    let law = Forecast { scale: laws.short.scale * misled(objective, &first, &ranked), ..laws.short };
+    let law = Forecast { scale: laws.short.scale * misled(bench, objective, &first, &ranked), ..laws.short };
     let round = Round { law: Some(law), known: &known, budget: known.len(), objective };
     let entries = round.run(bench, searcher, request, log, watch)?;
     ranked.retain(|(plan, _)| objective.admits(plan));
     Ok(Searched { entries, ranked, laws: Some(Laws { short: law, ..laws }) })
 }
 
-/// What longer fine-tunes say of the loss over what short ones said, the geometric mean over `ranked`.
-fn misled(objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> f64 {
+/// What longer fine-tunes say of the loss over what short ones said, the geometric mean over those `ranked` plans that did
+/// not diverge.
+fn misled(bench: &Bench<'_>, objective: &Objective, entries: &[Entry], ranked: &[Candidate]) -> f64 {
+    let ranked: Vec<&Candidate> = ranked.iter().filter(|(plan, _)| !bench.has_diverged(plan)).collect();
     let short = |plan: &BitPlan| entries.iter().find(|entry| entry.plan == *plan).map(|entry| entry.seen.accuracy);
     let ratios = ranked.iter().filter_map(|(plan, long)| {
         let short = objective.float() - short(plan)?;
@@ -249,7 +272,8 @@ fn rerank(
     entries: &[Entry],
     law: Forecast,
 ) -> Result<Vec<Candidate>, SearchError> {
-    let mut best: Vec<&Entry> = entries.iter().filter(|entry| terms.objective.admits(&entry.plan)).collect();
+    let sound = |entry: &&Entry| terms.objective.admits(&entry.plan) && !bench.has_diverged(&entry.plan);
+    let mut best: Vec<&Entry> = entries.iter().filter(sound).collect();
     best.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let plans = best.into_iter().take(RERANKED).map(|entry| entry.plan.clone()).collect();
     fine_tuned_longer(bench, terms, plans, law)
@@ -264,7 +288,7 @@ fn fine_tuned_longer(
 ) -> Result<Vec<Candidate>, SearchError> {
     let measurements = bench.measure_all(Stage::Rerank, &plans, request.long)?;
     let mut ranked: Vec<Candidate> =
-        measurements.into_iter().map(|measurement| (measurement.plan, law.loss(measurement.divergence))).collect();
+        measurements.into_iter().map(|measurement| (measurement.plan.clone(), measurement.loss(law))).collect();
     by_value(objective, &mut ranked);
     Ok(ranked)
 }
@@ -307,9 +331,8 @@ impl Evaluator for Measuring<'_, '_> {
         let measurements = self.bench.measure_all(Stage::Search, plans, self.request.short)?;
         self.done += plans.len();
         (self.watch)(Step { doing: "search", done: self.done, of: self.request.budget });
-        let score = |law: Forecast, divergence: f64| self.float - law.loss(divergence);
         let scores = measurements.iter().map(|measurement| Score {
-            accuracy: self.law.map_or(measurement.accuracy, |law| score(law, measurement.divergence)),
+            accuracy: self.law.map_or(measurement.accuracy(), |law| self.float - measurement.loss(law)),
         });
         Ok(scores.collect())
     }

@@ -41,6 +41,11 @@ impl Answers {
         Ok(Self::of(native::answers(&image, data)?, data))
     }
 
+    /// No answer to any of `images` images, which is wrong of each.
+    pub fn none(images: usize) -> Self {
+        Self { classes: vec![0; images], right: vec![false; images] }
+    }
+
     fn of(classes: Vec<usize>, data: &Dataset) -> Self {
         let right = classes.iter().zip(&data.labels).map(|(class, label)| *class == usize::from(*label)).collect();
         Self { classes, right }

@@ -33,6 +33,8 @@ pub enum Basis {
     Measured,
     /// The surrogate's belief.
     Imagined,
+    /// The other plan's fine-tune diverged: it loses all there is.
+    Diverged,
 }
 
 /// One bit more or less in one layer.
@@ -152,6 +154,10 @@ impl<'o> Imagination<'o> {
     /// the median and half of what the middle 68 % span.
     fn difference(&self, plan: &BitPlan, other: &BitPlan) -> (f64, f64, Basis) {
         let seen = |plan: &BitPlan| self.evaluated.iter().find(|one| one.plan == *plan).map(|one| one.loss);
+        let diverged = |one: &&Evaluated| one.plan == *other && one.diverged.is_some();
+        if let Some(one) = self.evaluated.iter().find(diverged) {
+            return (one.loss, 0.0, Basis::Diverged);
+        }
         if let (Some(own), Some(others)) = (seen(plan), seen(other)) {
             // Each evaluation is known to a share of itself.
             return (others - own, NOISE * own.hypot(others), Basis::Measured);

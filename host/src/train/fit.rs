@@ -69,6 +69,12 @@ pub enum FitError {
         /// The loss.
         loss: f32,
     },
+    /// The loss was a number to the end, and what the last step made of the network is none.
+    #[error(
+        "training diverged in its last step: its parameters are no numbers any more; lower the learning rate or raise \
+         the bit-widths"
+    )]
+    Lost,
     /// The watcher said stop.
     #[error("training was interrupted; what was to be written is not there yet; run the same command to go on")]
     Interrupted,
@@ -84,6 +90,13 @@ pub enum FitError {
     /// Candle failed.
     #[error("training failed: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+impl FitError {
+    /// Whether the training came to no numbers, which the same training will each time.
+    pub const fn is_divergence(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Lost)
+    }
 }
 
 /// Temperature and share of the distillation loss.
@@ -187,7 +200,7 @@ pub fn fit_kept(
             return Err(FitError::Interrupted);
         }
     }
-    Ok(())
+    if training.is_finite()? { Ok(()) } else { Err(FitError::Lost) }
 }
 
 /// A model in training.
@@ -245,13 +258,24 @@ impl<'a> Training<'a> {
         Ok(value)
     }
 
-    /// Variables, statistics, moments.
-    fn state(&self) -> Result<State> {
-        let mut state: State = self.variables.iter().map(|var| var.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
+    /// Whether all that a network is made of is numbers. A loss says so of every step but the last.
+    fn is_finite(&self) -> Result<bool> {
+        Ok(self.parts()?.iter().flatten().all(|value| value.is_finite()))
+    }
+
+    /// Variables and statistics.
+    fn parts(&self) -> Result<State> {
+        let mut parts: State = self.variables.iter().map(|var| var.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
         for statistics in self.model.statistics() {
             let statistics = statistics.lock().expect("no panic while holding the lock");
-            state.extend([statistics.mean.clone(), statistics.variance.clone()]);
+            parts.extend([statistics.mean.clone(), statistics.variance.clone()]);
         }
+        Ok(parts)
+    }
+
+    /// Variables, statistics, moments.
+    fn state(&self) -> Result<State> {
+        let mut state = self.parts()?;
         state.extend(match &self.optimiser {
             Optimiser::Adam(adam) => adam.moments(),
             Optimiser::Momentum(momentum) => momentum.velocities(),

@@ -122,6 +122,17 @@ pub enum QuantizeError {
     Candle(#[from] candle_core::Error),
 }
 
+impl QuantizeError {
+    /// Whether this plan came to no numbers, or to such that no image holds: the same plan will each time.
+    pub const fn is_divergence(&self) -> bool {
+        match self {
+            Self::Fit(error) => error.is_divergence(),
+            Self::Lower(error) => matches!(error, LowerError::Range { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// Quantizes `network` by `plan` and fine-tunes it on `data`, its state kept by `resume` if there is one. `watch` sees
 /// every step of the fine-tuning.
 ///

@@ -1,6 +1,6 @@
 //! Every plan that was evaluated by what it costs and loses, the edge of what was found, and the chosen one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Figure, fitted};
 use crate::plan::Plan;
@@ -60,6 +60,7 @@ pub(crate) fn figure(run: &Run) -> Option<Figure> {
 impl Cloud {
     fn of(run: &Run) -> Option<Self> {
         let prices = prices(run);
+        let diverged: BTreeSet<&str> = run.diverged().into_iter().map(|(plan, ..)| plan).collect();
         let (mut spots, up): (Vec<Spot>, _) = match &run.outcome {
             Some(outcome) if !outcome.evaluated.is_empty() => {
                 let spot = |one: &Evaluated| spot(&prices, &one.plan, one.loss);
@@ -74,6 +75,8 @@ impl Cloud {
             let front = run.front.iter().flat_map(|front| &front.points);
             spots = with_front(spots, front.filter_map(|point| front_spot(&prices, point)).collect());
         }
+        // They lose everything, wherever they would stand.
+        spots.retain(|spot| !diverged.contains(spot.plan.as_str()));
         let chosen = run.chosen().map(str::to_owned);
         let across = match &prices {
             Some((unit, _)) => format!("{unit} of an inference"),

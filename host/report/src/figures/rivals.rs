@@ -15,7 +15,9 @@ pub(crate) fn figure(run: &Run) -> Option<Figure> {
         "Top-1 points lost on {} test images, with 95 % intervals; further left is better.",
         number::count(first.images)
     );
-    Some(Figure::drawn("", &note, |width| draw(&run.comparison, width)))
+    // What diverged lost everything, and would press all others together.
+    let drawn: Vec<Rival> = run.comparison.iter().filter(|rival| rival.diverged.is_none()).cloned().collect();
+    Some(Figure::drawn("", &note, |width| draw(&drawn, width)))
 }
 
 /// What a row is called.
@@ -23,6 +25,7 @@ pub(crate) fn title(rival: &Rival) -> String {
     match rival.kind.as_str() {
         "checkpoint" => "float".to_owned(),
         "control" => "float, fine-tuned".to_owned(),
+        kind if rival.diverged.is_some() => format!("{kind}, diverged"),
         kind => kind.to_owned(),
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn listen(arguments: &Arguments, board: &'static Board) -> Outcome {
     let over = || interrupt.requested() || arguments.limit.is_some_and(|limit| started.elapsed() >= limit);
     let mut heard = Ok(());
     let mut hear = |text: &str| {
-        heard = terminal::answer(text);
+        heard = terminal::relay(text);
         if heard.is_err() || over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     wired::listen(board, &arguments.probe.lab(), arguments.reset, &mut hear).map_err(failure)?;

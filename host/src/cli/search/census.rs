@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{EXHAUSTIVE, Search, failure};
-use crate::cli::{Failure, Outcome, check_writable, write_whole};
+use crate::cli::{Failure, Outcome, check_writable, json, write_together};
 use crate::search::bench::Bench;
 use crate::search::census;
 use crate::search::preset::Preset;
@@ -33,8 +33,8 @@ pub(super) fn run(search: &Search<'_>, path: &Path) -> Outcome {
     progress.finish();
     let table = table.map_err(failure)?;
     let sidecar = census::sidecar(&benches[0], source(search)).map_err(failure)?;
-    write_whole(&path.with_extension("json"), (serde_json::to_string_pretty(&sidecar)? + "\n").as_bytes())?;
-    write_whole(path, table.to_csv().as_bytes())?;
+    let (beside, sidecar) = (path.with_extension("json"), json(&sidecar)?);
+    write_together(&[(&beside, sidecar.as_bytes()), (path, table.to_csv().as_bytes())])?;
     let plans = table.accuracies().len();
     terminal::answer(&format!("{plans} plans, {} trainings each   → {}\n", arguments.seeds, path.display()))?;
     Ok(true)

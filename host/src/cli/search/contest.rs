@@ -4,7 +4,7 @@ use releq_search::rivals::Make;
 use releq_search::{learners, rivals};
 
 use super::{Search, failure};
-use crate::cli::{Outcome, print_json, write_whole};
+use crate::cli::{Outcome, json, print_json, write_whole};
 use crate::search::contest::{ANYTIME, Standing, contest};
 use crate::search::hunt::Step;
 use crate::search::shelf::Shelf;
@@ -28,7 +28,7 @@ pub(super) fn run(search: &Search<'_>) -> Outcome {
     progress.finish();
     let standings = standings.map_err(failure)?;
     teller.finish();
-    let document = serde_json::to_string_pretty(&standings)? + "\n";
+    let document = json(&standings)?;
     write_whole(&search.arguments.output.join("race.json"), document.as_bytes())?;
     if search.arguments.json {
         print_json(&standings)?

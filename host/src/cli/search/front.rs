@@ -47,11 +47,20 @@ pub(super) fn text(front: &Front) -> String {
     let more = if left == 0 { String::new() } else { format!("; {left} more in front.json") };
     format!(
         "{} of {} plans measured are beaten by no other in loss, flash, RAM and instructions{more}\n{}\
-         * fine-tuned at length; other losses are foretold from short fine-tunes\n",
+         * fine-tuned at length; other losses are foretold from short fine-tunes\n{}",
         front.points.len(),
         front.measured,
-        table(&header, &rows)
+        table(&header, &rows),
+        diverged(front)
     )
+}
+
+/// The plans that came to no numbers, if there are any.
+fn diverged(front: &Front) -> String {
+    let [first, others @ ..] = &front.diverged[..] else { return String::new() };
+    let plans: Vec<String> = front.diverged.iter().take(SHOWN).map(|one| one.plan.to_string()).collect();
+    let more = if others.len() < SHOWN { "" } else { " and more, in front.json" };
+    format!("diverged, and are never chosen: {}{more}\n{}: {}\n", plans.join("  "), first.plan, first.why)
 }
 
 /// What to type for a pick.

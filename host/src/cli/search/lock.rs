@@ -25,10 +25,11 @@ pub(in crate::cli) fn take(directory: &Path) -> Result<fs::File, Failure> {
     let file = fs::File::create(directory.join(LOCK)).map_err(refused)?;
     // Who watches looks at the lock for a moment, which is no search.
     for _ in 0..LOOKS {
-        if file.try_lock().is_ok() {
-            return Ok(file);
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(error)) => return Err(refused(error)),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOOK),
         }
-        std::thread::sleep(LOOK);
     }
     let directory = directory.display();
     Err(Failure::with_code(

@@ -21,7 +21,7 @@ use releq_search::space::Space;
 use releq_search::{learners, rivals};
 
 use super::budget::{BoardOptions, BudgetOptions};
-use super::{DataOption, DeviceOption, Failure, FileError, Outcome, load_model, write_whole};
+use super::{DataOption, DeviceOption, Failure, FileError, Outcome, json, load_model, write_together};
 use crate::codes;
 use crate::data::{self, Source, Which};
 use crate::hardware::Hardware;
@@ -243,7 +243,12 @@ impl<'a> Search<'a> {
         let shelf = Shelf::open(run, bench.key()).map_err(failure)?;
         let mut progress = Progress::new("searching");
         let mut teller = Teller::new(run, bench.measured());
+        let mut doing = String::new();
         let mut watch = |step: Step<'_>| {
+            if step.doing != doing {
+                step.doing.clone_into(&mut doing);
+                terminal::detail(&format!("the search is at: {doing}"));
+            }
             progress.update(step.done, step.of, step.doing);
             teller.tell(step);
         };
@@ -255,7 +260,7 @@ impl<'a> Search<'a> {
                 "this run is finished and its boards or budgets are others now, so nothing new is evaluated",
             );
         }
-        keep(&record, run)?;
+        begin(&record, run)?;
         if let Some(address) = &self.arguments.listen {
             bench.employ(crew::listen(self, address, bench.key())?);
         }
@@ -264,20 +269,15 @@ impl<'a> Search<'a> {
         let found = found.map_err(failure)?;
 
         let image = run.join("model.rlq");
-        write_whole(&image, &found.image)?;
         let opened = super::open_image(&image, &found.image)?;
         let front = self.front(&bench, &found);
-        write_whole(&run.join(FRONT), (serde_json::to_string_pretty(&front)? + "\n").as_bytes())?;
         let report = Report::new(self, &bench, &record, &found, &front, &opened, &image)?;
-        let result = serde_json::to_string_pretty(&report)? + "\n";
-        write_whole(&run.join(RESULT), result.as_bytes())?;
-        // Now that no result of an older version needs what was there.
-        keep(&record, run)?;
-        teller.finish();
+        let mut documents = vec![(FRONT, json(&front)?), (RESULT, json(&report)?), (RUN, json(&record)?)];
         if !found.comparison.is_empty() {
-            let rows = serde_json::to_string_pretty(&found.comparison)? + "\n";
-            write_whole(&run.join("comparison.json"), rows.as_bytes())?;
+            documents.push(("comparison.json", json(&found.comparison)?));
         }
+        keep(run, &image, &found.image, &documents)?;
+        teller.finish();
         if self.arguments.json {
             super::print_json(&report)?
         } else {
@@ -356,7 +356,7 @@ impl<'a> Search<'a> {
 }
 
 /// Writes down what the run was asked.
-fn keep(record: &RunRecord, run: &Path) -> Result<(), FileError> {
+fn begin(record: &RunRecord, run: &Path) -> Result<(), FileError> {
     record.write(run).map_err(|error| FileError::Unwritable { path: run.join(RUN), error })
 }
 
@@ -439,4 +439,11 @@ fn searcher(arguments: &Arguments) -> Result<Box<dyn Searcher>, Failure> {
 
 pub(super) fn failure(error: SearchError) -> Failure {
     Failure::with_code(if error.is_interruption() { 130 } else { 2 }, error)
+}
+
+/// Writes what a search found, all of it or nothing.
+fn keep(run: &Path, image: &Path, bytes: &[u8], documents: &[(&str, String)]) -> Result<(), Failure> {
+    let paths: Vec<PathBuf> = documents.iter().map(|(name, _)| run.join(name)).collect();
+    let documents = paths.iter().zip(documents).map(|(path, (_, text))| (path.as_path(), text.as_bytes()));
+    Ok(write_together(&[(image, bytes)].into_iter().chain(documents).collect::<Vec<_>>())?)
 }

@@ -99,6 +99,8 @@ struct Beside<'a> {
     loss: f64,
     loss_interval: [f64; 2],
     bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverged: Option<&'a str>,
 }
 
 impl<'a> Report<'a> {
@@ -120,6 +122,7 @@ impl<'a> Report<'a> {
             plan: entry.plan.clone(),
             loss: float - 100.0 * entry.seen.accuracy,
             value: entry.seen.value,
+            diverged: front.diverged.iter().find(|one| one.plan == entry.plan).map(|one| one.why.clone()),
         };
         Ok(Self {
             schema: 3,
@@ -254,6 +257,7 @@ impl<'a> Beside<'a> {
             loss: row.loss,
             loss_interval: row.loss_interval,
             bytes: row.bytes,
+            diverged: row.diverged.as_deref(),
         }
     }
 
@@ -268,6 +272,9 @@ impl<'a> Beside<'a> {
         let plan = self.plan.map_or(String::new(), |plan| format!(" {plan}"));
         let [low, high] = self.loss_interval;
         let what = format!("{kind}{plan}");
+        if let Some(why) = self.diverged {
+            return format!("{what:24} diverged: {why}\n");
+        }
         format!(
             "{what:24} top-1 {:.2} %   loss {:.2} points ({low:.2} to {high:.2}) on {} images\n",
             self.top1, self.loss, self.images

@@ -342,6 +342,10 @@ fn weight_files_that_lie() {
         ("sizes beyond the bytes", "no safetensors file", tensor("F32", 1 << 40)),
         ("half floats", "is F16 and not F32", tensor("F16", 1000)),
         ("one tensor of many", "the file lacks it", tensor("F32", 2000)),
+        ("more classes than there are things", "has sizes [1152921504606846976, 0]", {
+            let header = r#"{"conv1.weight":{"dtype":"F32","shape":[20,1,5,5],"data_offsets":[0,2000]},"fc2.weight":{"dtype":"F32","shape":[1152921504606846976,0],"data_offsets":[2000,2000]}}"#;
+            [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 2000]].concat()
+        }),
         ("no tensors", "the file has no weights of lenet", [&2u64.to_le_bytes()[..], b"{}"].concat()),
     ] {
         std::fs::write(&path, bytes).unwrap();

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use flatbuffers::{FlatBufferBuilder, TableFinishedWIPOffset, WIPOffset};
 
 use super::{imported, tflite};
+use crate::import::tests::keep_seed;
 use crate::import::{ImportError, Imported, layer_table};
 use crate::network::{Op, Source, Window};
 use crate::train::model::Model;
@@ -114,7 +115,9 @@ impl File {
     }
 
     fn import(&self) -> Result<Imported, ImportError> {
-        imported(&self.bytes(), Path::new("tiny.tflite"))
+        let bytes = self.bytes();
+        keep_seed("tflite", &bytes);
+        imported(&bytes, Path::new("tiny.tflite"))
     }
 
     fn refusal(&self) -> String {

@@ -246,7 +246,7 @@ mod tests {
     use releq_search::plan::BitPlan;
 
     use super::*;
-    use crate::search::bench::Stage;
+    use crate::search::bench::{Finding, Stage};
     use crate::search::preset::{Preset, Published};
 
     fn foreman() -> Foreman {
@@ -289,7 +289,8 @@ mod tests {
             let Job { stage, plan, images } = job;
             let accuracy = f64::from(plan.total_weight_bits());
             let key = "k".to_owned();
-            let one = Measurement { key, stage, plan, images, divergence: 0.0, accuracy, seconds: 0.0, cost: None };
+            let finding = Finding::Answers { divergence: 0.0, accuracy };
+            let one = Measurement { key, stage, plan, images, finding, seconds: 0.0, cost: None };
             frame::send(&mut stream, &FromWorker::Done(one)).unwrap();
             done += 1;
         }
@@ -309,7 +310,7 @@ mod tests {
             });
             for _ in 0..2 {
                 let found = foreman.all(jobs(), &|| false);
-                let bits: Vec<f64> = found.into_iter().map(|one| one.unwrap().accuracy).collect();
+                let bits: Vec<f64> = found.into_iter().map(|one| one.unwrap().accuracy()).collect();
                 assert_eq!(bits, [4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0]);
             }
             foreman.shared.change(|board| board.over = true);

@@ -16,7 +16,7 @@ use super::preset::{Preset, Published};
 use releq_search::plan::BitPlan;
 
 /// What both sides speak; another number is another language.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A plan to be measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
