@@ -100,7 +100,7 @@ fn done(here: &Path, reference: &Path) {
 fn filled() -> tempfile::TempDir {
     let room = tempfile::tempdir().unwrap();
     small::fill(room.path());
-    assert!(small::search(room.path(), "run").status().unwrap().success());
+    assert!(small::search(room.path(), small::QUICK, "run").status().unwrap().success());
     room
 }
 
@@ -134,13 +134,13 @@ fn files_that_may_not_grow_stop_every_verb_and_spoil_none() {
     insta::assert_snapshot!(refused(here, &|arguments| limited(here, arguments)));
     // A search that cannot even finish a line of its log.
     let typed: Vec<String> =
-        small::search(here, "new").get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        small::search(here, small::QUICK, "new").get_args().map(|word| word.to_string_lossy().into_owned()).collect();
     let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
     let output = limited(here, &typed).output().unwrap();
     insta::assert_snapshot!(told(&typed, &output));
     let log = fs::read(here.join("new/measurements.jsonl")).unwrap();
     assert!(!log.is_empty() && log.last() != Some(&b'\n'), "a line is torn");
-    assert!(small::search(here, "new").status().unwrap().success());
+    assert!(small::search(here, small::QUICK, "new").status().unwrap().success());
     small::assert_same(&small::left(&here.join("new")), &small::left(&here.join("run")));
     for (arguments, _) in VERBS {
         assert!(small::releq(reference.path(), arguments).status().unwrap().success());
@@ -254,17 +254,17 @@ fn a_full_disk_stops_every_verb_and_spoils_nothing() {
 
 /// Searches that find the disk full sooner or later, each of which goes on to the end of one that never did; how many.
 fn searches_stopped(disk: &Disk, here: &Path) -> usize {
-    assert!(small::search(here, "whole").status().unwrap().success());
+    assert!(small::search(here, small::QUICK, "whole").status().unwrap().success());
     let whole = small::left(&here.join("whole"));
     for room in ROOMS {
         disk.leave(room << 10);
-        let output = small::search(here, "new").output().unwrap();
+        let output = small::search(here, small::QUICK, "new").output().unwrap();
         let told = told(&["search"], &output);
         assert_eq!(output.status.code(), Some(2), "with {room} KiB: {told}");
         assert!(told.contains("No space left on device (os error 28)") && told.matches("; ").count() >= 2, "{told}");
         assert!(!here.join("new/result.json").exists() && !here.join("new/model.rlq").exists());
         disk.clear();
-        assert!(small::search(here, "new").status().unwrap().success());
+        assert!(small::search(here, small::QUICK, "new").status().unwrap().success());
         small::assert_same(&small::left(&here.join("new")), &whole);
         fs::remove_dir_all(here.join("new")).unwrap();
     }

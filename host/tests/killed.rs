@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use releq_search::seed;
 
-/// How many processes are killed.
-const KILLS: usize = 50;
+/// Who searches, and how many of its processes are killed: one that learns and one that needs no time for that, so that
+/// kills find every stage.
+const AGENTS: [(&str, usize); 2] = [("ppo-surrogate", 20), (small::QUICK, 30)];
 /// The moments are drawn from it.
 const SEED: u64 = 50;
 /// `SIGKILL`, which no process hears.
@@ -27,9 +28,9 @@ enum End {
     Done,
 }
 
-/// Starts the search of `run` and kills it after `moment`.
-fn killed(directory: &Path, run: &str, moment: Duration) -> End {
-    let mut child = small::search(directory, run).spawn().unwrap();
+/// Starts the search of `agent` in `run` and kills it after `moment`.
+fn killed(directory: &Path, agent: &str, run: &str, moment: Duration) -> End {
+    let mut child = small::search(directory, agent, run).spawn().unwrap();
     std::thread::sleep(moment);
     // Refused where it is dead already; how it died is asked below.
     let _ = child.kill();
@@ -44,37 +45,59 @@ fn killed(directory: &Path, run: &str, moment: Duration) -> End {
     End::Done
 }
 
-#[test]
-#[ignore = "slow: two score searches; `cargo xtask test slow`"]
-fn a_search_that_is_killed_again_and_again_ends_as_one_that_is_not() {
-    let room = tempfile::tempdir().unwrap();
-    let here = room.path();
-    small::fill(here);
+/// What was counted.
+#[derive(Default)]
+struct Counts {
+    /// Kills by the stage that they found.
+    stages: BTreeMap<String, usize>,
+    /// Searches that were killed at least once.
+    searches: usize,
+}
+
+impl Counts {
+    fn kills(&self) -> usize {
+        self.stages.values().sum()
+    }
+}
+
+/// Kills processes of `agent` until there are `kills` more, and compares what each of its searches leaves in the end.
+fn kill(directory: &Path, agent: &str, kills: usize, counts: &mut Counts) {
     let started = Instant::now();
-    assert!(small::search(here, "whole").status().unwrap().success());
+    assert!(small::search(directory, agent, &format!("{agent}-whole")).status().unwrap().success());
     let lasted = started.elapsed();
-    let whole = small::left(&here.join("whole"));
-    let mut dice = seed::stream(SEED, "moments of kills");
-    let (mut stages, mut searches): (BTreeMap<String, usize>, usize) = (BTreeMap::new(), 0);
-    let killed_so_far = |stages: &BTreeMap<String, usize>| stages.values().sum::<usize>();
-    while killed_so_far(&stages) < KILLS {
-        let run = format!("killed-{searches}");
-        while killed_so_far(&stages) < KILLS {
-            match killed(here, &run, lasted.mul_f64(dice.random())) {
-                End::Killed(stage) => *stages.entry(stage).or_default() += 1,
+    let whole = small::left(&directory.join(format!("{agent}-whole")));
+    let mut dice = seed::stream(SEED, agent);
+    let enough = counts.kills() + kills;
+    while counts.kills() < enough {
+        let run = format!("{agent}-{}", counts.searches);
+        while counts.kills() < enough {
+            match killed(directory, agent, &run, lasted.mul_f64(dice.random())) {
+                End::Killed(stage) => *counts.stages.entry(stage).or_default() += 1,
                 End::Done => break,
             }
         }
         // Done or not, the same command ends it.
-        let output = small::search(here, &run).output().unwrap();
+        let output = small::search(directory, agent, &run).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        small::assert_same(&small::left(&here.join(&run)), &whole);
-        searches += 1;
+        small::assert_same(&small::left(&directory.join(&run)), &whole);
+        counts.searches += 1;
     }
-    assert_eq!(killed_so_far(&stages), KILLS, "every one of them hit a live process");
-    for (stage, kills) in &stages {
+    eprintln!("a search by {agent} takes {lasted:.1?}, all of them took {:.0?}", started.elapsed());
+}
+
+#[test]
+#[ignore = "slow: two score searches; `cargo xtask test slow`"]
+fn a_search_that_is_killed_again_and_again_ends_as_one_that_is_not() {
+    let room = tempfile::tempdir().unwrap();
+    small::fill(room.path());
+    let mut counts = Counts::default();
+    for (agent, kills) in AGENTS {
+        kill(room.path(), agent, kills, &mut counts);
+    }
+    assert_eq!(counts.kills(), 50, "every one of them hit a live process");
+    for (stage, kills) in &counts.stages {
         println!("figure: kills at {stage} survived {kills}");
     }
-    println!("figure: searches that were killed and ended the same {searches}");
-    eprintln!("one search takes {lasted:.1?}, all took {:.0?}", started.elapsed());
+    println!("figure: kills at random moments survived {}", counts.kills());
+    println!("figure: searches that were killed and ended the same {}", counts.searches);
 }

@@ -149,6 +149,7 @@ pub fn scores(evaluations: impl IntoIterator<Item = Evaluation>, key: &str) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::RngExt;
     use std::fs;
 
     fn evaluation(key: &str, plan: &str, accuracy: f64) -> Evaluation {
@@ -170,6 +171,19 @@ mod tests {
             r#"{"key":"a","plan":"2,2,3,2","accuracy":0.93916667}"#
         );
         assert_eq!(Log::open::<Evaluation>(&path).unwrap().1, all);
+    }
+
+    /// Or a search that goes on would decide by other numbers than one that never stopped.
+    #[test]
+    fn floats_are_read_back_to_the_last_bit() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("evaluations.jsonl");
+        let mut log = Log::create(&path).unwrap();
+        let mut rng = crate::seed::stream(1, "test");
+        let accuracies: Vec<f64> = (0..2000).map(|_| rng.random()).collect();
+        accuracies.iter().for_each(|&accuracy| log.append(&evaluation("a", "2,2", accuracy)).unwrap());
+        let read = Log::open::<Evaluation>(&path).unwrap().1.into_iter().map(|one| one.score.accuracy.to_bits());
+        assert!(read.eq(accuracies.iter().map(|accuracy| accuracy.to_bits())));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use releq::data::{Dataset, glyphs};
 use serde_json::Value;
 
+/// An agent that takes no time of its own to choose.
+pub(crate) const QUICK: &str = "evolution";
+
 /// The command, as a user in `directory` types it.
 pub(crate) fn releq(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_releq"));
@@ -35,12 +38,12 @@ fn npy(sizes: &[usize], bytes: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), bytes].concat()
 }
 
-/// A search of that network in every stage there is, with its run in `run`.
-pub(crate) fn search(directory: &Path, run: &str) -> Command {
+/// A search of that network by `agent`, with every stage there is and its run in `run`.
+pub(crate) fn search(directory: &Path, agent: &str, run: &str) -> Command {
     let mut command =
         releq(directory, &["search", "net.safetensors", "--data", "digits", "--max-loss", "40", "-o", run]);
-    command.args(["--weights", "2,4,8", "--episodes", "10", "--short", "128", "--long", "384", "--epochs", "1"]);
-    command.args(["--baselines", "1", "--verbose"]);
+    command.args(["--weights", "2,4,8", "--episodes", "6", "--short", "128", "--long", "384", "--epochs", "1"]);
+    command.args(["--agent", agent, "--baselines", "1", "--verbose"]);
     command
 }
 
