@@ -148,7 +148,8 @@ enum Verb {
 /// Which images to use.
 #[derive(Debug, clap::Args)]
 struct DataOption {
-    /// mnist, cifar10, glyphs or noise (drawn here, synthetic) or a directory; by default the first found
+    /// mnist, cifar10, fsdd (spoken digits), glyphs or noise (drawn here, synthetic) or a directory; by default the first
+    /// of images found
     #[arg(long, value_name = "SET")]
     data: Option<String>,
 }

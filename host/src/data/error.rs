@@ -123,6 +123,19 @@ pub enum DataError {
         /// How many classes there are.
         classes: u8,
     },
+    /// A recording among others that is not what its set holds.
+    #[error(
+        "cannot read {name} in {}: {reason}; the file is damaged or holds another set; fetch it again or pass --data DIR",
+        file.display()
+    )]
+    Recording {
+        /// Its file name.
+        name: String,
+        /// The directory or archive it is in.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A directory that lacks a file of its dataset.
     #[error("no {file} in {}; the dataset is incomplete; fetch that file too or pass --data DIR", directory.display())]
     Missing {
@@ -144,12 +157,12 @@ pub enum DataError {
     },
     /// A word that is neither a name nor a directory.
     #[error(
-        "no dataset `{0}`; it is neither a known name nor a directory here; pass mnist, cifar10, glyphs, noise or a directory"
+        "no dataset `{0}`; it is neither a known name nor a directory here; pass mnist, cifar10, fsdd, glyphs, noise or a directory"
     )]
     Unknown(String),
     /// A directory without dataset files.
     #[error(
-        "no dataset in {}; it has neither train-images-idx3-ubyte[.gz] and its kin, nor data_batch_1.bin[.xz] and its kin, nor x_train.npy and its kin; pass the directory that holds the files themselves",
+        "no dataset in {}; it has neither train-images-idx3-ubyte[.gz] and its kin, nor data_batch_1.bin[.xz] and its kin, nor recordings.tar[.xz], nor x_train.npy and its kin; pass the directory that holds the files themselves",
         .0.display()
     )]
     Unrecognised(PathBuf),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::published::Published;
-use super::{DataError, Dataset, Which, cifar, glyphs, idx, noise, npy};
+use super::{DataError, Dataset, Which, cifar, fsdd, glyphs, idx, noise, npy};
 
 /// How far up from the working directory `shared/data` is looked for.
 const ANCESTORS: usize = 6;
@@ -19,6 +19,7 @@ pub struct Source {
 enum Form {
     Idx(PathBuf),
     Cifar(PathBuf),
+    Fsdd(PathBuf),
     Npy(PathBuf),
     Glyphs,
     /// Of the shape that its network takes, once that is known.
@@ -39,7 +40,9 @@ impl Source {
     /// Where its files lie, if it has any.
     pub fn directory(&self) -> Option<&Path> {
         match &self.form {
-            Form::Idx(directory) | Form::Cifar(directory) | Form::Npy(directory) => Some(directory),
+            Form::Idx(directory) | Form::Cifar(directory) | Form::Fsdd(directory) | Form::Npy(directory) => {
+                Some(directory)
+            }
             Form::Glyphs | Form::Noise(_) => None,
         }
     }
@@ -65,6 +68,7 @@ impl Source {
         match &self.form {
             Form::Idx(directory) => idx::load(directory, which),
             Form::Cifar(directory) => cifar::load(directory, which),
+            Form::Fsdd(directory) => fsdd::load(directory, which),
             Form::Npy(directory) => npy::load(directory, which),
             Form::Glyphs => Ok(glyphs::standard(which)),
             Form::Noise(Some(shape)) => Ok(noise::standard(which, *shape)),
@@ -95,7 +99,7 @@ impl Places {
         match spec {
             Some("glyphs") => Ok(glyphs_source()),
             Some("noise") => Ok(Source { name: "noise".to_owned(), form: Form::Noise(None) }),
-            Some(name @ ("mnist" | "cifar10")) => self.published(name),
+            Some(name @ ("mnist" | "cifar10" | "fsdd")) => self.published(name),
             Some(other) => self.directory(other),
             None => self.whatever_is_there(),
         }
@@ -137,7 +141,8 @@ impl Places {
         let looked = self.candidates(name);
         let form = |directory: &PathBuf| match name {
             "mnist" => idx::is_in(directory).then(|| Form::Idx(directory.clone())),
-            _ => cifar::is_in(directory).then(|| Form::Cifar(directory.clone())),
+            "cifar10" => cifar::is_in(directory).then(|| Form::Cifar(directory.clone())),
+            _ => fsdd::is_in(directory).then(|| Form::Fsdd(directory.clone())),
         };
         match looked.iter().find_map(form) {
             Some(form) => Ok(Source { name: name.to_owned(), form }),
@@ -165,6 +170,8 @@ impl Places {
             Ok(Source { name, form: Form::Idx(directory) })
         } else if cifar::is_in(&directory) {
             Ok(Source { name, form: Form::Cifar(directory) })
+        } else if fsdd::is_in(&directory) {
+            Ok(Source { name, form: Form::Fsdd(directory) })
         } else if npy::is_in(&directory) {
             Ok(Source { name, form: Form::Npy(directory) })
         } else {
@@ -182,10 +189,12 @@ mod tests {
     use super::super::published::{FSDD, MNIST};
     use super::*;
 
-    /// `<tmp>/shared/data/{mnist,cifar10}` with empty files of the right names, and `<tmp>/desk/deep` to start from.
+    /// `<tmp>/shared/data/{mnist,cifar10,fsdd}` with empty files of the right names, and `<tmp>/desk/deep` to start from.
     fn machine() -> tempfile::TempDir {
         let machine = tempfile::tempdir().unwrap();
-        for (directory, file) in [("mnist", "t10k-images-idx3-ubyte.gz"), ("cifar10", "test_batch.bin.xz")] {
+        let files =
+            [("mnist", "t10k-images-idx3-ubyte.gz"), ("cifar10", "test_batch.bin.xz"), ("fsdd", "recordings.tar.xz")];
+        for (directory, file) in files {
             let directory = machine.path().join("shared/data").join(directory);
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join(file), []).unwrap();
@@ -202,7 +211,7 @@ mod tests {
     fn names_are_found_beside_an_ancestor() {
         let machine = machine();
         let places = Places { root: None, working: machine.path().join("desk/deep"), user: None };
-        for name in ["mnist", "cifar10"] {
+        for name in ["mnist", "cifar10", "fsdd"] {
             let source = places.find(Some(name)).unwrap();
             assert_eq!((source.name(), source.synthetic()), (name, false));
             assert_eq!(source.directory(), Some(machine.path().join("shared/data").join(name).as_path()));
@@ -260,13 +269,13 @@ mod tests {
         assert_eq!(
             message(&places, Some("data"), machine.path()),
             "no dataset in TMP/shared/data; it has neither train-images-idx3-ubyte[.gz] and its kin, nor \
-             data_batch_1.bin[.xz] and its kin, nor x_train.npy and its kin; pass the directory that holds the files \
-             themselves"
+             data_batch_1.bin[.xz] and its kin, nor recordings.tar[.xz], nor x_train.npy and its kin; pass the directory \
+             that holds the files themselves"
         );
         assert_eq!(
             message(&places, Some("imagenet"), machine.path()),
             "no dataset `imagenet`; it is neither a known name nor a directory here; \
-             pass mnist, cifar10, glyphs, noise or a directory"
+             pass mnist, cifar10, fsdd, glyphs, noise or a directory"
         );
     }
 }

@@ -1,8 +1,9 @@
 //! Labelled images: finds a dataset on this machine, says what it is, and loads the split that is asked for.
 //!
-//! Files are read where they lie, in the form their authors published them ([`idx`], [`cifar`]) or as NumPy arrays of
-//! one's own ([`npy`]); a machine without any draws a synthetic set ([`glyphs`], or [`noise`] for any network). What is
-//! loaded stays bytes; the network's input record turns them into floats.
+//! Files are read where they lie, in the form their authors published them ([`idx`], [`cifar`], [`fsdd`]) or as NumPy
+//! arrays of one's own ([`npy`]); a machine without any draws a synthetic set ([`glyphs`], or [`noise`] for any network).
+//! Sound is drawn as images ([`spectrogram`]). What is loaded stays bytes; the network's input record turns them into
+//! floats.
 //!
 //! Sets with a name are [`published`] with checksums of their contents; [`held`] says whether what lies here is what was
 //! published, and `fetch` brings what is missing.
@@ -15,6 +16,7 @@ mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 mod file;
+pub mod fsdd;
 pub mod glyphs;
 pub mod held;
 pub mod idx;
@@ -22,6 +24,8 @@ mod locate;
 pub mod noise;
 pub mod npy;
 pub mod published;
+pub mod spectrogram;
+mod wav;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -118,10 +122,10 @@ pub fn open(spec: Option<&str>, data_root: Option<&Path>) -> Result<Splits, Data
 
 /// Finds a dataset without reading more than names of files.
 ///
-/// `spec` is `mnist`, `cifar10`, `glyphs`, `noise` or a directory. The two published sets are looked for under `data_root`, or
-/// else the `RELEQ_DATA` directory, or else `shared/data` beside the working directory or one of its parents and then
-/// the user's own data, `~/.local/share/releq`.
-/// Without `spec`, the first published set found that way is taken, and on a machine that has none the synthetic glyphs,
+/// `spec` is `mnist`, `cifar10`, `fsdd`, `glyphs`, `noise` or a directory. The three published sets are looked for under
+/// `data_root`, or else the `RELEQ_DATA` directory, or else `shared/data` beside the working directory or one of its
+/// parents and then the user's own data, `~/.local/share/releq`. Without `spec`, the first published set of images found
+/// that way is taken, and on a machine that has none the synthetic glyphs,
 /// unless `data_root` or `RELEQ_DATA` said where to look.
 ///
 /// # Errors
@@ -192,6 +196,17 @@ mod tests {
         let test = source.load(Which::Test).unwrap();
         assert_eq!((test.shape, test.images.len()), ([3, 32, 32], 10_000 * 3072));
         assert_eq!(counts(&test), [1000; 10]);
+    }
+
+    #[test]
+    fn fsdd_has_its_published_counts() {
+        let Some(source) = real("fsdd") else { return };
+        let [train, test] = [Which::Train, Which::Test].map(|which| source.load(which).unwrap());
+        assert_eq!((train.shape, counts(&train), counts(&test)), ([1, 49, 10], vec![270; 10], vec![30; 10]));
+        // What `releq train` keeps back has every digit, too.
+        assert_eq!(counts(&train.slice(2430..2700)), [27; 10]);
+        let beyond = train.images.iter().filter(|&&byte| byte == 255).count();
+        assert!(beyond > 0 && beyond < train.images.len() / 1000, "{beyond} bytes at their end");
     }
 
     #[test]

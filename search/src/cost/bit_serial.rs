@@ -82,23 +82,14 @@ impl CostModel for BitSerialCpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Costs, Work};
+    use crate::cost::Costs;
     use crate::network::tests::lenet;
 
     /// The paper gives LeNet's plan a speed-up of 1.86 over ADMM's {5,3,2,3} on Stripes and 1.42 on a CPU; counted in
     /// weight bits of multiply-accumulates it is the latter.
     #[test]
     fn golden_ratio_of_two_published_plans() {
-        let work = Work { kernel: String::new(), parts: vec![] };
-        let network = lenet();
-        let row = |layer| {
-            core::array::from_fn(|index| {
-                BitSerialAccelerator
-                    .cost(&Case { layer, weights: index as u8 + 1, activations: 8, work: &work })
-                    .unwrap()
-            })
-        };
-        let costs = Costs::new(network.layers().iter().map(row).collect(), 0.0);
+        let costs = Costs::priced(&lenet(), &BitSerialAccelerator).unwrap();
         let ratio = costs.of(&"5,3,2,3".parse().unwrap()) / costs.of(&"2,2,3,2".parse().unwrap());
         assert!((ratio - 1.415).abs() < 1e-3, "{ratio}");
     }

@@ -1,6 +1,7 @@
 //! What a network costs under any plan: a table for each layer, over the widths that its cost depends on.
 
-use crate::network::Codes;
+use super::{Case, CostModel, Unpriced, Work};
+use crate::network::{Codes, Network};
 use crate::plan::{BITS, BitPlan};
 
 /// How many widths there are.
@@ -106,6 +107,20 @@ impl Costs {
             |(layer, row): (usize, [f64; WIDTHS])| LayerCosts { axes: vec![Axis::Weights(layer)], table: row.to_vec() };
         let weighted = layers.into_iter().enumerate().map(own);
         Self::through(weighted.chain([LayerCosts::fixed(rest)]).collect())
+    }
+
+    /// Costs of the weighted layers of `network` by a model that goes by their sizes and widths alone, such as one's own:
+    /// no [`Work`] is counted for it, and what has no weights costs nothing.
+    ///
+    /// # Errors
+    /// The model's first [`Unpriced`], such as that of one which does go by work.
+    pub fn priced(network: &Network, model: &dyn CostModel) -> Result<Self, Unpriced> {
+        let work = Work { kernel: "a kernel that nobody named".to_owned(), parts: Vec::new() };
+        let layers = network.layers().iter().zip(network.reads()).enumerate().map(|(index, (layer, reads))| {
+            let price = |bits: &[u8]| model.cost(&Case { layer, weights: bits[0], activations: bits[1], work: &work });
+            LayerCosts::tabulate(&[Axis::Weights(index), Axis::Codes(reads.clone())], price)
+        });
+        Ok(Self::through(layers.collect::<Result<_, _>>()?))
     }
 
     /// Each layer's costs, in the order in which they run.

@@ -68,7 +68,7 @@ pub struct Unpriced {
     pub part: String,
 }
 
-/// A price for running a layer.
+/// A price for running a layer; [`Costs::priced`] makes those of a network from it.
 pub trait CostModel {
     /// A short name: `packed-simd virt-m4`.
     fn name(&self) -> String;
@@ -111,14 +111,9 @@ mod tests {
 
     #[test]
     fn states_of_quantization_are_costs() {
-        let (work, network) = (Work { kernel: String::new(), parts: vec![] }, lenet());
+        let network = lenet();
         for state in [StateOfQuantization::Mean, StateOfQuantization::Energy] {
-            let layers = network.layers().iter().zip(network.reads()).enumerate().map(|(index, (layer, reads))| {
-                let price =
-                    |bits: &[u8]| state.cost(&Case { layer, weights: bits[0], activations: bits[1], work: &work });
-                LayerCosts::tabulate(&[Axis::Weights(index), Axis::Codes(reads.clone())], price).unwrap()
-            });
-            let costs = Costs::through(layers.collect());
+            let costs = Costs::priced(&network, &state).unwrap();
             for plan in ["2,2,3,2", "8:4,2:3,5:1,1:8"] {
                 let plan = plan.parse().unwrap();
                 assert!((costs.relative(&plan) - state.of(&network, &plan)).abs() < 1e-12);

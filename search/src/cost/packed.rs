@@ -38,14 +38,11 @@ impl PackedSimd {
     /// # Errors
     /// [`Unpriced`] for a kernel or a piece that was in none of the layers it was fitted from.
     pub fn instructions(&self, work: &Work) -> Result<f64, Unpriced> {
-        let prices = self.prices.get(&work.kernel);
+        let unpriced = |part: &str| Unpriced { model: self.name(), kernel: work.kernel.clone(), part: part.to_owned() };
+        let first = || work.parts.first().map_or("work", |part| &part.name);
+        let prices = self.prices.get(&work.kernel).ok_or_else(|| unpriced(first()))?;
         let cost = |part: &super::Part| {
-            let price = prices.and_then(|prices| prices.get(&part.name));
-            price.map(|price| price * part.count).ok_or_else(|| Unpriced {
-                model: self.name(),
-                kernel: work.kernel.clone(),
-                part: part.name.clone(),
-            })
+            prices.get(&part.name).map(|price| price * part.count).ok_or_else(|| unpriced(&part.name))
         };
         work.parts.iter().map(cost).sum()
     }
@@ -122,5 +119,7 @@ mod tests {
         assert_eq!(model.instructions(&known), Ok(300.0));
         assert!(model.instructions(&work("k", &[("turns w3", 1.0)])).unwrap_err().to_string().contains("turns w3"));
         assert!(model.instructions(&work("other", &[("layers", 1.0)])).is_err());
+        // Not even work that was not counted.
+        assert!(crate::cost::Costs::priced(&crate::network::tests::lenet(), &model).is_err());
     }
 }
