@@ -208,6 +208,9 @@ fn refusals_say_what_why_and_what_to_do() {
         assert_eq!(desk.files(), left, "{what}");
     };
     tell("no network", &Desk::new(), &[&Server::nobody(), &Server::nobody()], &[]);
+    let plain = server(&[Manner::Well]);
+    let secure = Server::at(plain.address.replace("http:", "https:"));
+    tell("no secure server", &Desk::new(), &[&secure], &[]);
     tell("no such file", &Desk::new(), &[&server(&[Manner::Status(404)])], &[]);
     let busy = server(&[Manner::Status(503)]);
     tell("out of order", &Desk::new(), &[&busy], &[]);

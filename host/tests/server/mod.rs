@@ -41,7 +41,12 @@ impl Server {
     /// Nobody: a port at which nobody listens any more.
     pub(crate) fn nobody() -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { address: format!("http://{address}"), asked: Log::default() }
+        Self::at(format!("http://{address}"))
+    }
+
+    /// Whoever is there.
+    pub(crate) fn at(address: String) -> Self {
+        Self { address, asked: Log::default() }
     }
 
     pub(crate) fn of(files: Files, manners: Vec<Manner>) -> Self {
@@ -81,7 +86,10 @@ fn answer(mut stream: TcpStream, files: &Files, manner: Manner, log: &Log) {
             None => {}
         }
     }
-    let name = name.unwrap();
+    let Some(name) = name else {
+        // No HTTP, as from somebody who begins with TLS.
+        return drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    };
     log.lock().unwrap().push((name.clone(), range));
     let (bytes, manner) = match files.get(&name) {
         Some(bytes) => (&bytes[..], manner),
