@@ -8,11 +8,13 @@
 mod suite;
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use releq::bench::measure::{MeasureError, measure};
 use releq::bench::shape::{Case, shapes};
+use releq::signing::PrivateKey;
 use releq::target::lab::Lab;
 use releq::target::native;
 use releq::target::qemu::{Launch, Qemu};
@@ -509,6 +511,35 @@ fn noise_at_the_other_uart_costs_a_question() {
     let mut session = greeted.open(&image).unwrap();
     noise.send(b"noise").unwrap();
     assert_eq!(session.infer(&input).unwrap().inference, expected);
+}
+
+/// A runner with a key runs what that has signed and nothing else, and says so.
+#[test]
+fn a_runner_with_a_key_runs_signed_images_only() {
+    let (bytes, input, expected) = small();
+    let image = Image::open(&bytes).unwrap();
+    let launch = Launch::from_env();
+    let signed =
+        launch.runners.iter().map(|directory| directory.join("virt-m4-signed.elf")).find(|file| file.is_file());
+    let Some(runner) = signed else { return skipped(NO_RUNNER).unwrap_or_default() };
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(runner, directory.path().join("virt-m4.elf")).unwrap();
+    let launch = Launch { runners: vec![directory.path().to_owned()], ..launch };
+    let answer = |image: &Image<'_>| {
+        let qemu = Qemu::start(&board::VIRT_M4, image, &launch)?;
+        Session::open(&board::VIRT_M4, qemu, image, Patience::default())?.infer(&input)
+    };
+    let refusal = match answer(&image) {
+        Err(TargetError::NoEmulator { .. }) => return skipped(NO_EMULATOR).unwrap_or_default(),
+        refused => refused.unwrap_err().to_string(),
+    };
+    assert!(refusal.contains("virt-m4 refused: the image is not signed"), "{refusal}");
+    let others = PrivateKey::generate().unwrap().sign(&image);
+    let refusal = answer(&Image::open(&others).unwrap()).unwrap_err().to_string();
+    assert!(refusal.contains("none of the keys") && refusal.contains("releq sign"), "{refusal}");
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/test.key");
+    let ours = PrivateKey::read(&key).unwrap().sign(&image);
+    assert_eq!(answer(&Image::open(&ours).unwrap()).unwrap().inference, expected);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use releq::target::{TargetError, Transport};
 use releq_device::Region;
 use releq_device::board::VIRT_M4;
 use releq_device::clock::Clock;
+use releq_device::resident::any;
 use releq_device::server::{Server, Setup};
 use releq_format::graph::KernelHint;
 use releq_format::image::Image;
@@ -52,6 +53,7 @@ fn local<'a>(model: Region<'a>, arena: &'a mut [u64]) -> Local<'a, Ticker, 16> {
         clock: Ticker(Cell::new(0)),
         stack: || Some((1000, 4096)),
         model,
+        door: any,
         arena,
     }))
 }

@@ -1,4 +1,5 @@
-//! Renders one memory map per binary from the board table, and links each binary with its own.
+//! Renders one memory map per binary from the board table, and links each binary with its own; and the keys of runners
+//! that run signed images only.
 
 use std::env;
 use std::fs;
@@ -15,14 +16,40 @@ fn main() {
     for board in board::ALL.iter().filter(|board| board.target == target) {
         link(&out, &board.name.replace('-', "_"), board);
     }
-    link(&out, "virt_m4_uart", &board::VIRT_M4);
+    for on_m4 in ["virt_m4_uart", "power_cuts", "damage"] {
+        link(&out, on_m4, &board::VIRT_M4);
+    }
     // Linked and never run, so any map with the room will do, also for cores without a board of their own.
     link(&out, "no_panic", &board::VIRT_M3);
     // Armv6-M has no CYCCNT (Armv6-M manual, §C1.8), and cortex-m no name for it there.
     if !target.starts_with("thumbv6m") {
         println!("cargo:rustc-cfg=has_cycle_counter");
     }
+    if env::var_os("CARGO_FEATURE_SIGNED").is_some() {
+        fs::write(out.join("keys.rs"), keys()).expect("OUT_DIR is writable");
+    }
     println!("cargo:rerun-if-changed=build.rs");
+}
+
+/// The keys in the files that RELEQ_KEYS names, as a slice expression.
+fn keys() -> String {
+    println!("cargo:rerun-if-env-changed=RELEQ_KEYS");
+    let files = env::var_os("RELEQ_KEYS").unwrap_or_else(|| {
+        panic!("a runner with the feature `signed` needs keys; name the files of public keys in RELEQ_KEYS")
+    });
+    let keys: Vec<String> = env::split_paths(&files).map(|file| format!("PublicKey({:?})", key(&file))).collect();
+    format!("&[{}]", keys.join(", "))
+}
+
+/// The key in a file that `releq keygen` wrote.
+fn key(file: &Path) -> [u8; 32] {
+    println!("cargo:rerun-if-changed={}", file.display());
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+    let digits = text.trim().strip_prefix("releq-public-key-1 ").filter(|digits| digits.len() == 64);
+    let byte = |index: usize| u8::from_str_radix(digits?.get(2 * index..2 * index + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+    let key = bytes.and_then(|bytes| bytes.try_into().ok());
+    key.unwrap_or_else(|| panic!("{} holds no public key; `releq keygen` makes them", file.display()))
 }
 
 /// Puts the board's `memory.x` where the linker looks for it when it links `binary`.

@@ -67,6 +67,17 @@ impl<'a> Region<'a> {
     }
 }
 
+/// Which bytes are taken as images: all that are sound ([`any`]), or fewer.
+pub type Door = for<'i> fn(&'i [u8]) -> Result<Image<'i>, ResidentError>;
+
+/// The door that is open to every sound image.
+///
+/// # Errors
+/// Why the bytes are none.
+pub fn any(bytes: &[u8]) -> Result<Image<'_>, ResidentError> {
+    Image::open(bytes).map_err(ResidentError::Image)
+}
+
 /// Why the first bytes of a region cannot be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,6 +86,10 @@ pub enum ResidentError {
     TooLong,
     /// They are no image.
     Image(ImageError),
+    /// They are not signed, and only signed images are taken.
+    Unsigned,
+    /// They are signed, and not by a key that is taken.
+    Foreign,
     /// They are an image with another checksum than was announced; the one they have.
     Another(u32),
     /// The image cannot be run here.
@@ -92,25 +107,27 @@ pub struct Resident<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Resident<'a, N> {
-    /// Opens the image of `length` bytes at the start of the region, whose recorded checksum must be `crc`.
+    /// Opens the image of `length` bytes at the start of the region, whose recorded checksum must be `crc`, if `door` takes
+    /// it.
     ///
     /// # Errors
     /// Why it cannot be run, with the region and the arena as they were.
     pub fn open(
         (region, arena): Parts<'a>,
-        length: usize,
-        crc: u32,
+        (length, crc): (usize, u32),
+        door: Door,
         kernels: &'static [&'static Kernel],
     ) -> Result<Self, (Parts<'a>, ResidentError)> {
         // Tried on a loan first: a refusal must leave the arena here.
-        if let Err(error) = Self::check(&region, arena, length, crc, kernels) {
+        if let Err(error) = Self::check(&region, arena, (length, crc), door, kernels) {
             return Err(((region, arena), error));
         }
         // SAFETY: as for `Region::bytes`, but for all of 'a. The slice goes to the engine alone and nothing of `Self`
         // hands it on. While the engine lives the region is out of reach, so nobody writes; `close` ends the engine
         // before the region can be written again.
         let memory: &'a [u8] = unsafe { slice::from_raw_parts(region.start.as_ptr(), length) };
-        let image = Image::open(memory).map_err(ResidentError::Image);
+        // It has passed the door.
+        let image = any(memory);
         match image.and_then(|image| Engine::new(&image, arena, kernels).map_err(ResidentError::Open)) {
             Ok(engine) => Ok(Self { engine, region }),
             // What has just been tried does not fail.
@@ -121,12 +138,12 @@ impl<'a, const N: usize> Resident<'a, N> {
     fn check(
         region: &Region<'_>,
         arena: &mut [u8],
-        length: usize,
-        crc: u32,
+        (length, crc): (usize, u32),
+        door: Door,
         kernels: &'static [&'static Kernel],
     ) -> Result<(), ResidentError> {
         let bytes = region.bytes().get(..length).ok_or(ResidentError::TooLong)?;
-        let image = Image::open(bytes).map_err(ResidentError::Image)?;
+        let image = door(bytes)?;
         if image.crc() != crc {
             return Err(ResidentError::Another(image.crc()));
         }

@@ -14,7 +14,7 @@ use releq_format::wire::{
 use crate::clock::Clock;
 use crate::engine::OpenError;
 use crate::kernels;
-use crate::resident::{Parts, Region, Resident, ResidentError};
+use crate::resident::{Door, Parts, Region, Resident, ResidentError};
 use crate::stopwatch::Stopwatch;
 
 /// A refusal: why, and where.
@@ -33,6 +33,8 @@ pub struct Setup<'a, C> {
     pub stack: fn() -> Option<(u32, u32)>,
     /// Where images lie.
     pub model: Region<'a>,
+    /// Which of them it runs.
+    pub door: Door,
     /// Where they run; at a multiple of 8 bytes.
     pub arena: &'a mut [u8],
 }
@@ -48,7 +50,7 @@ pub struct Server<'a, C, const N: usize> {
 impl<'a, C: Clock, const N: usize> Server<'a, C, N> {
     /// A server with no image open.
     pub fn new(setup: Setup<'a, C>) -> Self {
-        let Setup { board, version, clock, stack, model, arena } = setup;
+        let Setup { board, version, clock, stack, model, door, arena } = setup;
         let about = About {
             board,
             version,
@@ -56,7 +58,7 @@ impl<'a, C: Clock, const N: usize> Server<'a, C, N> {
             model_bytes: model.bytes().len() as u32,
             writable: model.is_writable(),
         };
-        let bench = Bench { about, stack, watch: Stopwatch::new(clock), state: State::Closed((model, arena)) };
+        let bench = Bench { about, stack, door, watch: Stopwatch::new(clock), state: State::Closed((model, arena)) };
         Self { decoder: FrameDecoder::new(), bench, answer: Answer::new() }
     }
 
@@ -141,6 +143,7 @@ struct About<'a> {
 struct Bench<'a, C, const N: usize> {
     about: About<'a>,
     stack: fn() -> Option<(u32, u32)>,
+    door: Door,
     watch: Stopwatch<C, N>,
     state: State<'a, N>,
 }
@@ -225,7 +228,7 @@ impl<C: Clock, const N: usize> Bench<'_, C, N> {
 
     fn open(&mut self, length: u32, crc: u32) -> Result<Response<'static>, Fault> {
         self.watch.restart();
-        match Resident::open(self.state.take(), length as usize, crc, kernels::ALL) {
+        match Resident::open(self.state.take(), (length as usize, crc), self.door, kernels::ALL) {
             Ok(model) => {
                 let response = Response::Opened {
                     input_bytes: model.input_bytes() as u32,
@@ -317,6 +320,8 @@ fn resident_fault(error: ResidentError, room: u32) -> Fault {
     match error {
         ResidentError::TooLong => (FaultCode::ModelTooLarge, room),
         ResidentError::Image(error) => image_fault(error),
+        ResidentError::Unsigned => (FaultCode::Unsigned, 0),
+        ResidentError::Foreign => (FaultCode::Foreign, 0),
         ResidentError::Another(crc) => (FaultCode::WrongModel, crc),
         ResidentError::Open(error) => open_fault(error),
     }
@@ -354,6 +359,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Engine;
+    use crate::resident;
 
     /// Counts its own readings: 3 for what lies between, and two for each turn of the loop.
     #[derive(Debug, Default)]
@@ -386,7 +392,8 @@ mod tests {
         // Near the wrap, so that every test crosses it.
         let clock = Ticker(Cell::new(u32::MAX - 4));
         let arena = bytemuck::cast_slice_mut(arena);
-        Server::new(Setup { board: "test", version: "1.2.3", clock, stack: || None, model, arena })
+        let door = resident::any;
+        Server::new(Setup { board: "test", version: "1.2.3", clock, stack: || None, model, door, arena })
     }
 
     /// With room to keep the four bytes of input.

@@ -277,6 +277,10 @@ pub enum FaultCode {
     Runs,
     /// The arena has no room for the copy of the input that further runs need.
     NoSpare,
+    /// The image is not signed, and the firmware runs signed ones only.
+    Unsigned,
+    /// The image is signed by none of the keys that the firmware was built with, or was changed since.
+    Foreign,
 }
 
 impl core::fmt::Display for FaultCode {
@@ -300,6 +304,8 @@ impl core::fmt::Display for FaultCode {
             Self::ReadOnly => "its model region is flash, which only a debug probe writes",
             Self::Runs => "it was asked for no run, or for more than it counts at once",
             Self::NoSpare => "its arena has no room to keep the input for a second run",
+            Self::Unsigned => "the image is not signed, and this firmware runs only what its keys have signed",
+            Self::Foreign => "none of the keys that this firmware was built with has signed the image as it is",
         })
     }
 }

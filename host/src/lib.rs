@@ -6,6 +6,7 @@
 //! * [`train`]: training, calibration and quantization-aware fine-tuning, to a [`quantized`] network;
 //! * [`lower`]: from there to one checked image;
 //! * [`search`]: which bits each layer gets, with training in the loop;
+//! * [`signing`]: keys, and images signed with them;
 //! * [`encode`]: pixels to input codes; [`target`]: where images run; [`summary`]: what an image holds;
 //! * [`cost`]: what networks cost on boards, predicted from the boards' own counts; [`hardware`]: flash, RAM and time of
 //!   any plan, and the budgets that plans keep;
@@ -29,6 +30,7 @@ pub mod network;
 pub mod quantized;
 pub mod reproduce;
 pub mod search;
+pub mod signing;
 pub mod summary;
 pub mod target;
 mod terminal;

@@ -7,9 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use releq::signing::PrivateKey;
 use releq_format::bits::{BitWidth, Levels};
 use releq_format::graph::{KernelHint, LayerRecord, Op, Region, Storage, TensorRecord, Weights};
-use releq_format::image::{Header, ImageBuilder, SelfTest};
+use releq_format::image::{Header, Image, ImageBuffer, ImageBuilder, SelfTest};
 use releq_format::pack::Layout;
 use releq_format::quant::Channel;
 
@@ -132,6 +133,11 @@ fn fill(directory: &Path) {
     let lenet = releq::zoo::build("lenet", [1, 28, 28], 10, 1).unwrap();
     releq::checkpoint::save(&lenet, &directory.join("lenet.safetensors")).unwrap();
     overflowing(&lenet, directory);
+    let key = PrivateKey::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/keys/test.key")).unwrap();
+    key.write(&directory.join("ours")).unwrap();
+    PrivateKey::generate().unwrap().write(&directory.join("others")).unwrap();
+    let tiny = ImageBuffer::from(TINY);
+    fs::write(directory.join("signed.rlq"), &key.sign(&Image::open(&tiny).unwrap())[..]).unwrap();
     fs::write(directory.join("poem.onnx"), "Thou art more lovely and more temperate").unwrap();
     fs::write(directory.join("poem.tflite"), "So long lives this, and this gives life to thee").unwrap();
     fs::write(directory.join("cut.tflite"), b"\x40\0\0\0TFL3 and no more").unwrap();
@@ -325,6 +331,22 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["report", "run", "own.csv", "-o", "new.html"],
         &["report", "run", "-o", "no/new.html"],
         &["report", "torn"],
+        &["keygen", "ours"],
+        &["keygen", "no/new"],
+        &["sign", "tiny.rlq", "--key", "missing"],
+        &["sign", "tiny.rlq", "--key", "poem.rlq"],
+        &["sign", "tiny.rlq", "--key", "ours.pub"],
+        &["sign", "flipped.rlq", "--key", "ours"],
+        &["sign", "erf.onnx", "--key", "ours"],
+        &["sign", "tiny.rlq", "--key", "ours", "-o", "no/new.rlq"],
+        &["verify", "tiny.rlq", "--key", "ours.pub"],
+        &["verify", "signed.rlq", "--key", "others.pub"],
+        &["verify", "flipped.rlq", "--key", "ours.pub"],
+        &["verify", "poem.rlq", "--key", "ours.pub"],
+        &["verify", "short.rlq", "--key", "ours.pub"],
+        &["verify", "signed.rlq", "--key", "ours"],
+        &["verify", "signed.rlq"],
+        &["inspect", "signed.rlq", "--key", "ours"],
     ];
     // A set the network takes, so that runs reach the board: the tiny golden network's inputs are 2×2.
     two_by_two(&here.join("squares"));
@@ -383,6 +405,38 @@ fn a_reader_that_hangs_up_is_no_error() {
     let mut child = releq(directory.path()).args(["inspect", "tiny.rlq"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
+}
+
+/// Keys are made once, signing again changes nothing, and the verdict is the exit code.
+#[test]
+fn an_image_is_signed_and_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fill(here);
+    let exit = |arguments: &[&str]| releq(here).args(arguments).output().unwrap().status.code().unwrap();
+    assert_eq!((exit(&["keygen", "new"]), exit(&["keygen", "new"])), (0, 2));
+    let read = |name: &str| fs::read(here.join(name)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(exit(&["sign", "tiny.rlq", "--key", "ours"]), 0);
+        assert_eq!(read("tiny.rlq"), read("signed.rlq"));
+    }
+    assert_eq!(exit(&["sign", "tiny.rlq", "--key", "new", "-o", "again.rlq"]), 0);
+    assert_eq!(read("tiny.rlq"), read("signed.rlq"));
+    let verify = |image: &str, key: &str| exit(&["verify", image, "--key", key]);
+    assert_eq!([verify("tiny.rlq", "ours.pub"), verify("again.rlq", "new.pub")], [0, 0]);
+    assert_eq!([verify("tiny.rlq", "new.pub"), verify("again.rlq", "ours.pub")], [1, 1]);
+    assert_eq!(exit(&["verify", "again.rlq", "--key", "ours.pub", "--key", "new.pub"]), 0);
+    let mut table = String::new();
+    for arguments in [
+        &["verify", "signed.rlq", "--key", "others.pub", "--key", "ours.pub"][..],
+        &["verify", "signed.rlq", "--key", "ours.pub", "--json"],
+        &["inspect", "signed.rlq"],
+        &["inspect", "signed.rlq", "--key", "ours.pub"],
+        &["sign", "signed.rlq", "--key", "ours", "--json"],
+    ] {
+        writeln!(table, "{}", transcript(here, arguments, &[])).unwrap();
+    }
+    insta::assert_snapshot!(table);
 }
 
 /// Files and the environment set options, flags prevail, and what cannot be used is named with its file.

@@ -17,6 +17,7 @@ use releq::target::{TargetError, native};
 use releq_device::Region;
 use releq_device::board::{Board, NRF52840_DK, NUCLEO_F446RE};
 use releq_device::clock::Clock;
+use releq_device::resident::any;
 use releq_device::server::{Server, Setup};
 use releq_format::image::{Image, ImageBuffer, SelfTest};
 use releq_format::wire::Unit;
@@ -85,6 +86,7 @@ impl Program for Firmware {
             clock: Cycles::default(),
             stack: || Some((1000, 4096)),
             model: Region::fixed(Box::leak(Box::new(flash))),
+            door: any,
             arena: bytemuck::cast_slice_mut(arena),
         }));
         true

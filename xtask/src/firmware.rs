@@ -26,9 +26,25 @@ const RUNNERS: [Runner; 11] = [
     wired("rp2040-pico", "thumbv6m-none-eabi"),
 ];
 
-/// The board that has a second runner, `<board>-uart`, which serves UARTs: the tests have no other UART than the
-/// emulator's.
-const ON_UARTS: &str = "virt-m4";
+/// The board that has programs of its own in the tests, `<board>-<name>`, and what each is.
+const TRIED: &str = "virt-m4";
+const TRIALS: [Trial; 4] = [
+    // The tests have no other UARTs than the emulator's.
+    Trial { name: "uart", binary: "virt_m4_uart", features: "" },
+    Trial { name: "signed", binary: "virt_m4", features: "signed" },
+    Trial { name: "power-cuts", binary: "power_cuts", features: "slots" },
+    Trial { name: "damage", binary: "damage", features: "fence" },
+];
+
+/// The public key that `<board>-signed` runs the images of: that of RFC 8032's first test, whose secret is the tests'.
+const TEST_KEY: &str = "tests/keys/test.pub";
+
+/// A program that tests run on the emulated board.
+struct Trial {
+    name: &'static str,
+    binary: &'static str,
+    features: &'static str,
+}
 
 /// A board's runner.
 #[derive(Clone, Copy, Debug)]
@@ -85,26 +101,24 @@ fn unknown(board: &str) -> Failed {
     Failed::usage(format!("there is no board `{board}`; the boards are {known}"))
 }
 
-/// Builds a board's runner, and the second one where it has one.
+/// Builds a board's runner, and the programs of its tests where it has any.
 fn build_runner(thumb: &Thumb, runner: Runner, runners: &Path) -> Result<(), Failed> {
-    build_binary(thumb, runner, runner.board, runners)?;
-    if runner.board == ON_UARTS {
-        build_binary(thumb, runner, &format!("{ON_UARTS}-uart"), runners)?;
+    let Runner { board, triple, chip } = runner;
+    // First, since one is built in the place of the runner itself.
+    for Trial { name, binary, features } in TRIALS.iter().filter(|_| board == TRIED) {
+        build_binary(thumb, triple, (binary, features), &runners.join(format!("{board}-{name}.elf")))?;
     }
-    Ok(())
+    let features = if chip { board } else { "" };
+    build_binary(thumb, triple, (&board.replace('-', "_"), features), &runners.join(format!("{board}.elf")))
 }
 
-fn build_binary(thumb: &Thumb, runner: Runner, name: &str, runners: &Path) -> Result<(), Failed> {
-    let Runner { board, triple, chip } = runner;
-    let binary = name.replace('-', "_");
+/// Builds a binary with features and copies it to `to`.
+fn build_binary(thumb: &Thumb, triple: &str, (binary, features): (&str, &str), to: &Path) -> Result<(), Failed> {
     let mut build = thumb_cargo(thumb, "build");
-    build.args(["--release", "--target", triple, "--bin", &binary]);
-    if chip {
-        build.args(["--features", board]);
-    }
-    run(&mut build)?;
+    build.env("RELEQ_KEYS", root().join(TEST_KEY));
+    run(build.args(["--release", "--target", triple, "--bin", binary, "--features", features]))?;
     let from = target().join("firmware").join(triple).join("release").join(binary);
-    let copied = fs::copy(&from, runners.join(format!("{name}.elf")));
+    let copied = fs::copy(&from, to);
     copied.map(drop).map_err(|error| Failed::check(format!("cannot copy {}: {error}", from.display())))
 }
 
@@ -124,7 +138,8 @@ fn build_plugin(runners: &Path) -> Result<(), Failed> {
 pub(crate) fn prove_no_panic(found: &Found) -> Result<(), Failed> {
     let thumb = toolchain(found)?;
     TARGETS.iter().try_for_each(|triple| {
-        run(thumb_cargo(thumb, "build").args(["--release", "--target", triple, "--bin", "no_panic"]))
+        let proof = ["--release", "--target", triple, "--bin", "no_panic", "--features", "proof"];
+        run(thumb_cargo(thumb, "build").args(proof))
     })
 }
 
@@ -136,6 +151,9 @@ pub(crate) fn check_no_std(found: &Found) -> Result<(), Failed> {
             let mut check = thumb_cargo(thumb, "check");
             run(check.current_dir(root()).args(["--target", triple, "--package", package]))?;
         }
+        let mut check = thumb_cargo(thumb, "check");
+        check.current_dir(root()).args(["--target", triple, "--package", "releq-device"]);
+        run(check.args(["--features", "signed,slots"]))?;
     }
     Ok(())
 }

@@ -15,35 +15,67 @@ struct Source {
     arguments: &'static [&'static str],
     /// Whether it is seconds of work and gives the same numbers each time, and so is counted again by the stage.
     repeats: bool,
+    /// Whether it runs on the emulated board.
+    emulated: bool,
 }
 
-const SOURCES: [Source; 6] = [
+const SOURCES: [Source; 8] = [
     Source {
         name: "damage",
         arguments: &["test", "--locked", "--package", "releq-device", "--test", "damage", "--", "--nocapture"],
         repeats: true,
+        emulated: false,
+    },
+    Source {
+        name: "slots",
+        arguments: &[
+            "test",
+            "--locked",
+            "--package",
+            "releq-device",
+            "--features",
+            "signed,slots",
+            "--test",
+            "signed",
+            "--test",
+            "slots",
+            "--",
+            "--nocapture",
+        ],
+        repeats: true,
+        emulated: false,
+    },
+    Source {
+        name: "trials",
+        arguments: &["test", "--locked", "--test", "trials", "--", "--nocapture"],
+        repeats: true,
+        emulated: true,
     },
     Source {
         name: "session",
         arguments: &["test", "--locked", "--test", "session", "--", "--nocapture"],
         repeats: false,
+        emulated: false,
     },
     Source {
         name: "import",
         arguments: &["test", "--locked", "--package", "releq", "--lib", "hostile", "--", "--nocapture"],
         repeats: true,
+        emulated: false,
     },
     Source {
         name: "killed",
         arguments: &["test", "--locked", "--package", "releq", "--test", "killed", "--", "--ignored", "--nocapture"],
         repeats: false,
+        emulated: false,
     },
     Source {
         name: "full",
         arguments: &["test", "--locked", "--package", "releq", "--test", "full", "--", "--ignored", "--nocapture"],
         repeats: false,
+        emulated: false,
     },
-    Source { name: "fuzz", arguments: &["xtask", "fuzz", "600"], repeats: false },
+    Source { name: "fuzz", arguments: &["xtask", "fuzz", "600"], repeats: false, emulated: false },
 ];
 
 const TABLE: &str = "docs/reliability.csv";
@@ -68,13 +100,17 @@ pub(crate) fn write(names: &[&str]) -> Result<(), Failed> {
 }
 
 /// Counts again what repeats, and fails where table or page say something else.
-pub(crate) fn check(_: &Found) -> Result<(), Failed> {
+pub(crate) fn check(found: &Found) -> Result<(), Failed> {
     let (table, written) = (parse(&read(TABLE)?)?, read(PAGE)?);
     if page(&table, &written)? != written {
         return Err(Failed::check(format!("{PAGE} is not what {TABLE} says; `cargo xtask reliability` writes both")));
     }
     for source in SOURCES.iter().filter(|source| source.repeats) {
         let name = source.name;
+        if source.emulated && !found.qemu {
+            eprintln!("skipped: {name}, for want of qemu-system-arm");
+            continue;
+        }
         let Some(before) = table.get(name) else {
             eprintln!("{name} is not in the table yet; `cargo xtask reliability {name}` counts it");
             continue;

@@ -123,6 +123,8 @@ fn qemu(found: &Found) -> Result<(), Failed> {
         return Ok(());
     }
     process::run(
-        cargo().env("RELEQ_REQUIRE_QEMU", "1").args(["test", "--locked", "--test", "qemu", "--test", "mlperf"]),
+        cargo()
+            .env("RELEQ_REQUIRE_QEMU", "1")
+            .args(["test", "--locked", "--test", "qemu", "--test", "trials", "--test", "mlperf"]),
     )
 }

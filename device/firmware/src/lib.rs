@@ -8,7 +8,8 @@
 //! * [`timer`]: the instruction clocks of emulated boards;
 //! * `cycles`: the cycle clock of the others, which says so where a core's counter does not count;
 //! * `trigger`: a pin that is high while a layer runs, for oscilloscopes and power analysers;
-//! * [`memory`]: the arena and the model region;
+//! * [`memory`]: the arena and the model region; `fence`: memory that nothing may touch, for trials;
+//! * [`keys`]: whose images it runs;
 //! * [`stack`]: how much of the stack was ever used;
 //! * [`fault`]: what happens when something cannot happen.
 #![no_std]
@@ -17,6 +18,9 @@
 #[cfg(feature = "probe")]
 pub mod cycles;
 pub mod fault;
+#[cfg(feature = "fence")]
+pub mod fence;
+pub mod keys;
 pub mod memory;
 mod runner;
 pub mod stack;
@@ -56,6 +60,7 @@ pub fn serve_forever<const N: usize>(
         clock,
         stack: || Some((stack::high_water() as u32, stack::size() as u32)),
         model: memory::model(board),
+        door: keys::door,
         arena,
     });
     let mut buffer = [0; MAX_FRAME];

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use arbitrary::Arbitrary;
 use releq_device::clock::Clock;
+use releq_device::resident::any;
 use releq_device::server::{Server, Setup};
 use releq_device::{Region, board};
 use releq_format::image::Image;
@@ -213,6 +214,7 @@ impl Script<'_> {
             clock: Ticker::default(),
             stack: || None,
             model: if self.writable { Region::writable(model) } else { Region::fixed(model) },
+            door: any,
             arena: bytemuck::cast_slice_mut(&mut arena),
         });
         let mut line = Line { server, id: 0, answer: None };

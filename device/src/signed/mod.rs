@@ -15,6 +15,8 @@ mod ed25519;
 
 use releq_format::image::{CONTAINER_BYTES, Image, ImageError, MAGIC, signature, signed_digest};
 
+use crate::resident::ResidentError;
+
 /// An Ed25519 public key, as RFC 8032 encodes it (§5.1.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey(pub [u8; 32]);
@@ -63,6 +65,16 @@ impl core::error::Error for SignedError {}
 impl From<ImageError> for SignedError {
     fn from(error: ImageError) -> Self {
         Self::Image(error)
+    }
+}
+
+impl From<SignedError> for ResidentError {
+    fn from(error: SignedError) -> Self {
+        match error {
+            SignedError::Unsigned => Self::Unsigned,
+            SignedError::Foreign => Self::Foreign,
+            SignedError::Image(error) => Self::Image(error),
+        }
     }
 }
 

@@ -5,11 +5,15 @@
 
 #![allow(unreachable_pub, reason = "shared by tests and fuzz targets, whose one root needs it public")]
 
+mod rules;
+
 use releq_device::kernels::Kernel;
 use releq_device::{Engine, OpenError, kernels};
-use releq_format::crc::Crc32;
-use releq_format::graph::{LayerRecord, Op};
-use releq_format::image::{CONTAINER_BYTES, Image, ImageBuffer, ImageError, SelfTest};
+use releq_format::image::{Image, ImageBuffer, ImageError, SelfTest};
+
+use rules::{REFERENCE, work};
+
+pub use rules::repair;
 
 /// What becomes of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +42,6 @@ const FRESH: u64 = 0;
 /// What an arena holds that was used before.
 const USED: u64 = 0xA5A5_A5A5_A5A5_A5A5;
 
-const REFERENCE: &[&Kernel] = kernels![
-    reference::CONV2D,
-    reference::DEPTHWISE,
-    reference::DENSE,
-    reference::MAXPOOL,
-    reference::AVGPOOL,
-    reference::ADD,
-    reference::CONCAT,
-];
 /// Opens `bytes` and, if they are an image, runs it.
 ///
 /// # Panics
@@ -66,19 +61,6 @@ pub fn judge(bytes: &[u8]) -> Verdict {
         assert_eq!(answer, Ok(expected.clone()), "families disagree, or what the arena held before matters");
     }
     Verdict::Ran
-}
-
-/// Products, window places and outputs of one run.
-fn work(image: &Image<'_>) -> u64 {
-    let of = |layer: LayerRecord<'_>| {
-        let input = image.tensor(layer.inputs[0])?;
-        let terms = match &layer.op {
-            Op::MaxPool { window } => window.taps(),
-            op => op.terms(&input)?.max(1),
-        };
-        Some(u64::from(layer.output.elements()?).saturating_mul(terms.into()))
-    };
-    image.layers().fold(0, |sum: u64, layer| sum.saturating_add(of(layer).unwrap_or(u64::MAX)))
 }
 
 /// The logits from an arena between fences, filled with `fill` before.
@@ -105,15 +87,4 @@ fn logits(image: &Image<'_>, arena: &mut [u8], kernels: &'static [&'static Kerne
     let logits: Vec<i32> = engine.logits().collect();
     assert!(logits.len() == engine.outputs() && engine.top1() < logits.len(), "logits are missing");
     Ok(logits)
-}
-
-/// Writes length and checksum anew, so that a change gets past both; bytes too few for a container stay as they are.
-pub fn repair(bytes: &mut [u8]) {
-    if bytes.len() < CONTAINER_BYTES {
-        return;
-    }
-    let length = bytes.len() as u32;
-    bytes[8..12].copy_from_slice(&length.to_le_bytes());
-    let checksum = Crc32::new().update(&bytes[..12]).update(&bytes[16..]).finish();
-    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use releq_device::signed::PublicKey;
 use serde::Serialize;
 
+use super::verify::{Signature, Signer, read_keys};
 use super::{Failure, Outcome, is_model, load_model, open_image, print_json, read_image};
 use crate::import::layer_table;
 use crate::summary::{ImageSummary, LayerSummary};
@@ -19,6 +21,9 @@ pub(super) struct Arguments {
     /// Also say whether the image fits this board; exit code 1 if it does not
     #[arg(long, value_name = "BOARD")]
     board: Option<String>,
+    /// Also say which of these public keys has signed it
+    #[arg(long, value_name = "FILE.pub")]
+    key: Vec<PathBuf>,
     /// Print the kernels the image needs, as the `kernels!` macro takes them
     #[arg(long, conflicts_with = "json")]
     kernels: bool,
@@ -33,6 +38,10 @@ struct Report<'a> {
     file: String,
     #[serde(flatten)]
     image: &'a ImageSummary,
+    /// Whether it has a signature, whosever.
+    signed: bool,
+    /// The key that has signed it, of those given.
+    signer: Option<&'a Signer>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -42,6 +51,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let bytes = read_image(&arguments.file)?;
     let image = open_image(&arguments.file, &bytes)?;
     let summary = ImageSummary::of(&image);
+    let keys = read_keys(&arguments.key)?;
+    // It is an image, as was just seen.
+    let signature = Signature::of(&bytes, &arguments.key, &keys)?;
     if let Some(name) = &arguments.board {
         let board = super::run::board(name)?;
         if let Err(error) = fit::check_fit(board, &image) {
@@ -50,11 +62,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
     if arguments.json {
         let file = arguments.file.display().to_string();
-        print_json(&Report { schema: 1, file, image: &summary })?;
+        let signed = signature != Signature::None;
+        print_json(&Report { schema: 1, file, image: &summary, signed, signer: signature.signer() })?;
     } else if arguments.kernels {
         terminal::answer(&kernels(&summary))?;
     } else {
-        terminal::answer(&text(&summary))?;
+        terminal::answer(&(text(&summary) + &signature_text(&signature, &keys)))?;
     }
     Ok(true)
 }
@@ -64,6 +77,15 @@ fn kernels(summary: &ImageSummary) -> String {
     names.sort_unstable();
     names.dedup();
     format!("kernels![{}]\n", names.join(", "))
+}
+
+/// A line on the signature, where there is one or was asked for.
+fn signature_text(signature: &Signature, keys: &[PublicKey]) -> String {
+    match signature {
+        Signature::None if keys.is_empty() => String::new(),
+        Signature::Foreign if keys.is_empty() => "signed; name public keys with --key to see by whom\n".to_owned(),
+        signature => format!("{}\n", signature.text()),
+    }
 }
 
 fn text(summary: &ImageSummary) -> String {

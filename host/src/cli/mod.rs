@@ -16,6 +16,7 @@ mod export;
 mod flash;
 mod import;
 mod inspect;
+mod keygen;
 mod manual;
 mod monitor;
 mod probe;
@@ -26,7 +27,9 @@ mod report;
 mod reproduce;
 mod run;
 mod search;
+mod sign;
 mod train;
+mod verify;
 mod watch;
 mod why;
 mod worker;
@@ -137,6 +140,12 @@ enum Verb {
     Config(config::Arguments),
     /// Print what an image or a model holds.
     Inspect(inspect::Arguments),
+    /// Make a pair of keys for signed images.
+    Keygen(keygen::Arguments),
+    /// Sign an image.
+    Sign(sign::Arguments),
+    /// Say whether one of these keys has signed an image.
+    Verify(verify::Arguments),
     /// Print the completions of a shell.
     #[command(hide = true)]
     Completions(manual::Completions),
@@ -269,6 +278,9 @@ fn done(command: &clap::Command, verb: &Verb) -> Outcome {
         Verb::Man(arguments) => manual::pages(arguments),
         Verb::Doctor(arguments) => doctor::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
+        Verb::Keygen(arguments) => keygen::run(arguments),
+        Verb::Sign(arguments) => sign::run(arguments),
+        Verb::Verify(arguments) => verify::run(arguments),
     }
 }
 

@@ -177,7 +177,7 @@ impl<T: Transport> Line<T> {
                 match response {
                     Response::Fault { code: FaultCode::Garbled, .. } if id == 0 => return Ok(Heard::AskAgain),
                     Response::Fault { code, detail } if id == self.id || id == 0 => {
-                        return Ok(Heard::Answer(Err(TargetError::Refused { board, code, detail })));
+                        return Ok(Heard::Answer(Err(TargetError::refused(board, code, detail))));
                     }
                     response if id == self.id => {
                         let confused = TargetError::Confused { board, question };

@@ -184,6 +184,17 @@ pub enum TargetError {
         /// What the firmware says.
         found: String,
     },
+    /// The board runs only what its keys have signed, and this is something else.
+    #[error(
+        "{board} refused: {code}; \
+         sign the image with `releq sign` and a key that the firmware was built with, or flash a runner without keys"
+    )]
+    NotOurs {
+        /// The board.
+        board: &'static str,
+        /// Why.
+        code: FaultCode,
+    },
     /// The board refused a request.
     #[error("{board} refused: {code} (detail {detail}); load the image again, and report it if it repeats")]
     Refused {
@@ -260,8 +271,16 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// The exit code it means: 3 where there is no such target, 4 where the target misbehaved; of a probe also 2 where
-    /// the request is wrong and 1 where flash holds something else than was written.
+    /// What a refusal of `board` means.
+    pub(crate) const fn refused(board: &'static str, code: FaultCode, detail: u32) -> Self {
+        match code {
+            FaultCode::Unsigned | FaultCode::Foreign => Self::NotOurs { board, code },
+            code => Self::Refused { board, code, detail },
+        }
+    }
+
+    /// The exit code it means: 1 where the board takes no such image, 3 where there is no such target, 4 where the target
+    /// misbehaved; of a probe also 2 where the request is wrong and 1 where flash holds something else than was written.
     pub const fn exit_code(&self) -> u8 {
         match self {
             #[cfg(not(feature = "probe"))]
@@ -273,6 +292,7 @@ impl TargetError {
                 releq_probe::Kind::Absent => 3,
                 releq_probe::Kind::Misbehaved => 4,
             },
+            Self::NotOurs { .. } => 1,
             Self::UnknownBoard { .. }
             | Self::NotEmulated { .. }
             | Self::NoEmulator { .. }

@@ -9,8 +9,12 @@
 
 use core::hint::black_box;
 
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use releq_device::clock::Clock;
+use releq_device::resident::Door;
 use releq_device::server::{Server, Setup};
+use releq_device::signed::{PublicKey, Signed};
+use releq_device::slots::{MappedFlash, Slots, answers};
 use releq_device::{Engine, Region, board, kernels};
 use releq_firmware::memory::{self, Arena};
 use releq_format::image::Image;
@@ -35,11 +39,16 @@ fn main() -> ! {
     // What the compiler could work out about these bytes would prove nothing about others.
     let model = black_box(memory::model(&BOARD));
     apply(model.bytes(), arena);
+    update(arena);
     serve(&BOARD, model, arena)
 }
 
 /// Everything that an application calls.
 fn apply(region: &[u8], arena: &mut [u8]) {
+    let keys = black_box([PublicKey([0; 32])]);
+    if let Ok(signed) = Signed::open_in(region, &keys) {
+        black_box((signed.signer(), signed.image().crc()));
+    }
     if let Ok(image) = Image::open_in(region)
         && let Ok(mut engine) = Engine::<{ board::MAX_LAYERS }>::new(&image, arena, kernels::ALL)
     {
@@ -54,9 +63,26 @@ fn apply(region: &[u8], arena: &mut [u8]) {
     }
 }
 
+/// Everything that an application calls of its slots.
+fn update(arena: &mut [u8]) {
+    let good = |bytes: &[u8]| Image::open(bytes).is_ok_and(|image| answers::<8>(&image, arena, kernels::ALL));
+    let mut slots = Slots::boot([AnyFlash, AnyFlash], good);
+    black_box((slots.running(), slots.image(), slots.is_confirmed()));
+    let _ = black_box(slots.confirm());
+    let (running, spare) = slots.split();
+    black_box((running, spare.room()));
+    if let Ok(mut update) = spare.update(black_box(0)) {
+        let _ = black_box(update.write(black_box(&[0; 8])));
+        black_box(update.image());
+        let _ = black_box(update.finish());
+    }
+}
+
 /// Everything that a host asks.
 fn serve(board: &'static board::Board, model: Region<'static>, arena: &'static mut [u8]) -> ! {
-    let setup = Setup { board: board.name, version: "0.0.0", clock: Any, stack: || black_box(None), model, arena };
+    let (stack, door): (fn() -> _, Door) =
+        (|| black_box(None), |bytes| Ok(*Signed::open(bytes, &black_box([PublicKey([0; 32])]))?.image()));
+    let setup = Setup { board: board.name, version: "0.0.0", clock: Any, stack, model, door, arena };
     let mut server = Server::<_, { board::MAX_LAYERS }>::new(setup);
     let mut frame = [0; MAX_FRAME];
     loop {
@@ -64,6 +90,46 @@ fn serve(board: &'static board::Board, model: Region<'static>, arena: &'static m
         while !received.is_empty() {
             black_box(server.poll(&mut received));
         }
+    }
+}
+
+/// Flash that holds and does anything.
+struct AnyFlash;
+
+impl ErrorType for AnyFlash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for AnyFlash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, _: u32, _: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        black_box(Ok(()))
+    }
+
+    fn capacity(&self) -> usize {
+        black_box(0)
+    }
+}
+
+impl NorFlash for AnyFlash {
+    const WRITE_SIZE: usize = 8;
+    const ERASE_SIZE: usize = 2048;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        black_box((from, to));
+        black_box(Ok(()))
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        black_box((offset, bytes));
+        black_box(Ok(()))
+    }
+}
+
+impl MappedFlash for AnyFlash {
+    fn mapped(&self) -> &[u8] {
+        black_box(&[])
     }
 }
 

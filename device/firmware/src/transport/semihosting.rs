@@ -60,6 +60,14 @@ impl Port for Semihosting {
     }
 }
 
+/// Lines for the host, of programs that speak no protocol.
+impl fmt::Write for Semihosting {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// Last words on the host's standard error, for the standard output belongs to the protocol; then the emulator ends.
 #[derive(Debug, Default)]
 pub struct Semihosted;
