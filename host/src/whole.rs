@@ -28,7 +28,8 @@ pub fn write_together<'f>(files: &[(&'f Path, &[u8])]) -> Result<(), (&'f Path, 
 /// A neighbour of `path` with `bytes` in it, on the disk.
 fn filled(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = neighbour(path)?;
-    file.write_all(bytes)?;
+    // Not by its own name, which its errors would tell.
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }

@@ -131,6 +131,9 @@ pub enum BenchError {
         /// Why.
         error: Box<QuantizeError>,
     },
+    /// The state of its fine-tune could not be kept.
+    #[error(transparent)]
+    Keep(FitError),
     /// It could not be run on the board.
     #[error("plan {plan} could not be run: {error}; what was measured before is in the log")]
     Cost {
@@ -439,6 +442,7 @@ impl<'a> Bench<'a> {
             quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, resume, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
+            QuantizeError::Fit(error @ FitError::Keep(_)) => BenchError::Keep(error),
             error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
         })
     }

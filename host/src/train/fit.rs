@@ -80,8 +80,8 @@ pub enum FitError {
     Interrupted,
     /// The state so far cannot be kept.
     #[error(
-        "training cannot keep its state: {0}; without it a kill would lose the work; make room beside the output, or \
-         write elsewhere"
+        "training cannot keep its state: {0}; without it a kill would lose the work; make room beside the output and give \
+         the same command again, or write elsewhere"
     )]
     Keep(std::io::Error),
     /// There is nothing to train on.
