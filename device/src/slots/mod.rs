@@ -8,19 +8,51 @@
 //! Whether an image is good is for a closure to say, so that an application asks for what it wants: a signature, the known
 //! answer ([`answers`]), a name. It is asked at every start, about the slots from the newest on, until it says yes.
 //!
-//! ```
-//! use releq_device::slots::{MappedFlash, Slots, answers};
-//! use releq_device::{Arena, kernels};
-//! use releq_format::image::Image;
+//! With signatures (feature `signed`), a start and an update:
 //!
-//! fn start<F: MappedFlash>(halves: [F; 2], arena: &mut Arena<8192>) -> Result<Slots<F>, F::Error> {
-//!     let mut slots = Slots::boot(halves, |bytes| {
-//!         Image::open(bytes).is_ok_and(|image| answers::<8>(&image, &mut arena.0, kernels::ALL))
+//! ```
+//! # #[cfg(feature = "signed")]
+//! # mod field {
+//! use std::error::Error;
+//!
+//! use releq_device::kernels::Kernel;
+//! use releq_device::signed::{PublicKey, Signed};
+//! use releq_device::slots::{MappedFlash, Slots, answers};
+//! use releq_device::{Arena, Engine, kernels};
+//!
+//! const KERNELS: &[&Kernel] = kernels::ALL;
+//! const KEYS: &[PublicKey] = &[PublicKey([0xd7; 32])];
+//!
+//! fn classify(region: &[u8], codes: &[u8], arena: &mut Arena<8192>) -> Result<usize, Box<dyn Error>> {
+//!     let signed = Signed::open_in(region, KEYS)?; // in the place of Image::open_in
+//!     let mut engine = Engine::<8>::new(signed.image(), &mut arena.0, KERNELS)?;
+//!     engine.input_mut().copy_from_slice(codes);
+//!     engine.run(&mut ());
+//!     Ok(engine.top1())
+//! }
+//!
+//! fn start<F: MappedFlash>(first: F, second: F, arena: &mut Arena<8192>) -> Result<Slots<F>, F::Error> {
+//!     let mut slots = Slots::boot([first, second], |bytes| {
+//!         Signed::open(bytes, KEYS).is_ok_and(|signed| answers::<8>(signed.image(), &mut arena.0, KERNELS))
 //!     });
-//!     // … once the application has seen that it works:
-//!     slots.confirm()?;
+//!     slots.confirm()?; // once the application is content with it
 //!     Ok(slots)
 //! }
+//!
+//! fn renew<F: MappedFlash>(slots: &mut Slots<F>, pieces: &[&[u8]], length: usize) -> Result<(), Box<dyn Error>>
+//! where
+//!     F::Error: 'static,
+//! {
+//!     let (_running, spare) = slots.split(); // the model that runs may go on answering meanwhile
+//!     let mut update = spare.update(length)?;
+//!     for piece in pieces {
+//!         update.write(piece)?; // in order, each but the last whole words of the flash
+//!     }
+//!     Signed::open(update.image(), KEYS)?; // if you like: refuse it now and not at the next start
+//!     update.finish()?; // then reset
+//!     Ok(())
+//! }
+//! # }
 //! ```
 
 mod header;
