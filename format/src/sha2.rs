@@ -1,6 +1,6 @@
 //! SHA-256 and SHA-512 (FIPS 180-4), one round after the other: small, without a panic path, and as fast as that allows.
 //!
-//! Crates that unroll the rounds are twice as fast and take 30 KiB more of a device's flash; docs/adr/0019 has the numbers.
+//! A crate that unrolls the rounds is twice as fast and takes 30 KiB more of a device's flash; docs/adr/0019 has the numbers.
 
 /// Fractional parts of the square roots of the first 8 primes, 64 bits each: what SHA-512 starts with, and SHA-256 with
 /// the upper halves.
@@ -41,10 +41,24 @@ const CONSTANTS: [u64; 80] = [
     0x4CC5_D4BE_CB3E_42B6, 0x597F_299C_FC65_7E2A, 0x5FCB_6FAB_3AD6_FAEC, 0x6C44_198C_4A47_5817,
 ];
 
+/// A word turned by three amounts, summed without carries. Spelt out, for loops over amounts stay loops where size counts.
+macro_rules! turned {
+    ($word:expr, [$a:literal, $b:literal, $c:literal]) => {
+        $word.rotate_right($a) ^ $word.rotate_right($b) ^ $word.rotate_right($c)
+    };
+}
+
+/// A word turned by two amounts and shifted by a third.
+macro_rules! mixed {
+    ($word:expr, [$a:literal, $b:literal, $shift:literal]) => {
+        $word.rotate_right($a) ^ $word.rotate_right($b) ^ ($word >> $shift)
+    };
+}
+
 /// One hash of the family: its word, number of rounds, and amounts of rotations and (last of `expand`'s) shifts.
 macro_rules! sha {
-    ($(#[$about:meta])* $name:ident, $word:ty, $rounds:expr, majority $majority:expr, choice $choice:expr,
-     expand $near:expr, $far:expr) => {
+    ($(#[$about:meta])* $name:ident, $word:ty, $rounds:literal, majority $majority:tt, choice $choice:tt,
+     expand $near:tt, $far:tt) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name {
@@ -104,11 +118,8 @@ macro_rules! sha {
                 for (round, constant) in CONSTANTS.iter().take($rounds).enumerate() {
                     if round >= schedule.len() {
                         let of = |ahead: usize| schedule[(round + ahead) & 15];
-                        let mix = |word: $word, [a, b, shift]: [u32; 3]| {
-                            word.rotate_right(a) ^ word.rotate_right(b) ^ (word >> shift)
-                        };
-                        let sum = of(0).wrapping_add(mix(of(1), $near)).wrapping_add(of(9));
-                        schedule[round & 15] = sum.wrapping_add(mix(of(14), $far));
+                        let sum = of(0).wrapping_add(mixed!(of(1), $near)).wrapping_add(of(9));
+                        schedule[round & 15] = sum.wrapping_add(mixed!(of(14), $far));
                     }
                     state = Self::round(state, schedule[round & 15].wrapping_add(Self::upper(*constant)));
                 }
@@ -118,11 +129,8 @@ macro_rules! sha {
             }
 
             fn round([a, b, c, d, e, f, g, h]: [$word; 8], word: $word) -> [$word; 8] {
-                let turned = |word: $word, amounts: [u32; 3]| {
-                    amounts.into_iter().fold(0, |sum, amount| sum ^ word.rotate_right(amount))
-                };
-                let choice = turned(e, $choice).wrapping_add((e & f) ^ (!e & g));
-                let majority = turned(a, $majority).wrapping_add((a & b) ^ (a & c) ^ (b & c));
+                let choice = turned!(e, $choice).wrapping_add((e & f) ^ (!e & g));
+                let majority = turned!(a, $majority).wrapping_add((a & b) ^ (a & c) ^ (b & c));
                 let first = h.wrapping_add(choice).wrapping_add(word);
                 [first.wrapping_add(majority), a, b, c, d.wrapping_add(first), e, f, g]
             }

@@ -29,7 +29,7 @@ pub enum KeyError {
         error: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} holds no key: one is a line of a word and 64 digits; `releq keygen {path}` would make a pair")]
+    #[error("{path} holds no key: one is a line of a word and 64 digits; name a file that `releq keygen` made with --key")]
     NoKey {
         /// The file.
         path: PathBuf,

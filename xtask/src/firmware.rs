@@ -66,25 +66,30 @@ const fn wired(board: &'static str, triple: &'static str) -> Runner {
 /// Targets that the device-side crates are checked for on their own: the smallest and the usual core.
 const CHECKED: [&str; 2] = ["thumbv6m-none-eabi", "thumbv7em-none-eabihf"];
 
-/// Builds the runners of `boards`, or of all, and puts them where `releq` finds them; the plugin too.
+/// Builds the runners of `boards`, or of all, and puts them where `releq` finds them; the plugin and the programs of tests
+/// too.
 pub(crate) fn build(found: &Found, boards: &[&str]) -> Result<(), Failed> {
     let chosen = chosen(boards)?;
-    let thumb = toolchain(found)?;
-    let runners = target().join("runners");
-    fs::create_dir_all(&runners)
-        .map_err(|error| Failed::check(format!("cannot make {}: {error}", runners.display())))?;
-    for runner in chosen {
-        build_runner(thumb, runner, &runners)?;
+    let (thumb, runners) = (toolchain(found)?, runners()?);
+    if let Some(tried) = chosen.iter().find(|runner| runner.board == TRIED) {
+        // First, since one is built in the place of the runner itself.
+        build_trials(thumb, tried.triple, &runners)?;
     }
-    build_plugin(&runners)?;
-    eprintln!("runners are in {}", runners.display());
-    Ok(())
+    build_runners(thumb, &chosen, &runners)
 }
 
-/// Builds the runners of all emulated boards: what tests and the demo run.
+/// Builds the runners of all emulated boards: what the demo runs.
 pub(crate) fn build_emulated(found: &Found) -> Result<(), Failed> {
-    let boards: Vec<&str> = RUNNERS.iter().filter(|runner| !runner.chip).map(|runner| runner.board).collect();
-    build(found, &boards)
+    let emulated: Vec<Runner> = RUNNERS.into_iter().filter(|runner| !runner.chip).collect();
+    build_runners(toolchain(found)?, &emulated, &runners()?)
+}
+
+/// Where runners are put.
+fn runners() -> Result<PathBuf, Failed> {
+    let runners = target().join("runners");
+    let made = fs::create_dir_all(&runners);
+    made.map_err(|error| Failed::check(format!("cannot make {}: {error}", runners.display())))?;
+    Ok(runners)
 }
 
 /// The runners of `boards`; all where none is named.
@@ -101,15 +106,20 @@ fn unknown(board: &str) -> Failed {
     Failed::usage(format!("there is no board `{board}`; the boards are {known}"))
 }
 
-/// Builds a board's runner, and the programs of its tests where it has any.
-fn build_runner(thumb: &Thumb, runner: Runner, runners: &Path) -> Result<(), Failed> {
-    let Runner { board, triple, chip } = runner;
-    // First, since one is built in the place of the runner itself.
-    for Trial { name, binary, features } in TRIALS.iter().filter(|_| board == TRIED) {
-        build_binary(thumb, triple, (binary, features), &runners.join(format!("{board}-{name}.elf")))?;
+fn build_runners(thumb: &Thumb, chosen: &[Runner], runners: &Path) -> Result<(), Failed> {
+    for Runner { board, triple, chip } in chosen {
+        let (binary, features) = (board.replace('-', "_"), if *chip { board } else { "" });
+        build_binary(thumb, triple, (&binary, features), &runners.join(format!("{board}.elf")))?;
     }
-    let features = if chip { board } else { "" };
-    build_binary(thumb, triple, (&board.replace('-', "_"), features), &runners.join(format!("{board}.elf")))
+    build_plugin(runners)?;
+    eprintln!("runners are in {}", runners.display());
+    Ok(())
+}
+
+fn build_trials(thumb: &Thumb, triple: &str, runners: &Path) -> Result<(), Failed> {
+    TRIALS.iter().try_for_each(|Trial { name, binary, features }| {
+        build_binary(thumb, triple, (binary, features), &runners.join(format!("{TRIED}-{name}.elf")))
+    })
 }
 
 /// Builds a binary with features and copies it to `to`.
