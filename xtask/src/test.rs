@@ -92,6 +92,8 @@ fn slow(_: &Found) -> Result<(), Failed> {
         "--test",
         "full",
         "--test",
+        "diverged",
+        "--test",
         "mlperf",
         "--test",
         "tables",

@@ -5,7 +5,7 @@
 //! plan never chosen. What fails otherwise raises; nothing stale is ever used in its place. Actors measure several
 //! plans side by side, with one math thread each; the training ops give the same bits on any number of threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -198,8 +198,8 @@ pub struct Bench<'a> {
     pub float_accuracy: f64,
     key: String,
     known: BTreeMap<(BitPlan, usize), Measurement>,
-    /// Plans that diverged when they were asked for.
-    diverged: BTreeSet<BitPlan>,
+    /// Plans that diverged when they were asked for, and why.
+    diverged: BTreeMap<BitPlan, String>,
     log: Log,
     actors: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
@@ -240,7 +240,7 @@ impl<'a> Bench<'a> {
             float: logits.iter().map(|row| log_softmax(row)).collect(),
             key,
             known,
-            diverged: BTreeSet::new(),
+            diverged: BTreeMap::new(),
             log,
             actors: actors.max(1),
             stop,
@@ -285,7 +285,12 @@ impl<'a> Bench<'a> {
 
     /// Whether `plan` diverged in a fine-tune that was asked for, whatever others came to.
     pub fn has_diverged(&self, plan: &BitPlan) -> bool {
-        self.diverged.contains(plan)
+        self.why_diverged(plan).is_some()
+    }
+
+    /// Why it did, in the words of an error.
+    pub fn why_diverged(&self, plan: &BitPlan) -> Option<&str> {
+        self.diverged.get(plan).map(String::as_str)
     }
 
     /// All measurements.
@@ -330,8 +335,8 @@ impl<'a> Bench<'a> {
         }
         let measurements: Vec<_> = plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect();
         // Told when asked and not when read from a log, so that a run that goes on decides as one that never stopped.
-        let diverged = measurements.iter().filter(|one| one.diverged().is_some());
-        self.diverged.extend(diverged.map(|one| one.plan.clone()));
+        let diverged = measurements.iter().filter_map(|one| Some((one.plan.clone(), one.diverged()?.to_owned())));
+        self.diverged.extend(diverged);
         if let Some(pricing) = &self.pricing {
             measurements.iter().for_each(|one| pricing.tell(&one.plan, one.cost.as_ref()));
         }

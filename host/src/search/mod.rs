@@ -66,7 +66,7 @@ pub enum SearchError {
     Bench(#[from] bench::BenchError),
     /// No plan can be fine-tuned.
     #[error(
-        "no plan can be chosen: all that were fine-tuned at length diverged, the last with `{why}`; \
+        "no plan can be chosen: all that could be came to no numbers, the last with `{why}`; \
          give wider --weights and --activations, or a network that is trained further"
     )]
     Diverged {

@@ -45,7 +45,11 @@ impl Searched {
         let value = |entry: &&Entry| objective.value(&entry.plan, entry.seen.accuracy);
         let best =
             self.sound(bench, objective).reduce(|best, next| if value(&next) > value(&best) { next } else { best });
-        best.ok_or_else(|| SearchError::Searcher("every plan that was evaluated diverged".to_owned()))
+        let why = || self.entries.iter().rev().find_map(|entry| bench.why_diverged(&entry.plan));
+        best.ok_or_else(|| match why() {
+            Some(why) => SearchError::Diverged { why: why.to_owned() },
+            None => SearchError::Searcher("no plan was evaluated".to_owned()),
+        })
     }
 
     /// What may be chosen: plans within the limits that never diverged.

@@ -176,3 +176,26 @@ impl<'o> Imagination<'o> {
         (at(0.5), (at(0.84) - at(0.16)) / 2.0, Basis::Imagined)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_diverged_is_no_belief() {
+        let plan = |text: &str| -> BitPlan { text.parse().unwrap() };
+        let one = |text: &str, loss: f64, diverged: Option<&str>| Evaluated {
+            plan: plan(text),
+            loss,
+            value: 0.0,
+            diverged: diverged.map(str::to_owned),
+        };
+        let evaluated = vec![one("3,3", 0.5, None), one("2,3", 100.0, Some("why")), one("4,3", 0.25, None)];
+        let outcome = Outcome { plan: plan("3,3"), float_validation_top1: 98.0, evaluated, attempts: Vec::new() };
+        let imagination = Imagination::of(&outcome, false);
+        let difference = |other: &str| imagination.difference(&outcome.plan, &plan(other));
+        assert_eq!(difference("2,3"), (100.0, 0.0, Basis::Diverged));
+        assert_eq!((difference("4,3").0, difference("4,3").2), (-0.25, Basis::Measured));
+        assert_eq!(difference("3,4").2, Basis::Imagined);
+    }
+}
