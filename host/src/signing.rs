@@ -29,7 +29,9 @@ pub enum KeyError {
         error: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} holds no key: one is a line of a word and 64 digits; name a file that `releq keygen` made with --key")]
+    #[error(
+        "{path} holds no key: one is a line of a word and 64 digits; name a file that `releq keygen` made with --key"
+    )]
     NoKey {
         /// The file.
         path: PathBuf,

@@ -75,7 +75,7 @@ pub struct RunRecord {
 pub struct Outcome {
     /// What it is the answer to; runs of older versions have it in their record alone.
     #[serde(default)]
-    asked: Option<RunRecord>,
+    pub(super) asked: Option<RunRecord>,
     /// The chosen plan.
     pub plan: BitPlan,
     /// Accuracy in floats on the validation images, percent.

@@ -191,7 +191,8 @@ mod tests {
             diverged: diverged.map(str::to_owned),
         };
         let evaluated = vec![one("3,3", 0.5, None), one("2,3", 100.0, Some("why")), one("4,3", 0.25, None)];
-        let outcome = Outcome { plan: plan("3,3"), float_validation_top1: 98.0, evaluated, attempts: Vec::new() };
+        let outcome =
+            Outcome { asked: None, plan: plan("3,3"), float_validation_top1: 98.0, evaluated, attempts: Vec::new() };
         let imagination = Imagination::of(&outcome, false);
         let difference = |other: &str| imagination.difference(&outcome.plan, &plan(other));
         assert_eq!(difference("2,3"), (100.0, 0.0, Basis::Diverged));
