@@ -194,6 +194,7 @@ mod tests {
             accuracy: Some(0.9725),
             seconds: Some(4.08),
             cost: None,
+            diverged: None,
         };
         Run {
             name: "runs/lenet".to_owned(),
