@@ -311,7 +311,7 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["data", "fetch", "mnist", "--to", "tiny.rlq"],
         &["data", "fetch", "mnist", "--to", "new", "--from", "http://127.0.0.1:1/mnist/"],
         &["data", "verify"],
-        &["data", "verify", "nowhere"],
+        &["data", "verify", "elsewhere"],
         &["data", "verify", "run"],
         &["data", "verify", "cut"],
         &["watch", "missing"],

@@ -252,7 +252,8 @@ mod tests {
         let places = Places { root: None, working: elsewhere.path().to_owned(), user: Some(user.clone()) };
         assert_eq!(places.find(Some("cifar10")).unwrap().directory(), Some(user.join("cifar10").as_path()));
         assert_eq!(places.of(&MNIST).unwrap(), user.join("mnist"));
-        assert!(matches!(places.of(&FSDD), Err(DataError::NotFound { .. })));
+        let empty = Places { root: None, working: elsewhere.path().to_owned(), user: None };
+        assert!(matches!(empty.of(&FSDD), Err(DataError::NotFound { .. })));
         assert_eq!(places.new_home(&FSDD), Some(user.join("fsdd")));
         let named = Places { root: Some(desk.clone()), ..places };
         assert!(named.find(Some("cifar10")).is_err());
