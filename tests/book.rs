@@ -216,7 +216,8 @@ fn flags_of(command: &clap::Command, verb: &str, words: &[&str]) -> Option<Strin
 /// A line of code without its indentation and, in a documentation test, without the comment around it.
 fn bare(line: &str) -> &str {
     let line = line.trim();
-    let documented = line.strip_prefix("//! ").or_else(|| line.strip_prefix("/// ").filter(|rest| !rest.ends_with('.')));
+    let documented =
+        line.strip_prefix("//! ").or_else(|| line.strip_prefix("/// ").filter(|rest| !rest.ends_with('.')));
     documented.unwrap_or(line).trim()
 }
 
