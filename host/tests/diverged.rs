@@ -153,7 +153,8 @@ fn what_a_run_says_diverged_is_passed_over() {
     let edited = log.into_iter().map(|mut line| {
         if lost(&line) {
             let fields = line.as_object_mut().unwrap();
-            (fields.remove("divergence"), fields.remove("accuracy"));
+            fields.remove("divergence");
+            fields.remove("accuracy");
             fields.insert("diverged".to_owned(), "training diverged at step 3: the loss is NaN; why not".into());
         }
         format!("{line}\n")
