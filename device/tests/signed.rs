@@ -101,7 +101,7 @@ fn every_flipped_bit_is_refused_whatever_the_checksum() {
             refused += 1;
         }
     }
-    println!("figure: flipped bits of signed images refused, the checksum repaired {refused}");
+    println!("figure: flipped bits of signed images with the checksum repaired refused {refused}");
 }
 
 /// What one of the keys has signed is checked as any other image.
