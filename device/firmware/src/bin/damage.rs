@@ -29,7 +29,7 @@ const GOLDEN: [&[u8]; 4] = [
 ];
 
 /// Every how many bits one is flipped, in records and in constants; odd, so that all bits of bytes get their turn.
-const STRIDES: [usize; 2] = [3, 29];
+const STRIDES: [usize; 2] = [5, 61];
 
 const MOST_LAYERS: usize = 32;
 /// Most products and outputs of an image that is run.
