@@ -138,14 +138,14 @@ pub enum DataError {
     },
     /// An archive whose entries do not follow one another.
     #[error(
-        "cannot read {}: {reason}; the archive was cut short or is damaged; fetch it again or pass --data DIR",
+        "cannot read {}: it breaks off after {files} files; it was cut short, is damaged or is no tar archive; fetch it again or pass --data DIR",
         file.display()
     )]
     Archive {
         /// Which file.
         file: PathBuf,
-        /// What its reader said.
-        reason: String,
+        /// Files before the damage.
+        files: usize,
     },
     /// A directory that lacks a file of its dataset.
     #[error("no {file} in {}; the dataset is incomplete; fetch that file too or pass --data DIR", directory.display())]

@@ -95,16 +95,21 @@ fn of_directory(place: &Path) -> Result<Vec<Recording>, DataError> {
 fn of_archive(place: &Path) -> Result<Vec<Recording>, DataError> {
     // Where it was cut, nobody knows how long it should have been.
     let bytes = file::decode(place)?.whole(place, 0)?;
-    let damaged = |error: std::io::Error| DataError::Archive { file: place.to_owned(), reason: error.to_string() };
+    let mut files = 0;
+    let damaged = |files: usize| DataError::Archive { file: place.to_owned(), files };
     let mut recordings = Vec::new();
-    for entry in tar::Archive::new(&bytes[..]).entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let path = entry.path().map_err(damaged)?.into_owned();
+    for entry in tar::Archive::new(&bytes[..]).entries().map_err(|_| damaged(0))? {
+        let mut entry = entry.map_err(|_| damaged(files))?;
+        let path = entry.path().map_err(|_| damaged(files))?.into_owned();
         if let Some(name) = named(&path, place)? {
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(damaged)?;
+            let read = entry.read_to_end(&mut bytes).map_err(|_| damaged(files))?;
+            if read as u64 != entry.size() {
+                return Err(damaged(files));
+            }
             recordings.push(Recording { name, bytes });
         }
+        files += 1;
     }
     Ok(recordings)
 }
@@ -226,10 +231,10 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..2000]).unwrap();
         let text = message(archive.path());
-        assert!(text.starts_with("cannot read DIR/recordings.tar: "), "{text}");
-        assert!(
-            text.ends_with("; the archive was cut short or is damaged; fetch it again or pass --data DIR"),
-            "{text}"
+        assert_eq!(
+            text,
+            "cannot read DIR/recordings.tar: it breaks off after 0 files; it was cut short, is damaged or is \
+             no tar archive; fetch it again or pass --data DIR"
         );
     }
 
