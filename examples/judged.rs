@@ -1,8 +1,8 @@
 //! Prints how well few images foretell the loss of plans: by their labels, and as the judge grades answers.
 //!
 //! `cargo run --example judged -- simplenet.safetensors cifar10 runs/simplenet-1 runs/simplenet-2` takes every long
-//! fine-tune on the shelves of these searches, and sets what the 2,000 validation images say of its loss against the
-//! fine-tuned float network beside the loss on the other 8,000 test images.
+//! fine-tune on the shelves of these searches, and sets what the validation images (2,000 there) say of its loss against
+//! the fine-tuned float network beside the loss on the test images that chose nothing (8,000).
 
 use std::error::Error;
 use std::fs;
@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let splits = data::open(Some(data), None)?;
     let split = Split::new(splits.train, splits.test, 0, None);
     let judge = Judge::of(&releq::checkpoint::load(Path::new(model))?, &split.validation)?;
-    println!("| plan | counted, 2,000 | graded, 2,000 | loss, 8,000 |\n|---|---|---|---|");
+    let [few, rest] = [split.validation.len(), split.test.len()];
+    println!("| plan | counted, {few} | graded, {few} | loss, {rest} |\n|---|---|---|---|");
     let mut all = Vec::new();
     for run in runs {
         let shelf = shelf(&Path::new(run).join("tuned"))?;

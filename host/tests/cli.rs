@@ -151,6 +151,11 @@ fn fill(directory: &Path) {
     fs::create_dir(directory.join("torn")).unwrap();
     fs::write(directory.join("torn/result.json"), "{").unwrap();
     truncated_idx(&directory.join("cut"));
+    fs::create_dir_all(directory.join("spoken/recordings")).unwrap();
+    fs::write(directory.join("spoken/recordings/7_ann_5.wav"), b"RIFF\0\0\0\0WAVE").unwrap();
+    fs::create_dir(directory.join("packed")).unwrap();
+    fs::write(directory.join("packed/recordings.tar"), "Rough winds do shake the darling buds of May".repeat(30))
+        .unwrap();
     fs::create_dir(directory.join("runners")).unwrap();
     fs::write(directory.join("runners/virt-m4.elf"), "no program").unwrap();
 }
@@ -195,6 +200,8 @@ fn every_refusal_says_what_why_and_what_to_do() {
         &["import", "plain.safetensors", "--network", "resnet50"],
         &["train", "--network", "autoencoder", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "cut", "-o", "new.safetensors"],
+        &["train", "--model", "dscnn", "--data", "spoken", "-o", "new.safetensors"],
+        &["train", "--model", "dscnn", "--data", "packed", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "nowhere", "-o", "new.safetensors"],
         &["train", "--model", "lenet", "--data", "glyphs", "-o", "no/new.safetensors"],
         &["train", "--network", "resnet50", "-o", "new.safetensors"],

@@ -1,8 +1,8 @@
-//! The story that README tells, typed as it stands there: every command's exit code and output.
+//! The stories that README and examples/README.md tell, typed as they stand there: every command's exit code and output.
 //!
 //! Numbers may differ (another processor rounds otherwise, another machine is faster), and with them the plans that a
 //! search finds; everything else may not. With
-//! RELEQ_UPDATE=1 the outputs in README are written anew instead of compared.
+//! RELEQ_UPDATE=1 the outputs in the file are written anew instead of compared.
 
 #![allow(clippy::explicit_write, reason = "what eprintln! says is swallowed in a test that passes")]
 
@@ -14,14 +14,15 @@ use std::process::{Command, Stdio};
 use releq::target::qemu::Launch;
 use releq_device::board::VIRT_M4;
 
-/// What one command line says in README, and what it said here.
+/// What one command line says in the story, and what it said here.
 struct Step {
     command: String,
     told: Vec<String>,
 }
 
-fn readme() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")
+/// A file of the repository.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
 const BEGIN: &str = "<!-- the story -->\n";
@@ -29,14 +30,14 @@ const END: &str = "<!-- end of the story -->";
 
 /// The commands between the two marks, each with the lines below it.
 fn story(text: &str) -> Vec<Step> {
-    let (_, rest) = text.split_once(BEGIN).expect("README has the story's first mark");
-    let (story, _) = rest.split_once(END).expect("README has the story's last mark");
+    let (_, rest) = text.split_once(BEGIN).expect("it has the story's first mark");
+    let (story, _) = rest.split_once(END).expect("it has the story's last mark");
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
     for line in story.lines() {
         if let Some(fence) = line.strip_prefix("```") {
             inside = fence == "console";
-        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ releq ")) {
+        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
             steps.push(Step { command: command.to_owned(), told: Vec::new() });
         } else if let (true, Some(step)) = (inside, steps.last_mut()) {
             step.told.push(line.to_owned());
@@ -45,14 +46,25 @@ fn story(text: &str) -> Vec<Step> {
     steps
 }
 
-/// Types a command in `directory`; what follows a `#` is for the reader.
+/// Types a command in `directory`; what follows a `#` is for the reader. `releq` is this tree's, and so are the examples that
+/// `cargo run` would build.
 fn typed(directory: &Path, command: &str) -> Vec<String> {
-    let words = command.split(" #").next().unwrap_or_default().split_whitespace();
-    let mut releq = Command::new(env!("CARGO_BIN_EXE_releq"));
-    releq.current_dir(directory).args(words).stdin(Stdio::null()).env("RELEQ_DATA", directory);
-    let output = releq.output().unwrap();
+    let words: Vec<&str> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
+    let releq = Path::new(env!("CARGO_BIN_EXE_releq"));
+    let (program, arguments) = match words[..] {
+        ["releq", ref arguments @ ..] => (releq.to_owned(), arguments),
+        ["cargo", "run", "--example", name, ref rest @ ..]
+        | ["cargo", "run", "-p", _, "--example", name, ref rest @ ..] => {
+            (releq.with_file_name("examples").join(name), rest.get(1..).unwrap_or_default())
+        }
+        _ => panic!("nobody knows how to type {command}"),
+    };
+    assert!(program.is_file(), "{} is not built; `cargo build --examples` does it", program.display());
+    let mut program = Command::new(program);
+    program.current_dir(directory).args(arguments).stdin(Stdio::null()).env("RELEQ_DATA", directory);
+    let output = program.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "releq {command}: {}\n{said}", output.status);
+    assert!(output.status.success(), "{command}: {}\n{said}", output.status);
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
@@ -102,39 +114,67 @@ fn missing() -> Option<&'static str> {
     }
 }
 
-#[test]
-#[ignore = "minutes; stage `slow`"]
-fn readme_tells_what_happens() {
-    if let Some(missing) = missing() {
-        assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
-        writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let text = fs::read_to_string(readme()).unwrap();
+/// Types the story of `name` in `directory`, and compares or, where that is asked for, records what is said.
+fn told(name: &str, directory: &Path) {
+    let text = fs::read_to_string(file(name)).unwrap();
     let steps = story(&text);
     assert!(steps.len() >= 10, "a story of {} commands", steps.len());
     let update = std::env::var_os("RELEQ_UPDATE").is_some();
     let mut new = text.clone();
     for Step { command, told } in &steps {
-        let said = typed(directory.path(), command);
+        let said = typed(directory, command);
         if update {
             let block = |lines: &[String]| {
-                format!("$ releq {command}\n{}", lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+                format!("$ {command}\n{}", lines.iter().map(|line| format!("{line}\n")).collect::<String>())
             };
             let end = told.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
             new = new.replacen(&block(&told[..end]), &block(&said), 1);
-        } else if command.starts_with("doctor") {
-            assert_eq!(looked_for(told), looked_for(&said), "releq {command}");
+        } else if command.starts_with("releq doctor") {
+            assert_eq!(looked_for(told), looked_for(&said), "{command}");
         } else {
-            assert_eq!(shape(told), shape(&said), "releq {command}");
+            assert_eq!(shape(told), shape(&said), "{command}");
         }
     }
     if update {
-        fs::write(readme(), new).unwrap();
+        fs::write(file(name), new).unwrap();
     }
+}
+
+/// Whether this machine emulates the board that the stories run on; says so where not.
+fn emulates() -> bool {
+    let missing = missing();
+    if let Some(missing) = missing {
+        assert!(std::env::var_os("RELEQ_REQUIRE_QEMU").is_none(), "{missing}");
+        writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+    }
+    missing.is_none()
+}
+
+#[test]
+#[ignore = "minutes; stage `slow`"]
+fn readme_tells_what_happens() {
+    if !emulates() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    told("README.md", directory.path());
     let report = fs::read_to_string(directory.path().join("runs/lenet/report.html"));
     assert!(report.is_ok_and(|report| report.contains("</html>")), "the story ends in a report");
+}
+
+#[test]
+#[ignore = "minutes; stage `slow`, which builds the examples first"]
+fn examples_do_what_their_readme_tells() {
+    if !emulates() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let tables = directory.path().join("search/tables");
+    fs::create_dir_all(&tables).unwrap();
+    for table in ["lenet-releq.csv", "lenet-releq.json"] {
+        fs::copy(file("search/tables").join(table), tables.join(table)).unwrap();
+    }
+    told("examples/README.md", directory.path());
 }
 
 #[test]

@@ -74,15 +74,19 @@ fn host(_: &Found) -> Result<(), Failed> {
     process::run(cargo().args(["test", "--locked", "--package", "releq-device", "--lib", "--config", small]))
 }
 
-/// The tests that take minutes: accuracy on real data, a search that is killed, searches of a whole table, the quick
-/// form of the results.
+/// The tests that take minutes: accuracy on real data, keywords from sound, a search that is killed, searches of a whole
+/// table, the quick form of the results, the stories of both READMEs.
 fn slow(_: &Found) -> Result<(), Failed> {
+    // A story types them.
+    process::run(cargo().args(["build", "--locked", "--examples"]))?;
     process::run(cargo().args([
         "test",
         "--locked",
         "--workspace",
         "--test",
         "accuracy",
+        "--test",
+        "keywords",
         "--test",
         "import",
         "--test",
