@@ -27,7 +27,7 @@ const ROOMS: [(&str, &str); 20] = [
     ("device/src/resident.rs", "an image's memory is lent to an engine and taken back"),
     ("examples/firmware/bare/src/memory.rs", "the model region, and the one loan of the arena"),
     ("host/cycles/plugin/src", "QEMU's interface is C"),
-    ("host/src/main.rs", "an environment variable is set before there are threads"),
+    ("host/src/main.rs", "an environment variable and an option of the allocator are set before there are threads"),
 ];
 
 /// Most lines between a reason's first and the block, the statement's own beginning included.

@@ -490,7 +490,7 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     let mark = device::mark();
     format!(
         "{:08x}",
-        crc.update(format!("{recipe:?} {version} in integers, summed in lanes{mark}").as_bytes()).finish()
+        crc.update(format!("{recipe:?} {version} in integers, by runs of columns{mark}").as_bytes()).finish()
     )
 }
 

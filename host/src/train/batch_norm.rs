@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tenso
 use rayon::prelude::*;
 
 use super::stock;
-use super::storage::{floats, tensor_floats};
+use super::storage::{floats, tensor_floats, with_floats};
 use super::vectors::{Sums, widest};
 
 /// Mean and variance of each channel, as inference uses them.
@@ -39,7 +39,7 @@ fn sizes(x: &[usize]) -> Result<(usize, usize)> {
 /// Mean and biased variance of one channel of a batch.
 type Moments = (f32, f32);
 
-/// Those of each channel over images and pixels.
+/// Mean and variance of each channel over images and pixels.
 fn moments(x: &[f32], channels: usize, plane: usize) -> Vec<Moments> {
     let of_channel = |channel: usize| {
         let planes = || x.chunks_exact(plane).skip(channel).step_by(channels);
@@ -162,9 +162,34 @@ impl CustomOp3 for BatchNorm {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (channels, plane) = sizes(x.dims())?;
-        let (inputs, gradients, gammas) = (tensor_floats(x)?, tensor_floats(gradient)?, tensor_floats(gamma)?);
-        let batch = self.batch.get_or_init(|| moments(&inputs, channels, plane));
+        let gammas = tensor_floats(gamma)?;
+        let shape = x.dims();
+        let of = |x: &[f32], gradient: &[f32]| self.gradients(shape, x, &gammas, gradient);
+        let (dx, sums) = with_floats(x, |x| with_floats(gradient, |gradient| of(x, gradient)))???;
+        let (dbeta, dgamma): (Vec<f32>, Vec<f32>) = sums.into_iter().unzip();
+        let device = x.device();
+        Ok((
+            Some(Tensor::from_vec(dx, x.shape(), device)?),
+            Some(Tensor::from_vec(dgamma, gamma.shape(), device)?),
+            Some(Tensor::from_vec(dbeta, beta.shape(), device)?),
+        ))
+    }
+}
+
+/// The gradients of one channel's beta and gamma.
+type Sensitivity = (f32, f32);
+
+impl BatchNorm {
+    /// The gradient of `inputs`, and of each channel those of beta and gamma.
+    fn gradients(
+        &self,
+        shape: &[usize],
+        inputs: &[f32],
+        gammas: &[f32],
+        gradients: &[f32],
+    ) -> Result<(Vec<f32>, Vec<Sensitivity>)> {
+        let (channels, plane) = sizes(shape)?;
+        let batch = self.batch.get_or_init(|| moments(inputs, channels, plane));
         let count = (inputs.len() / channels) as f32;
         // Σ g and Σ g·x̂ of each channel: the gradients of beta and gamma, and all that dx needs.
         let sums = |channel: usize| {
@@ -177,24 +202,18 @@ impl CustomOp3 for BatchNorm {
             let [sum, sum_normal] = sums.totals();
             (sum as f32, sum_normal as f32)
         };
-        let sums: Vec<(f32, f32)> = (0..channels).into_par_iter().map(sums).collect();
-        let mut dx = gradients;
-        dx.par_chunks_exact_mut(plane).zip(inputs.par_chunks_exact(plane)).enumerate().for_each(|(index, (dx, x))| {
+        let sums: Vec<Sensitivity> = (0..channels).into_par_iter().map(sums).collect();
+        let mut dx = vec![0f32; inputs.len()];
+        let planes = inputs.par_chunks_exact(plane).zip(gradients.par_chunks_exact(plane));
+        dx.par_chunks_exact_mut(plane).zip(planes).enumerate().for_each(|(index, (dx, (x, gradient)))| {
             let channel = index % channels;
             let (mean, variance) = batch[channel];
             let (sum, sum_normal) = sums[channel];
             let scale = 1.0 / (variance + self.eps).sqrt();
             let (gain, offset, slope) = (gammas[channel] * scale, sum / count, sum_normal / count);
-            widest(|| {
-                dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = gain * (*dx - offset - (x - mean) * scale * slope))
-            });
+            let of = |(x, gradient): (&f32, &f32)| gain * (gradient - offset - (x - mean) * scale * slope);
+            widest(|| dx.iter_mut().zip(x.iter().zip(gradient)).for_each(|(dx, pair)| *dx = of(pair)));
         });
-        let (dbeta, dgamma): (Vec<f32>, Vec<f32>) = sums.into_iter().unzip();
-        let device = x.device();
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), device)?),
-            Some(Tensor::from_vec(dgamma, gamma.shape(), device)?),
-            Some(Tensor::from_vec(dbeta, beta.shape(), device)?),
-        ))
+        Ok((dx, sums))
     }
 }

@@ -6,11 +6,11 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::columns::{Columns, rows_under, taps};
 use super::device::on_processor;
-use super::product::{Form, product};
+use super::product::{Accum, Form, product};
 use super::stock;
-use super::storage::{floats, tensor_floats};
-use super::vectors::widest;
+use super::storage::{floats, tensor_floats, with_floats};
 use crate::network::Window;
 
 /// Groups of images whose weight gradients are summed apart and then in order.
@@ -100,106 +100,39 @@ impl Sizes {
     fn result(&self) -> usize {
         self.out * self.pixels()
     }
-
-    /// Elements that [`convolve`] works in.
-    pub(super) fn columns(&self) -> usize {
-        if self.depthwise { 0 } else { self.terms * self.pixels() }
-    }
 }
 
-/// The overlap of one kernel position with the input: output rows/columns it touches, and the input it starts at.
-fn overlap(
-    offset: usize,
-    before: usize,
-    stride: usize,
-    input: usize,
-    output: usize,
-) -> (std::ops::Range<usize>, usize) {
-    let first = before.saturating_sub(offset).div_ceil(stride);
-    let end = (input + before).saturating_sub(offset).div_ceil(stride).min(output);
-    (first..end.max(first), (first * stride + offset).saturating_sub(before))
+/// What the convolution of one image works in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work {
+    channel: Vec<f32>,
+    matrix: Vec<f32>,
+    wide: Vec<f32>,
 }
 
-/// Calls `visit(output range start, input start, count)` for every output row that kernel position (ky, kx) touches.
-#[inline]
-fn rows_under(window: &Window, sizes: &Sizes, ky: usize, kx: usize, mut visit: impl FnMut(usize, usize, usize)) {
-    let [top, left, ..] = window.padding;
-    let (ys, y0) = overlap(ky, top, window.stride[0], sizes.input[0], sizes.output[0]);
-    let (xs, x0) = overlap(kx, left, window.stride[1], sizes.input[1], sizes.output[1]);
-    for (step, y) in ys.enumerate() {
-        let input = (y0 + step * window.stride[0]) * sizes.input[1] + x0;
-        visit(y * sizes.output[1] + xs.start, input, xs.len());
-    }
-}
-
-/// Kernel positions (ky, kx) in weight order.
-fn taps(window: &Window) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let [kh, kw] = window.kernel;
-    (0..kh).flat_map(move |ky| (0..kw).map(move |kx| (ky, kx)))
-}
-
-/// `columns[(c, ky, kx), (y, x)]` of one image.
-#[inline(always)]
-fn im2col(window: &Window, sizes: &Sizes, image: &[f32], columns: &mut [f32]) {
-    let stride = window.stride[1];
-    // Without padding, every column is written.
-    if window.padding != [0; 4] {
-        columns.fill(0.0);
-    }
-    let mut rows = columns.chunks_exact_mut(sizes.pixels());
-    for plane in image.chunks_exact(sizes.plane()) {
-        for ((ky, kx), row) in taps(window).zip(&mut rows) {
-            rows_under(window, sizes, ky, kx, |output, input, count| {
-                let to = &mut row[output..output + count];
-                match stride {
-                    1 => copy_row(to, &plane[input..input + count]),
-                    _ => to.iter_mut().zip(plane[input..].iter().step_by(stride)).for_each(|(to, from)| *to = *from),
-                }
-            });
+impl Work {
+    /// Has room for `sizes` under `window`.
+    fn fit(&mut self, window: &Window, sizes: &Sizes) -> Columns {
+        let columns = Columns::of(window, sizes.input, sizes.output);
+        if !sizes.depthwise {
+            self.channel.resize(columns.with_margins(), 0.0);
+            self.matrix.resize(sizes.terms * columns.count(), 0.0);
+            self.wide.resize(sizes.out * columns.count(), 0.0);
         }
+        columns
     }
 }
 
-/// Copies a row of pixels: rows are short, and a call of `memcpy` for each takes longer than the copy.
-#[inline]
-fn copy_row(to: &mut [f32], from: &[f32]) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<8>(), from.as_chunks::<8>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
-}
-
-/// The transpose of [`im2col`]: adds every column's gradient to the pixels it came from.
-#[inline(always)]
-fn col2im(window: &Window, sizes: &Sizes, columns: &[f32], image: &mut [f32]) {
-    let stride = window.stride[1];
-    let mut rows = columns.chunks_exact(sizes.pixels());
-    for plane in image.chunks_exact_mut(sizes.plane()) {
-        for ((ky, kx), row) in taps(window).zip(&mut rows) {
-            rows_under(window, sizes, ky, kx, |output, input, count| {
-                let from = &row[output..output + count];
-                match stride {
-                    1 => plane[input..input + count].iter_mut().zip(from).for_each(|(to, from)| *to += *from),
-                    _ => plane[input..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += *from),
-                }
-            });
-        }
-    }
-}
-
-/// Adds the convolution of one image, without a bias, to `y`; `columns` is working memory.
-pub(super) fn convolve(
-    window: &Window,
-    sizes: &Sizes,
-    image: &[f32],
-    weight: &[f32],
-    columns: &mut [f32],
-    y: &mut [f32],
-) {
+/// Adds the convolution of one image, without a bias, to `y`.
+pub(super) fn convolve(window: &Window, sizes: &Sizes, image: &[f32], weight: &[f32], work: &mut Work, y: &mut [f32]) {
     if sizes.depthwise {
         return depthwise(window, sizes, image, weight, y);
     }
-    widest(|| im2col(window, sizes, image, columns));
-    product(Form::Plain, weight, columns, y, [sizes.out, sizes.terms, sizes.pixels()]);
+    let columns = work.fit(window, sizes);
+    let Work { channel, matrix, wide } = work;
+    columns.gather(image, channel, matrix);
+    let extents = [sizes.out, sizes.terms, columns.count()];
+    columns.narrowed(y, wide, |y, accum| product(Form::Plain, weight, matrix, accum, y, extents));
 }
 
 impl CustomOp3 for Conv2d {
@@ -220,12 +153,12 @@ impl CustomOp3 for Conv2d {
         let (x, weight, bias) = (floats(x, x_layout)?, floats(weight, weight_layout)?, floats(bias, bias_layout)?);
         let mut y = vec![0f32; sizes.images * sizes.result()];
         y.par_chunks_exact_mut(sizes.result()).zip(x.par_chunks_exact(sizes.image())).for_each_init(
-            || vec![0f32; sizes.columns()],
-            |columns, (y, image)| {
+            Work::default,
+            |work, (y, image)| {
                 for (plane, bias) in y.chunks_exact_mut(sizes.pixels()).zip(bias) {
                     plane.fill(*bias);
                 }
-                convolve(&self.window, &sizes, image, weight, columns, y);
+                convolve(&self.window, &sizes, image, weight, work, y);
             },
         );
         let shape = Shape::from((sizes.images, sizes.out, sizes.output[0], sizes.output[1]));
@@ -241,25 +174,9 @@ impl CustomOp3 for Conv2d {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let sizes = self.sizes(x.dims(), weight.dims())?;
-        let (inputs, weights, gradients) = (tensor_floats(x)?, tensor_floats(weight)?, tensor_floats(gradient)?);
-        let group = sizes.images.div_ceil(GRADIENT_GROUPS).max(1);
-        let mut dx = vec![0f32; if self.input_gradient { inputs.len() } else { 0 }];
-        // One slice of the input's gradient per group; none where nobody reads it.
-        let dx_groups: Vec<&mut [f32]> = match self.input_gradient {
-            true => dx.chunks_mut(group * sizes.image()).collect(),
-            false => (0..sizes.images.div_ceil(group)).map(|_| &mut [][..]).collect(),
-        };
-        let partial: Vec<(Vec<f32>, Vec<f32>)> = inputs
-            .par_chunks(group * sizes.image())
-            .zip(gradients.par_chunks(group * sizes.result()))
-            .zip(dx_groups)
-            .map(|((x, gradient), dx)| self.group_gradients(&sizes, x, &weights, gradient, dx))
-            .collect();
-        let (mut dw, mut db) = (vec![0f32; weights.len()], vec![0f32; sizes.out]);
-        for (part_w, part_b) in partial {
-            dw.iter_mut().zip(part_w).for_each(|(sum, part)| *sum += part);
-            db.iter_mut().zip(part_b).for_each(|(sum, part)| *sum += part);
-        }
+        let weights = tensor_floats(weight)?;
+        let of = |x: &[f32], gradient: &[f32]| self.gradients(&sizes, x, &weights, gradient);
+        let (dx, dw, db) = with_floats(x, |x| with_floats(gradient, |gradient| of(x, gradient)))??;
         let dx = if self.input_gradient { Some(Tensor::from_vec(dx, x.shape(), x.device())?) } else { None };
         let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
         Ok((dx, Some(dw), Some(Tensor::from_vec(db, bias.shape(), x.device())?)))
@@ -267,6 +184,29 @@ impl CustomOp3 for Conv2d {
 }
 
 impl Conv2d {
+    /// The gradients of input (empty where nobody reads it), weights and biases.
+    fn gradients(&self, sizes: &Sizes, x: &[f32], weight: &[f32], gradient: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let group = sizes.images.div_ceil(GRADIENT_GROUPS).max(1);
+        let mut dx = vec![0f32; if self.input_gradient { x.len() } else { 0 }];
+        // One slice of the input's gradient per group; none where nobody reads it.
+        let dx_groups: Vec<&mut [f32]> = match self.input_gradient {
+            true => dx.chunks_mut(group * sizes.image()).collect(),
+            false => (0..sizes.images.div_ceil(group)).map(|_| &mut [][..]).collect(),
+        };
+        let partial: Vec<(Vec<f32>, Vec<f32>)> = x
+            .par_chunks(group * sizes.image())
+            .zip(gradient.par_chunks(group * sizes.result()))
+            .zip(dx_groups)
+            .map(|((x, gradient), dx)| self.group_gradients(sizes, x, weight, gradient, dx))
+            .collect();
+        let (mut dw, mut db) = (vec![0f32; weight.len()], vec![0f32; sizes.out]);
+        for (part_w, part_b) in partial {
+            dw.iter_mut().zip(part_w).for_each(|(sum, part)| *sum += part);
+            db.iter_mut().zip(part_b).for_each(|(sum, part)| *sum += part);
+        }
+        (dx, dw, db)
+    }
+
     /// Weight and bias gradients of a group of images, one after the other; the input's go to `dx` unless it is empty.
     fn group_gradients(
         &self,
@@ -277,26 +217,43 @@ impl Conv2d {
         dx: &mut [f32],
     ) -> (Vec<f32>, Vec<f32>) {
         let (mut dw, mut db) = (vec![0f32; weight.len()], vec![0f32; sizes.out]);
-        let mut columns = vec![0f32; sizes.columns()];
+        let mut work = Work::default();
         let mut dx = dx.chunks_exact_mut(sizes.image());
         for (image, gradient) in x.chunks_exact(sizes.image()).zip(gradient.chunks_exact(sizes.result())) {
             for (sum, plane) in db.iter_mut().zip(gradient.chunks_exact(sizes.pixels())) {
                 *sum += plane.iter().sum::<f32>();
             }
-            let dx = dx.next();
-            if sizes.depthwise {
-                depthwise_gradients(&self.window, sizes, image, weight, gradient, &mut dw, dx);
-                continue;
-            }
-            widest(|| im2col(&self.window, sizes, image, &mut columns));
-            product(Form::RightTransposed, gradient, &columns, &mut dw, [sizes.out, sizes.pixels(), sizes.terms]);
-            if let Some(dx) = dx {
-                columns.fill(0.0);
-                product(Form::LeftTransposed, weight, gradient, &mut columns, [sizes.terms, sizes.out, sizes.pixels()]);
-                widest(|| col2im(&self.window, sizes, &columns, dx));
+            match sizes.depthwise {
+                true => depthwise_gradients(&self.window, sizes, image, weight, gradient, &mut dw, dx.next()),
+                false => self.image_gradients(sizes, image, weight, gradient, &mut work, &mut dw, dx.next()),
             }
         }
         (dw, db)
+    }
+
+    /// Adds the weights' gradient of one image to `dw`; the input's goes to `dx`, which is zeros.
+    #[allow(clippy::too_many_arguments, reason = "as many as the op has inputs, outputs and gradients")]
+    fn image_gradients(
+        &self,
+        sizes: &Sizes,
+        image: &[f32],
+        weight: &[f32],
+        gradient: &[f32],
+        work: &mut Work,
+        dw: &mut [f32],
+        dx: Option<&mut [f32]>,
+    ) {
+        let columns = work.fit(&self.window, sizes);
+        let Work { channel, matrix, wide } = work;
+        let (out, terms, count) = (sizes.out, sizes.terms, columns.count());
+        columns.gather(image, channel, matrix);
+        columns.widened(gradient, wide, |gradient| {
+            product(Form::RightTransposed, gradient, matrix, Accum::Add, dw, [out, count, terms]);
+            if let Some(dx) = dx {
+                product(Form::LeftTransposed, weight, gradient, Accum::Replace, matrix, [terms, out, count]);
+                columns.scatter(matrix, channel, dx);
+            }
+        });
     }
 }
 
@@ -306,7 +263,7 @@ fn depthwise(window: &Window, sizes: &Sizes, image: &[f32], weight: &[f32], y: &
     let planes = image.chunks_exact(sizes.plane()).zip(weight.chunks_exact(sizes.terms));
     for ((plane, kernel), y) in planes.zip(y.chunks_exact_mut(sizes.pixels())) {
         for ((ky, kx), &weight) in taps(window).zip(kernel) {
-            rows_under(window, sizes, ky, kx, |output, input, count| {
+            rows_under(window, sizes.input, sizes.output, [ky, kx], |output, input, count| {
                 let from = plane[input..].iter().step_by(stride);
                 y[output..output + count].iter_mut().zip(from).for_each(|(y, x)| *y += weight * x);
             });
@@ -330,7 +287,7 @@ fn depthwise_gradients(
         let gradient = &gradient[channel * sizes.pixels()..(channel + 1) * sizes.pixels()];
         for (tap, (ky, kx)) in taps(window).enumerate() {
             let index = channel * sizes.terms + tap;
-            rows_under(window, sizes, ky, kx, |output, input, count| {
+            rows_under(window, sizes.input, sizes.output, [ky, kx], |output, input, count| {
                 let gradient = &gradient[output..output + count];
                 let from = plane[input..].iter().step_by(stride);
                 dw[index] += gradient.iter().zip(from).map(|(gradient, x)| gradient * x).sum::<f32>();

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::product::{Form, product};
+use super::product::{Accum, Form, product};
 use super::stock;
 use super::storage::{floats, tensor_floats};
 
@@ -53,7 +53,7 @@ impl CustomOp3 for Dense {
         let mut y = vec![0f32; n * o];
         y.par_chunks_mut(ROWS * o).zip(x.par_chunks(ROWS * k)).for_each(|(y, x)| {
             y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(bias));
-            product(Form::RightTransposed, x, weight, y, [x.len() / k, k, o]);
+            product(Form::RightTransposed, x, weight, Accum::Add, y, [x.len() / k, k, o]);
         });
         Ok((CpuStorage::F32(y), Shape::from((n, o))))
     }
@@ -70,12 +70,12 @@ impl CustomOp3 for Dense {
         let (inputs, weights, gradients) = (tensor_floats(x)?, tensor_floats(weight)?, tensor_floats(gradient)?);
         let mut dx = vec![0f32; n * k];
         dx.par_chunks_mut(ROWS * k).zip(gradients.par_chunks(ROWS * o)).for_each(|(dx, gradient)| {
-            product(Form::Plain, gradient, &weights, dx, [gradient.len() / o, o, k]);
+            product(Form::Plain, gradient, &weights, Accum::Replace, dx, [gradient.len() / o, o, k]);
         });
         let transposed: Vec<f32> = (0..o).flat_map(|row| gradients.iter().skip(row).step_by(o).copied()).collect();
         let mut dw = vec![0f32; o * k];
         dw.par_chunks_mut(ROWS * k).zip(transposed.par_chunks(ROWS * n)).for_each(|(dw, gradient)| {
-            product(Form::Plain, gradient, &inputs, dw, [gradient.len() / n, n, k]);
+            product(Form::Plain, gradient, &inputs, Accum::Replace, dw, [gradient.len() / n, n, k]);
         });
         let db: Vec<f32> = transposed.chunks_exact(n.max(1)).map(|row| row.iter().sum()).collect();
         let device = x.device();

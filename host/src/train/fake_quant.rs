@@ -9,7 +9,7 @@ use releq_format::bits::{BitWidth, Levels};
 
 use super::stock::{self, Grid};
 use super::storage::{floats, tensor_floats, with_floats};
-use super::vectors::{Sums, widest};
+use super::vectors::{CHUNK, Sums, mapped, widest, zipped};
 use crate::quantized::{ActivationQuant, WeightQuant};
 
 /// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`, or `[1]` for all of them.
@@ -145,9 +145,6 @@ impl FakeQuantActivation {
     }
 }
 
-/// Elements that one task rounds.
-const CHUNK: usize = 1 << 14;
-
 impl CustomOp2 for FakeQuantActivation {
     fn name(&self) -> &'static str {
         "releq-fake-quant-activation"
@@ -160,60 +157,45 @@ impl CustomOp2 for FakeQuantActivation {
         s: &CpuStorage,
         s_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let x = floats(x, layout)?;
         let quant = self.quant(floats(s, s_layout)?)?;
-        let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-            widest(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = quant.round(x)));
-        });
+        let y = mapped(floats(x, layout)?, |x| quant.round(x));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (scale, mut dx) = (tensor_floats(s)?, tensor_floats(gradient)?);
-        let quant = self.quant(&scale)?;
-        let sum =
-            with_floats(
-                x,
-                |x| if self.learn { self.learn_scale(&quant, x, &mut dx) } else { mask(&quant, x, &mut dx) },
-            )?;
-        let damping = 1.0 / (dx.len() as f32 * f32::from(self.bits.max_code())).sqrt();
+        let quant = self.quant(&tensor_floats(s)?)?;
+        let limits = [quant.real(0), quant.real(self.bits.max_code())];
+        let of = |x: &[f32], gradient: &[f32]| {
+            let sum = self.learn.then(|| self.scale_gradient(&quant, limits, x, gradient));
+            (zipped(x, gradient, |x, gradient| if inside(limits, x) { gradient } else { 0.0 }), sum)
+        };
+        let (dx, ds) = with_floats(x, |x| with_floats(gradient, |gradient| of(x, gradient)))??;
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-        let ds = sum.map(|sum| Tensor::from_vec(vec![sum * damping], s.shape(), s.device()));
+        let ds = ds.map(|ds| Tensor::from_vec(vec![ds], s.shape(), s.device()));
         Ok((Some(dx), ds.transpose()?))
     }
 }
 
 impl FakeQuantActivation {
-    /// As [`mask`], and the sum over elements of gradient times the code's derivative in the scale.
-    fn learn_scale(&self, quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
-        let (low, high) = (quant.real(0), quant.real(self.bits.max_code()));
-        let chunks = dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(|(dx, x)| {
+    /// The sum over elements of gradient times the code's derivative in the scale, damped.
+    fn scale_gradient(&self, quant: &ActivationQuant, limits: [f32; 2], x: &[f32], gradient: &[f32]) -> f32 {
+        let term = |x: f32, gradient: f32| {
+            let within = if inside(limits, x) { x / quant.scale } else { 0.0 };
+            [f64::from(gradient * (quant.steps(x) - within))]
+        };
+        let chunks = x.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK)).map(|(x, gradient)| {
             let mut sum = Sums::ZERO;
-            widest(|| {
-                sum.add(x, dx, |x, dx| {
-                    let within = if x >= low && x <= high { x / quant.scale } else { 0.0 };
-                    [f64::from(dx * (quant.steps(x) - within))]
-                });
-                stop_clamped([low, high], x, dx);
-            });
+            widest(|| sum.add(x, gradient, term));
             sum.totals()[0]
         });
         let partial: Vec<f64> = chunks.collect();
-        Some(partial.iter().sum::<f64>() as f32)
+        let damping = 1.0 / (x.len() as f32 * f32::from(self.bits.max_code())).sqrt();
+        partial.iter().sum::<f64>() as f32 * damping
     }
 }
 
-/// Stops the gradient of what was clamped; no scale learns from it.
-fn mask(quant: &ActivationQuant, x: &[f32], dx: &mut [f32]) -> Option<f32> {
-    let (low, high) = (quant.real(0), quant.real(quant.bits.max_code()));
-    dx.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(dx, x)| {
-        widest(|| stop_clamped([low, high], x, dx));
-    });
-    None
-}
-
+/// Whether an activation was not clamped.
 #[inline(always)]
-fn stop_clamped([low, high]: [f32; 2], x: &[f32], dx: &mut [f32]) {
-    dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x >= low && x <= high { *dx } else { 0.0 });
+fn inside([low, high]: [f32; 2], x: f32) -> bool {
+    x >= low && x <= high
 }

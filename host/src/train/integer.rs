@@ -10,9 +10,9 @@ use candle_core::Result;
 use rayon::prelude::*;
 use releq_format::quant::{AddScale, Channel, logit, requantize};
 
-use super::conv::{Sizes, convolve};
+use super::conv::{Sizes, Work, convolve};
 use super::pool::{Pool, Reduce};
-use super::product::{Form, product};
+use super::product::{Accum, Form, product};
 use crate::data::Dataset;
 use crate::lower::integer::{IntegerNetwork, Integers, Operand, Operation, Step};
 use crate::network::{InputSpec, Window};
@@ -198,7 +198,7 @@ fn sums(
         Operation::Conv { window, groups, weights: Integers { rescaled, .. } } => {
             let [channels, height, width] = step.inputs[0].shape;
             let image = channels * height * width;
-            let mut work = (vec![0f32; 0], vec![0f32; out * pixels], vec![0i32; out * pixels]);
+            let mut work = (Work::default(), vec![0f32; out * pixels], vec![0i32; out * pixels]);
             for x in operands[0].chunks_exact(image) {
                 convolved(window, *groups > 1, weights, [out, height, width], x, &mut work);
                 let planes = work.2.chunks_exact(pixels).zip(&rescaled.channels);
@@ -229,14 +229,14 @@ fn sums(
     }
 }
 
-/// The sums of one image's convolution with their biases, in the last of `work`: columns, a part's sums, all sums.
+/// The sums of one image's convolution with their biases, in the last of `work`: what the product works in, a part's sums, all sums.
 fn convolved(
     window: &Window,
     depthwise: bool,
     weights: &Weights,
     [out, height, width]: [usize; 3],
     x: &[f32],
-    (columns, part_sums, sums): &mut (Vec<f32>, Vec<f32>, Vec<i32>),
+    (work, part_sums, sums): &mut (Work, Vec<f32>, Vec<i32>),
 ) {
     let pixels = sums.len() / out.max(1);
     for (sums, bias) in sums.chunks_exact_mut(pixels).zip(&weights.biases) {
@@ -244,10 +244,9 @@ fn convolved(
     }
     for Part { channels, values } in &weights.parts {
         let Some(sizes) = Sizes::of(window, depthwise, 1, [channels.len(), height, width], out) else { continue };
-        columns.resize(sizes.columns(), 0.0);
         part_sums.fill(0.0);
         let x = &x[channels.start * height * width..channels.end * height * width];
-        convolve(window, &sizes, x, values, columns, part_sums);
+        convolve(window, &sizes, x, values, work, part_sums);
         add_to(sums, part_sums);
     }
 }
@@ -266,7 +265,7 @@ fn multiplied(weights: &Weights, x: &[f32], images: usize) -> Vec<i32> {
             some = x.chunks_exact(terms).flat_map(|row| &row[channels.clone()]).copied().collect();
             &some
         };
-        product(Form::RightTransposed, x, values, &mut part_sums, [images, channels.len(), out]);
+        product(Form::RightTransposed, x, values, Accum::Add, &mut part_sums, [images, channels.len(), out]);
         add_to(&mut sums, &part_sums);
     }
     sums

@@ -8,6 +8,7 @@
 pub mod adam;
 pub mod batch_norm;
 pub mod calibrate;
+mod columns;
 pub mod conv;
 pub mod dense;
 pub mod device;

@@ -1,7 +1,8 @@
 //! Row-major matrix products on one thread, so that callers decide what runs side by side and in which order sums go.
 
+pub(super) use faer::Accum;
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{MatMut, MatRef, Par};
 
 /// Which operand lies transposed in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,15 @@ pub(super) enum Form {
     RightTransposed,
 }
 
-/// `sum += left · right`, with extents `[m, k, n]`; all row-major.
-pub(super) fn product(form: Form, left: &[f32], right: &[f32], sum: &mut [f32], [m, k, n]: [usize; 3]) {
+/// Adds `left · right` to `result`, or puts it in its place, with extents `[m, k, n]`; all row-major.
+pub(super) fn product(
+    form: Form,
+    left: &[f32],
+    right: &[f32],
+    accum: Accum,
+    result: &mut [f32],
+    [m, k, n]: [usize; 3],
+) {
     let left = match form {
         Form::LeftTransposed => MatRef::from_row_major_slice(left, k, m).transpose(),
         _ => MatRef::from_row_major_slice(left, m, k),
@@ -24,5 +32,5 @@ pub(super) fn product(form: Form, left: &[f32], right: &[f32], sum: &mut [f32], 
         Form::RightTransposed => MatRef::from_row_major_slice(right, n, k).transpose(),
         _ => MatRef::from_row_major_slice(right, k, n),
     };
-    matmul(MatMut::from_row_major_slice_mut(sum, m, n), Accum::Add, left, right, 1.0, Par::Seq);
+    matmul(MatMut::from_row_major_slice_mut(result, m, n), accum, left, right, 1.0, Par::Seq);
 }

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::stock;
-use super::storage::{floats, tensor_floats};
+use super::storage::{floats, with_floats};
+use super::vectors::{mapped, zipped};
 
 /// `min(max(x, 0), ceiling)`, with gradient 0 at both ends.
 #[derive(Clone, Debug)]
@@ -31,17 +32,13 @@ impl CustomOp1 for Relu {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = floats(x, layout)?.iter().map(|x| x.max(0.0).min(self.ceiling)).collect();
+        let y = mapped(floats(x, layout)?, |x| x.max(0.0).min(self.ceiling));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (inputs, mut dx) = (tensor_floats(x)?, tensor_floats(gradient)?);
-        for (dx, x) in dx.iter_mut().zip(inputs) {
-            if x <= 0.0 || x >= self.ceiling {
-                *dx = 0.0;
-            }
-        }
+        let passed = |x: f32, gradient: f32| if x > 0.0 && x < self.ceiling { gradient } else { 0.0 };
+        let dx = with_floats(x, |x| with_floats(gradient, |gradient| zipped(x, gradient, passed)))??;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }

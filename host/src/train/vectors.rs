@@ -4,6 +4,7 @@
 //! width, since products and sums are not fused and what is summed side by side does not depend on it.
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 /// Terms that are summed side by side, in every sum here.
 const LANES: usize = 8;
@@ -12,6 +13,29 @@ const LANES: usize = 8;
 #[inline]
 pub(super) fn widest<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
+}
+
+/// Elements that one task takes.
+pub(super) const CHUNK: usize = 1 << 14;
+
+/// `f` of each element, on all cores.
+pub(super) fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    let mut y = vec![0f32; x.len()];
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        widest(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+    });
+    y
+}
+
+/// `f` of each pair of elements, on all cores.
+pub(super) fn zipped(left: &[f32], right: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+    let mut y = vec![0f32; left.len()];
+    let pairs = left.par_chunks(CHUNK).zip(right.par_chunks(CHUNK));
+    y.par_chunks_mut(CHUNK).zip(pairs).for_each(|(y, (left, right))| {
+        let pairs = left.iter().zip(right);
+        widest(|| y.iter_mut().zip(pairs).for_each(|(y, (&left, &right))| *y = f(left, right)));
+    });
+    y
 }
 
 /// `N` sums over pairs of floats, each in [`LANES`] parts until it is asked for.
