@@ -1,6 +1,6 @@
 //! The only place that touches the terminal: answers to stdout, the conversation to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,32 @@ pub(crate) fn detail(text: &str) {
 fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
     let style = anstyle::Style::new().bold().fg_color(Some(color.into()));
     format!("{style}{label}:{style:#} {}", plain(text))
+}
+
+/// Asks which of `options` is meant, where somebody sits at a terminal; `None` where nobody does or wants to say.
+pub(crate) fn choice(question: &str, options: &[String]) -> Option<usize> {
+    if is_quiet() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    asked(question, options, &mut io::stdin().lock(), &mut anstream::stderr())
+}
+
+/// Asks until the answer is one of the numbers, or nothing.
+fn asked(question: &str, options: &[String], from: &mut dyn BufRead, to: &mut dyn Write) -> Option<usize> {
+    let list: String = options.iter().enumerate().map(|(at, one)| format!("  {}  {}\n", at + 1, plain(one))).collect();
+    write!(to, "{question}\n{list}").ok()?;
+    loop {
+        write!(to, "1 to {}, or nothing to leave it: ", options.len()).and_then(|()| to.flush()).ok()?;
+        let mut answer = String::new();
+        from.read_line(&mut answer).ok()?;
+        match answer.trim() {
+            "" => return None,
+            number => match number.parse::<usize>() {
+                Ok(number) if (1..=options.len()).contains(&number) => return Some(number - 1),
+                _ => {}
+            },
+        }
+    }
 }
 
 /// A table with aligned columns; the first column to the left, numbers to the right.
@@ -236,6 +262,20 @@ mod tests {
     fn tables_line_up() {
         let rows = [vec!["conv1".to_owned(), "2".to_owned()], vec!["fc".to_owned(), "1 250".to_owned()]];
         assert_eq!(table(&["layer", "bytes"], &rows), "layer  bytes\nconv1      2\nfc     1 250\n");
+    }
+
+    #[test]
+    fn a_choice_is_one_of_the_numbers_or_nothing() {
+        let options = ["one".to_owned(), "other".to_owned()];
+        let typed = |text: &str| {
+            let mut said = Vec::new();
+            let chosen = asked("which?", &options, &mut text.as_bytes(), &mut said);
+            (chosen, String::from_utf8(said).unwrap().matches("1 to 2").count())
+        };
+        assert_eq!(typed("2\n"), (Some(1), 1));
+        assert_eq!(typed("0\nthree\n3\n1\n"), (Some(0), 4));
+        assert_eq!(typed("\n1\n"), (None, 1));
+        assert_eq!(typed(""), (None, 1));
     }
 
     #[test]

@@ -466,6 +466,15 @@ fn settings_are_layered_and_refused_by_name() {
     type_in(&["config", "--json"], &[("RELEQ_RUNS", "9")]);
     type_in(&["inspect", "../wide.rlq"], &[]);
     type_in(&["inspect", "../wide.rlq", "--board", "virt-m3"], &[("RELEQ_BOARD", "virt-m33")]);
+    write("releq.local.toml", "[profile.lab]\nboard = 'virt-m7'\n[profile.lab.inspect]\njson = true\n");
+    type_in(&["config", "--profile", "lab"], &[]);
+    type_in(&["inspect", "../tiny.rlq", "--profile=lab"], &[]);
+    type_in(&["inspect", "../tiny.rlq", "--board", "virt-m3"], &[("RELEQ_PROFILE", "lab")]);
+    type_in(&["inspect", "../tiny.rlq", "--profile", "home"], &[]);
+    write("releq.local.toml", "[profile.lab]\nbored = 1\n");
+    type_in(&["inspect", "../tiny.rlq"], &[]);
+    write("releq.local.toml", "[profile]\nboard = 'virt-m3'\n");
+    type_in(&["inspect", "../tiny.rlq"], &[]);
     for text in ["[inspect]\nbored = 1\n", "[fly]\nboard = 1\n", "speed = {}\n", "a = 1979-05-27\n", "a =\n"] {
         write("releq.local.toml", text);
         type_in(&["inspect", "../tiny.rlq"], &[]);

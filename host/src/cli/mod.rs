@@ -73,6 +73,9 @@ struct Tone {
     /// When to colour what is said
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     color: clap::ColorChoice,
+    /// A set of options by its name: what [profile.NAME] of releq.toml says holds, too [also: RELEQ_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 impl Tone {

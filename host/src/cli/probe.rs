@@ -1,6 +1,8 @@
 //! Which debug probe: options of every verb that may have to do with a board at one.
 
 use crate::target::lab::Lab;
+#[cfg(feature = "probe")]
+use crate::terminal;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProbeOption {
@@ -19,6 +21,9 @@ pub(super) struct ProbeOption {
     /// Hold the chip in reset while attaching, for firmware that turns the debug pins off
     #[arg(help_heading = "Debug probe", long)]
     connect_under_reset: bool,
+    /// Where several probes fit, end with their list instead of asking; nobody is asked without a terminal
+    #[arg(help_heading = "Debug probe", long)]
+    non_interactive: bool,
 }
 
 impl ProbeOption {
@@ -32,6 +37,7 @@ impl ProbeOption {
             probe: self.probe.clone().or(probe),
             chip: self.chip.clone(),
             link: releq_probe::Link { under_reset: self.connect_under_reset, speed: self.speed },
+            ask: (!self.non_interactive).then_some(ask),
         }
     }
 
@@ -49,4 +55,11 @@ impl ProbeOption {
             ..Lab::from_env()
         }
     }
+}
+
+/// Asks at the terminal which probe is meant.
+#[cfg(feature = "probe")]
+fn ask(found: &[releq_probe::Found]) -> Option<usize> {
+    let line = |found: &releq_probe::Found| format!("{}  {}", found.identifier, found.name);
+    terminal::choice("several debug probes fit; which one?", &found.iter().map(line).collect::<Vec<_>>())
 }

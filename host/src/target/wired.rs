@@ -5,12 +5,12 @@
 
 use std::env;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use releq_device::board::{Board, Reach};
 use releq_format::image::Image;
-use releq_probe::{Attached, ControlBlock, Flashed, Link, Memory, Plan, ProbeError, Progress, Rtt};
+use releq_probe::{Attached, ControlBlock, Flashed, Found, Link, Memory, Plan, ProbeError, Progress, Rtt};
 
 use super::lab::Lab;
 use super::session::{Greeted, Patience};
@@ -21,7 +21,7 @@ use crate::terminal;
 pub type Attach = Arc<dyn Fn(&'static Board) -> Result<Attached, ProbeError> + Send + Sync>;
 
 /// Which probe, which chip, and how to talk to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// `VID:PID` or `VID:PID:Serial`; the only probe there is if `None`.
     pub probe: Option<String>,
@@ -29,7 +29,12 @@ pub struct Choice {
     pub chip: Option<String>,
     /// How to talk to it.
     pub link: Link,
+    /// Asks which of several probes is meant, where nothing says so.
+    pub ask: Option<Ask>,
 }
+
+/// Chooses among probes by their place in the list; `None` leaves it open.
+pub type Ask = fn(&[Found]) -> Option<usize>;
 
 impl Choice {
     /// The probe that `RELEQ_PROBE` names, else `PROBE_RS_PROBE`.
@@ -50,7 +55,17 @@ impl Choice {
 
     /// The way there.
     pub fn attach(self) -> Attach {
-        Arc::new(move |board| Attached::open(self.probe.as_deref(), self.chip(board), self.link))
+        // Whoever has been asked is not asked again.
+        let chosen = OnceLock::<String>::new();
+        Arc::new(move |board| {
+            let open = |probe| Attached::open(probe, self.chip(board), self.link);
+            let opened = open(chosen.get().map(String::as_str).or(self.probe.as_deref()));
+            let Err(ProbeError::SeveralProbes { found }) = opened else { return opened };
+            match self.ask.and_then(|ask| ask(&found)).and_then(|at| found.get(at)) {
+                Some(probe) => open(Some(chosen.get_or_init(|| probe.identifier.clone()))),
+                None => Err(ProbeError::SeveralProbes { found }),
+            }
+        })
     }
 
     /// What the chip's memory looks like; needs no probe.

@@ -13,12 +13,14 @@ pub(super) fn variable(option: &str) -> Option<String> {
     (!OWN_VARIABLE.contains(&option)).then(name)
 }
 
-/// The setting that holds for an option of a verb: the last one, a verb's own before everybody's.
+/// The setting that holds for an option of a verb: a profile's before others, of these the last one, a verb's own before
+/// everybody's.
 pub(super) fn prevailing<'a>(settings: &'a [Setting], verb: &str, option: &str) -> Option<&'a Setting> {
-    let of = |whose: Option<&str>| {
-        settings.iter().rev().find(|setting| setting.verb.as_deref() == whose && setting.option == option)
+    let of = |profile: bool, whose: Option<&str>| {
+        let fits = |setting: &&Setting| setting.verb.as_deref() == whose && setting.option == option;
+        settings.iter().rev().filter(|setting| setting.profile.is_some() == profile).find(fits)
     };
-    of(Some(verb)).or_else(|| of(None))
+    [true, false].into_iter().find_map(|profile| of(profile, Some(verb)).or_else(|| of(profile, None)))
 }
 
 /// Whether an option can be set by a file or the environment.
@@ -29,15 +31,11 @@ pub(super) fn is_settable(arg: &Arg) -> bool {
 }
 
 /// `command`, with settings and variables behind the options of its verbs.
-///
-/// # Errors
-/// A setting that no verb has, or not the verb that it is for.
-pub(super) fn armed(command: clap::Command, settings: &[Setting]) -> Result<clap::Command, ConfigError> {
-    settings.iter().try_for_each(|setting| check(&command, setting))?;
-    Ok(command.mut_subcommands(|verb| {
+pub(super) fn armed(command: clap::Command, settings: &[Setting]) -> clap::Command {
+    command.mut_subcommands(|verb| {
         let name = verb.get_name().to_owned();
         verb.mut_args(|arg| if is_settable(&arg) { behind(arg, &name, settings) } else { arg })
-    }))
+    })
 }
 
 /// An option with its variable, and its setting as its default.
@@ -54,7 +52,10 @@ fn behind(arg: Arg, verb: &str, settings: &[Setting]) -> Arg {
 }
 
 /// Whether whom a setting is for has such an option.
-fn check(command: &clap::Command, setting: &Setting) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// A setting that no verb has, or not the verb that it is for.
+pub(super) fn check(command: &clap::Command, setting: &Setting) -> Result<(), ConfigError> {
     let verbs: Vec<&clap::Command> = command.get_subcommands().collect();
     let asked = |verb: &&&clap::Command| setting.verb.as_ref().is_none_or(|name| verb.get_name() == name);
     let options = |verb: &&clap::Command| -> Vec<String> {
@@ -95,7 +96,8 @@ mod tests {
 
     fn setting(verb: Option<&str>, option: &str, value: &str) -> Setting {
         let values = vec![value.to_owned()];
-        Setting { verb: verb.map(str::to_owned), option: option.to_owned(), values, source: "releq.toml".into() }
+        let verb = verb.map(str::to_owned);
+        Setting { verb, option: option.to_owned(), profile: None, values, source: "releq.toml".into() }
     }
 
     fn command() -> clap::Command {
@@ -109,20 +111,27 @@ mod tests {
     fn a_flag_prevails_over_a_verbs_setting_and_that_over_everybodys() {
         let settings = [setting(Some("run"), "board", "b"), setting(None, "board", "a"), setting(None, "json", "true")];
         let board = |typed: &[&str]| {
-            let matches = armed(command(), &settings).unwrap().get_matches_from(typed);
+            let matches = armed(command(), &settings).get_matches_from(typed);
             let (_, verb) = matches.subcommand().unwrap();
             (verb.get_one::<String>("board").unwrap().clone(), verb.value_source("board").unwrap())
         };
         assert_eq!(board(&["releq", "run"]), ("b".to_owned(), ValueSource::DefaultValue));
         assert_eq!(board(&["releq", "bench"]), ("a".to_owned(), ValueSource::DefaultValue));
         assert_eq!(board(&["releq", "run", "--board", "c"]), ("c".to_owned(), ValueSource::CommandLine));
-        let matches = armed(command(), &settings).unwrap().get_matches_from(["releq", "run"]);
+        let matches = armed(command(), &settings).get_matches_from(["releq", "run"]);
         assert!(matches.subcommand().unwrap().1.get_flag("json"), "flags are set by `true`");
     }
 
     #[test]
+    fn a_profile_prevails_over_files() {
+        let lab = Setting { profile: Some("lab".to_owned()), ..setting(None, "board", "b") };
+        let settings = [setting(Some("run"), "board", "a"), lab];
+        assert_eq!(prevailing(&settings, "run", "board").unwrap().values, ["b"]);
+    }
+
+    #[test]
     fn what_nobody_has_is_refused() {
-        let refused = |setting| armed(command(), &[setting]).unwrap_err().to_string();
+        let refused = |setting| check(&command(), &setting).unwrap_err().to_string();
         insta::assert_snapshot!(
             [
                 refused(setting(Some("run"), "boards", "a")),

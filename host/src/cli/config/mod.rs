@@ -1,6 +1,7 @@
 //! `releq config`: settings from files and the environment, what holds, and where it is from.
 //!
-//! Flags prevail over the environment, that over `releq.local.toml`, that over `releq.toml`, that over the user's own file.
+//! Flags prevail over the environment, that over the profile that is asked for, that over `releq.local.toml`, that over
+//! `releq.toml`, that over the user's own file.
 
 mod apply;
 mod layers;
@@ -19,7 +20,8 @@ use crate::terminal;
 #[command(
     after_help = "Every option of every verb can be set in releq.toml, in the working directory or above it, in \
     releq.local.toml beside it, in ~/.config/releq/config.toml, or in the environment (RELEQ_MAX_LOSS for --max-loss). \
-    Flags prevail, then the environment, then the files in the order local, project, user.\n\n\
+    Flags prevail, then the environment, then the files in the order local, project, user. [profile.lab] is a set of \
+    options that holds where --profile lab is given, and prevails over the files.\n\n\
     Examples:\n  releq config --default > releq.toml\n  releq config --explain"
 )]
 pub(super) struct Arguments {
@@ -39,7 +41,22 @@ pub(super) struct Arguments {
 /// # Errors
 /// A file that cannot be used.
 pub(super) fn armed(command: clap::Command) -> Result<clap::Command, super::Failure> {
-    Ok(apply::armed(command, &layers::read(&layers::files())?)?)
+    let settings = layers::read(&layers::files())?;
+    settings.iter().try_for_each(|setting| apply::check(&command, setting))?;
+    Ok(apply::armed(command, &layers::holding(settings, profile().as_deref())?))
+}
+
+/// Settings are defaults of what is then parsed, so the profile's name is looked for before.
+fn profile() -> Option<String> {
+    let typed = std::env::args().take_while(|word| word != "--");
+    named(typed).or_else(|| std::env::var("RELEQ_PROFILE").ok())
+}
+
+/// What follows the last `--profile`.
+fn named(words: impl Iterator<Item = String>) -> Option<String> {
+    let words: Vec<String> = words.collect();
+    let at = words.iter().rposition(|word| word == "--profile" || word.starts_with("--profile="))?;
+    words[at].strip_prefix("--profile=").map(str::to_owned).or_else(|| words.get(at + 1).cloned())
 }
 
 /// The files that settings are read from, for whoever has to tell why one is refused.
@@ -71,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, command: &clap::Command) -> Outcome {
         return Ok(true);
     }
     let files = layers::files();
-    let settings = layers::read(&files)?;
+    let settings = layers::holding(layers::read(&files)?, profile().as_deref())?;
     let held = held(command, &settings);
     if arguments.json {
         let files = files.iter().map(|path| path.display().to_string()).collect();
@@ -102,7 +119,10 @@ fn held(command: &clap::Command, settings: &[Setting]) -> Vec<Held> {
             return Some(named(value, format!("{} in the environment", variable.unwrap_or_default())));
         }
         let setting = apply::prevailing(settings, verb, option)?;
-        Some(named(setting.values.join(", "), setting.source.display().to_string()))
+        let file = setting.source.display();
+        let source =
+            setting.profile.as_ref().map_or_else(|| file.to_string(), |name| format!("profile {name} in {file}"));
+        Some(named(setting.values.join(", "), source))
     };
     options(command).filter_map(held).collect()
 }
@@ -155,5 +175,18 @@ fn example(arg: &Arg) -> String {
         }
         [] => "false".to_owned(),
         several => format!("[{}]", several.iter().map(written).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_named_either_way() {
+        let named = |line: &str| named(line.split(' ').map(str::to_owned));
+        assert_eq!(named("releq --profile lab run"), Some("lab".to_owned()));
+        assert_eq!(named("releq run --profile=far"), Some("far".to_owned()));
+        assert_eq!(named("releq run"), None);
     }
 }
