@@ -7,7 +7,7 @@ use releq_device::board::{self, Board, Reach};
 use releq_format::wire::PROTOCOL;
 use serde::Serialize;
 
-use crate::data;
+use crate::data::{self, published};
 use crate::target::TargetError;
 use crate::target::qemu::{Launch, Qemu};
 use crate::target::session::{Greeted, Patience};
@@ -54,7 +54,7 @@ impl Finding {
 pub fn examine(launch: &Launch) -> Vec<Finding> {
     let mut findings = vec![threads()];
     findings.extend(graphics());
-    findings.extend([dataset("mnist"), dataset("cifar10")]);
+    findings.extend(published::ALL.map(|set| dataset(set.name)));
     let emulator = emulator(launch);
     let runs = emulator.state == State::Ok;
     findings.push(emulator);
@@ -100,7 +100,7 @@ fn dataset(name: &str) -> Finding {
             let place = source.directory().map_or_else(String::new, |directory| directory.display().to_string());
             Finding::new(name, VERBS, place)
         }
-        Err(_) => Finding::new(name, VERBS, "not found; `--data glyphs` draws digits instead").lacking(
+        Err(_) => Finding::new(name, VERBS, "not found; `--data glyphs` needs no download").lacking(
             State::Without,
             format!("releq data fetch {name}, or name the directory that has `{name}` in RELEQ_DATA"),
         ),

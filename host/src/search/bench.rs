@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -343,7 +342,8 @@ impl<'a> Bench<'a> {
         Ok(measurements)
     }
 
-    /// Does `work` for each of `plans`, as many at once as there are actors, and gives the answers in their order.
+    /// Does `work` for each of `plans`, as many at once as there are actors, and gives the answers in their order. One that
+    /// is left alone has all threads.
     ///
     /// # Errors
     /// [`BenchError::Actor`].
@@ -352,21 +352,14 @@ impl<'a> Bench<'a> {
         plans: &[&BitPlan],
         work: impl Fn(&BitPlan) -> T + Sync,
     ) -> Result<Vec<T>, BenchError> {
-        if self.actors == 1 || plans.len() <= 1 {
-            return Ok(plans.iter().map(|plan| work(plan)).collect());
-        }
-        let pools = (0..self.actors.min(plans.len())).map(|_| ThreadPoolBuilder::new().num_threads(1).build());
-        let pools = pools.collect::<Result<Vec<_>, _>>()?;
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let act = || {
-            while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)).map(|plan| (plan, work(plan))) {
-                done.lock().unwrap_or_else(PoisonError::into_inner).push(plan);
+        let mut answers = Vec::with_capacity(plans.len());
+        for plans in plans.chunks(self.actors) {
+            match plans {
+                [plan] => answers.push(work(plan)),
+                plans => answers.extend(at_once(plans, &work)?),
             }
-        };
-        std::thread::scope(|scope| pools.iter().for_each(|pool| drop(scope.spawn(|| pool.install(act)))));
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(plan, _)| plans.iter().position(|other| other == *plan));
-        Ok(done.into_iter().map(|(_, answer)| answer).collect())
+        }
+        Ok(answers)
     }
 
     /// How many plans are measured at once.
@@ -474,6 +467,17 @@ impl<'a> Bench<'a> {
     pub fn teacher(&self) -> &Teacher {
         &self.teacher
     }
+}
+
+/// Does `work` for each of `plans` at the same time, with one math thread each.
+fn at_once<T: Send>(plans: &[&BitPlan], work: &(impl Fn(&BitPlan) -> T + Sync)) -> Result<Vec<T>, BenchError> {
+    let pools = plans.iter().map(|_| ThreadPoolBuilder::new().num_threads(1).build());
+    let pools = pools.collect::<Result<Vec<_>, _>>()?;
+    Ok(std::thread::scope(|scope| {
+        let actors = pools.iter().zip(plans).map(|(pool, plan)| scope.spawn(|| pool.install(|| work(plan))));
+        let actors: Vec<_> = actors.collect();
+        actors.into_iter().map(|actor| actor.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    }))
 }
 
 /// Names what a measurement depends on beside the plan and the number of images.
