@@ -47,6 +47,12 @@ pub trait Evaluator {
     fn noise(&self) -> Option<f64> {
         None
     }
+
+    /// What each choice of the space does to the network at its narrowest, alone, on any scale that is proportional to the
+    /// loss, where that was probed: searchers that model accuracy then look first at what does little.
+    fn falls(&self) -> Option<Vec<f64>> {
+        None
+    }
 }
 
 impl<F, E> Evaluator for F
@@ -123,6 +129,10 @@ impl<E: Evaluator> Evaluator for Cached<E> {
 
     fn noise(&self) -> Option<f64> {
         self.inner.noise()
+    }
+
+    fn falls(&self) -> Option<Vec<f64>> {
+        self.inner.falls()
     }
 }
 

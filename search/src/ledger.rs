@@ -58,6 +58,7 @@ pub struct Ledger<'a> {
     ask: Box<Ask<'a>>,
     side_by_side: usize,
     noise: Option<f64>,
+    falls: Option<Vec<f64>>,
     keep: Option<Box<Keep<'a>>>,
     /// Whether the searcher tells its episodes itself.
     told: bool,
@@ -87,6 +88,7 @@ impl<'a> Ledger<'a> {
         Self {
             side_by_side: evaluator.side_by_side().max(1),
             noise: evaluator.noise(),
+            falls: evaluator.falls(),
             ask: Box::new(|plans| evaluator.evaluate_all(plans).map_err(Into::into)),
             keep: None,
             told: false,
@@ -154,6 +156,11 @@ impl<'a> Ledger<'a> {
     /// How precise an evaluation is, where that is known; see [`Evaluator::noise`].
     pub fn noise(&self) -> Option<f64> {
         self.noise
+    }
+
+    /// What each choice does alone, where that was probed; see [`Evaluator::falls`].
+    pub fn falls(&self) -> Option<&[f64]> {
+        self.falls.as_deref()
     }
 
     /// Accuracy and value of `plan`, charged if it is new here.

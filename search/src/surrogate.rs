@@ -2,15 +2,19 @@
 //!
 //! Accuracy is looked at through a [`Link`], on whose scale a Gaussian process is fitted: a constant near the float
 //! network's, a slope for each choice of the space in [`coarseness`] whose prior says that narrow widths cost accuracy, and a
-//! smooth rest for what choices do to each other. Activations are choices like weights: nothing is known of either before. [`Settings::ADDITIVE`] leaves the rest out and is Bayesian linear regression;
-//! [`Settings::SMOOTH`] leaves the slopes out and is the textbook process. Both follow from one set of formulas.
+//! smooth rest for what choices do to each other. Activations are choices like weights. Where choices were probed alone, more is
+//! expected of those that did more. [`Settings::ADDITIVE`] leaves the rest out and is Bayesian
+//! linear regression; [`Settings::SMOOTH`] leaves the slopes out and is the textbook process. Both follow from one set of
+//! formulas.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::ledger::Ledger;
 use crate::objective::Objective;
 use crate::plan::BitPlan;
+use crate::searcher::Problem;
 use crate::space::{Choice, Space};
 
 /// What the model believes before it has seen anything.
@@ -50,6 +54,8 @@ pub struct Surrogate {
     float: f64,
     /// What of a plan it looks at; every layer's weights, if nothing is said.
     choices: Option<Vec<Choice>>,
+    /// How much of a fall is expected of each of them, 1 on average; as much of one as of another, if nothing is said.
+    gravity: Option<Vec<f64>>,
     inputs: Vec<Vec<f64>>,
     /// Observations on the link's scale, less the prior's mean.
     residuals: Vec<f64>,
@@ -94,6 +100,17 @@ const WAVES: usize = 128;
 /// How coarse `bits` are: 1 at 2 bits, halved by each more.
 pub fn coarseness(bits: u8) -> f64 {
     4.0 * 0.5_f64.powi(bits.into())
+}
+
+/// Share of a choice's slope that is expected of it whatever its probe said. What a fine-tune mends a probe does not see; of
+/// four shares this one foretold most of the plans of a search of ResNet-20 (docs/adr/0006).
+const EQUAL: f64 = 0.5;
+
+/// How much of a fall each choice is expected to bring, 1 on average: one half by its share of all `falls`.
+fn gravity(falls: &[f64]) -> Vec<f64> {
+    let mean = falls.iter().sum::<f64>() / falls.len().max(1) as f64;
+    let share = |fall: &f64| if mean > 0.0 { EQUAL + (1.0 - EQUAL) * fall / mean } else { 1.0 };
+    falls.iter().map(share).collect()
 }
 
 impl Settings {
@@ -155,13 +172,35 @@ impl Link {
 impl Surrogate {
     /// A model of a network whose float accuracy is `float`, 0 to 1, that has seen nothing and looks at weights alone.
     pub fn new(settings: Settings, float: f64) -> Self {
-        let empty = Vec::new;
-        Self { settings, float, choices: None, inputs: vec![], residuals: empty(), factor: vec![], weights: empty() }
+        Self {
+            settings,
+            float,
+            choices: None,
+            gravity: None,
+            inputs: Vec::new(),
+            residuals: Vec::new(),
+            factor: Vec::new(),
+            weights: Vec::new(),
+        }
     }
 
     /// The same, of a model that looks at what is chosen in `space`.
     pub fn over(space: &Space, settings: Settings, float: f64) -> Self {
         Self { choices: Some(space.choices().to_vec()), ..Self::new(settings, float) }
+    }
+
+    /// A model for a search of `problem`, with what `ledger` knows of its evaluations.
+    pub fn of(problem: &Problem<'_>, ledger: &Ledger<'_>, settings: Settings) -> Self {
+        let model = Self::over(problem.space, settings.knowing(ledger.noise()), problem.objective.float());
+        ledger.falls().map_or(model.clone(), |falls| model.probed(falls))
+    }
+
+    /// The same before it has seen anything, knowing what each of its choices does alone; see [`Evaluator::falls`].
+    ///
+    /// [`Evaluator::falls`]: crate::evaluate::Evaluator::falls
+    #[must_use]
+    pub fn probed(self, falls: &[f64]) -> Self {
+        Self { gravity: Some(gravity(falls)), ..self }
     }
 
     /// The bits of what it looks at.
@@ -286,7 +325,11 @@ impl Surrogate {
     }
 
     fn prior_mean(&self, input: &[f64]) -> f64 {
-        let middle = input.iter().sum::<f64>() / input.len().max(1) as f64;
+        let fall = match &self.gravity {
+            Some(gravity) => dot(gravity, input),
+            None => input.iter().sum::<f64>(),
+        };
+        let middle = fall / input.len().max(1) as f64;
         self.settings.link.forward(self.float, self.float) - self.settings.slope * middle
     }
 
@@ -514,6 +557,20 @@ mod tests {
             [Surrogate::over(&weights, Settings::DEFAULT, 0.998), Surrogate::new(Settings::DEFAULT, 0.998)]
                 .map(|model| model.draw_at(&["2,2,3,2", "2,3,3,4"].map(plan), &mut seed::stream(1, "test")));
         assert_eq!(one, other);
+    }
+
+    /// Without an evaluation, a model that knows probes foretells less of what narrows a fragile layer.
+    #[test]
+    fn fragile_layers_cost_more() {
+        let space = Space::same(&[2, 8], 4).unwrap();
+        let model = Surrogate::over(&space, Settings::DEFAULT, 0.998).probed(&[0.5, 0.1, 0.1, 0.1]);
+        let [fragile, sturdy, all] = ["2,8,8,8", "8,2,8,8", "2,2,2,2"].map(|text| model.belief(&plan(text)).mean);
+        assert!(fragile < sturdy, "{fragile} {sturdy}");
+        // Together as much as ever, and as uncertain.
+        let equal = Surrogate::over(&space, Settings::DEFAULT, 0.998);
+        assert!((all - equal.belief(&plan("2,2,2,2")).mean).abs() < 1e-9);
+        assert_eq!(model.belief(&plan("2,8,8,8")).deviation, equal.belief(&plan("2,8,8,8")).deviation);
+        assert_eq!(gravity(&[0.0; 4]), [1.0; 4]);
     }
 
     #[test]

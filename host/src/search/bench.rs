@@ -39,6 +39,8 @@ use crate::train::resume::Resume;
 pub enum Stage {
     /// A plan that the forecast is fitted to, fine-tuned longer.
     Anchor,
+    /// One choice alone, not fine-tuned.
+    Probe,
     /// A plan that the searcher asked for.
     Search,
     /// One of the best, fine-tuned longer before one is chosen.
@@ -203,6 +205,7 @@ pub struct Bench<'a> {
     actors: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
     pricing: Option<Pricing>,
+    falls: Option<Vec<f64>>,
     crew: Option<Foreman>,
 }
 
@@ -244,6 +247,7 @@ impl<'a> Bench<'a> {
             actors: actors.max(1),
             stop,
             pricing: None,
+            falls: None,
             crew: None,
         })
     }
@@ -263,13 +267,24 @@ impl<'a> Bench<'a> {
         self.pricing = pricing;
     }
 
+    /// From now on searchers are told what each choice of their space does alone.
+    pub fn tell_falls(&mut self, falls: Vec<f64>) {
+        self.falls = Some(falls);
+    }
+
+    /// What each choice does alone, where that was probed.
+    pub fn falls(&self) -> Option<&[f64]> {
+        self.falls.as_deref()
+    }
+
     /// What plans cost on a board, where that is what is made small.
     pub fn pricing(&self) -> Option<&Pricing> {
         self.pricing.as_ref()
     }
 
     fn known(&self, plan: &BitPlan, images: usize) -> Option<&Measurement> {
-        let stand = self.pricing.as_ref().is_some_and(|pricing| pricing.stand.is_some());
+        // A probe is not run on a board: what it costs is of no interest.
+        let stand = images > 0 && self.pricing.as_ref().is_some_and(|pricing| pricing.stand.is_some());
         // What diverged has no image to be run.
         let run = |one: &&Measurement| {
             one.diverged().is_some() || one.cost.as_ref().is_some_and(|cost| cost.measured.is_some())
@@ -334,7 +349,8 @@ impl<'a> Bench<'a> {
         }
         let measurements: Vec<_> = plans.iter().map(|plan| self.known[&(plan.clone(), images)].clone()).collect();
         // Told when asked and not when read from a log, so that a run that goes on decides as one that never stopped.
-        let diverged = measurements.iter().filter_map(|one| Some((one.plan.clone(), one.diverged()?.to_owned())));
+        let tuned = measurements.iter().filter(|one| one.images > 0);
+        let diverged = tuned.filter_map(|one| Some((one.plan.clone(), one.diverged()?.to_owned())));
         self.diverged.extend(diverged);
         if let Some(pricing) = &self.pricing {
             measurements.iter().for_each(|one| pricing.tell(&one.plan, one.cost.as_ref()));
@@ -390,7 +406,7 @@ impl<'a> Bench<'a> {
     /// [`BenchError`].
     pub(super) fn measured_now(&self, stage: Stage, plan: &BitPlan, images: usize) -> Result<Measurement, BenchError> {
         let started = Instant::now();
-        let found = self.tuned(plan, images, None).and_then(|quantized| self.found(plan, &quantized));
+        let found = self.tuned(plan, images, None).and_then(|quantized| self.found(plan, &quantized, images));
         let (finding, cost) = match found {
             Ok(found) => found,
             Err(error) => match error.divergence() {
@@ -403,7 +419,12 @@ impl<'a> Bench<'a> {
     }
 
     /// What a fine-tuned plan answers, and what it costs.
-    fn found(&self, plan: &BitPlan, quantized: &QuantizedNetwork) -> Result<(Finding, Option<Cost>), BenchError> {
+    fn found(
+        &self,
+        plan: &BitPlan,
+        quantized: &QuantizedNetwork,
+        images: usize,
+    ) -> Result<(Finding, Option<Cost>), BenchError> {
         let refused = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(QuantizeError::Lower(error)) };
         let integers = lower::integers(quantized).map_err(refused)?;
         let logits = IntegerModel::new(&integers).real_logits(&self.split.validation)?;
@@ -413,7 +434,11 @@ impl<'a> Bench<'a> {
                             the bit-widths";
             return Ok((Finding::Diverged { diverged: diverged.to_owned() }, self.predicted(plan)));
         }
-        let cost = self.pricing.as_ref().map(|pricing| pricing.cost(plan, quantized)).transpose();
+        let priced = |pricing: &Pricing| match images {
+            0 => Ok(pricing.predicted(plan)),
+            _ => pricing.cost(plan, quantized),
+        };
+        let cost = self.pricing.as_ref().map(priced).transpose();
         let cost = cost.map_err(|error| BenchError::Cost { plan: plan.clone(), error: Box::new(error) })?;
         Ok((Finding::Answers { divergence, accuracy: accuracy(&logits, &self.split.validation.labels) }, cost))
     }

@@ -15,6 +15,7 @@ use super::bench::Bench;
 use super::forecast::{Laws, anchor_plans};
 use super::hunt::{Reference, Request, Step};
 use super::judge::Judge;
+use super::probes;
 use super::rounds::{Measuring, failed};
 use super::shelf::Shelf;
 
@@ -60,6 +61,8 @@ pub fn contest(
         true => {
             let anchors = anchor_plans(&request.space);
             let mut judge = Judge::of(bench.network, &bench.split.validation)?;
+            let falls = probes::falls(bench, &request.space)?;
+            bench.tell_falls(falls);
             Some(Laws::measure(bench, shelf, request, &reference, &mut judge, &anchors)?.short)
         }
         false => None,

@@ -192,7 +192,8 @@ pub fn boards(hardware: &Hardware, taken: &Taken) -> Vec<OnBoard> {
 /// What is best known of each plan's loss, in points; and the plans that diverged, however long they were fine-tuned.
 fn losses(known: Known<'_>) -> (BTreeMap<BitPlan, (Basis, f64)>, Vec<Diverged>) {
     let mut best: BTreeMap<BitPlan, (usize, f64)> = BTreeMap::new();
-    for one in known.measurements {
+    let tuned = || known.measurements.iter().filter(|one| one.images > 0);
+    for one in tuned() {
         let loss = match known.laws {
             Some((laws, long)) => one.loss(if one.images >= long { laws.long } else { laws.short }),
             None => known.float - one.accuracy(),
@@ -208,7 +209,7 @@ fn losses(known: Known<'_>) -> (BTreeMap<BitPlan, (Basis, f64)>, Vec<Diverged>) 
     for attempt in known.attempts {
         losses.insert(attempt.plan.clone(), (Basis::FineTuned, attempt.expected_loss));
     }
-    let measured = known.measurements.iter().filter_map(|one| Some((&one.plan, one.diverged()?)));
+    let measured = tuned().filter_map(|one| Some((&one.plan, one.diverged()?)));
     let tried = known.attempts.iter().filter_map(|one| Some((&one.plan, one.diverged.as_deref()?)));
     let diverged: BTreeMap<&BitPlan, &str> = measured.chain(tried).collect();
     losses.retain(|plan, _| !diverged.contains_key(plan));

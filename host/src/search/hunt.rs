@@ -21,6 +21,7 @@ use super::judge::Judge;
 use super::minimize::{Measure, Minimize};
 use super::nearest::Nearest;
 use super::pricing::{Pricing, Stand};
+use super::probes;
 use super::rounds::{self, Searched};
 use super::shelf::{Shelf, Tuned};
 use super::verdict::{Answers, Floats, Verdict};
@@ -231,6 +232,11 @@ pub fn hunt(
         true => Some(Laws::measure(bench, shelf, request, &reference, &mut judge, &anchors)?),
         false => None,
     };
+    if request.forecasts() && !request.settled {
+        watch(Step { doing: "probes", done: 0, of: request.budget });
+        let falls = probes::falls(bench, &request.space)?;
+        bench.tell_falls(falls);
+    }
     let terms = Terms { shelf, request, objective, reference, judge };
     let mut log = Log::create(episodes)?;
     let mut searched = rounds::search(bench, searcher, &terms, laws, &mut log, watch)?;

@@ -25,6 +25,7 @@ pub mod minimize;
 pub mod nearest;
 pub mod preset;
 pub mod pricing;
+pub mod probes;
 pub mod record;
 mod rounds;
 pub mod shelf;

@@ -348,4 +348,8 @@ impl Evaluator for Measuring<'_, '_> {
     fn noise(&self) -> Option<f64> {
         self.law.map(|_| NOISE)
     }
+
+    fn falls(&self) -> Option<Vec<f64>> {
+        self.bench.falls().map(<[f64]>::to_vec)
+    }
 }

@@ -149,8 +149,7 @@ impl Searcher for Imagining {
         }
         let mut agent = Agent::new(self.settings.ppo.clone(), rules.features(), rules.count(), seed)?;
         ledger.tells();
-        let mut model =
-            Surrogate::over(problem.space, self.settings.beliefs.knowing(ledger.noise()), problem.objective.float());
+        let mut model = Surrogate::of(problem, ledger, self.settings.beliefs);
         let end = self.explore(&mut agent, &mut model, &rules, ledger, seed);
         if !matches!(end, Err(Stop::Failed(_))) {
             let judge = Imagined { model: &model, ledger, aim: Aim::Value };

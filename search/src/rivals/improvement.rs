@@ -36,8 +36,7 @@ impl Searcher for Improvement {
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/improvement");
-        let mut model =
-            Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
+        let mut model = Surrogate::of(problem, ledger, self.settings);
         ledger.entries().iter().for_each(|entry| model.observe(&entry.plan, entry.seen.accuracy));
         let mut next = match ledger.distinct() {
             0 => restart(problem, ledger, &mut rng).into_iter().collect(),

@@ -33,8 +33,7 @@ impl Searcher for Thompson {
 
     fn search(&mut self, problem: &Problem<'_>, ledger: &mut Ledger<'_>, seed: u64) -> Result<(), Stop> {
         let mut rng = seed::stream(seed, "rivals/thompson");
-        let mut model =
-            Surrogate::over(problem.space, self.settings.knowing(ledger.noise()), problem.objective.float());
+        let mut model = Surrogate::of(problem, ledger, self.settings);
         let start = problem.objective.admitted(problem.space, problem.space.widest());
         let mut next: Vec<_> = start.or_else(|| restart(problem, ledger, &mut rng)).into_iter().collect();
         while !next.is_empty() {
