@@ -122,4 +122,42 @@ mod tests {
             assert!((0..FIELDS).all(|index| field(&group, bits, index) == 0x8000_8000), "{bits} bits");
         }
     }
+
+    /// The places that SPEC gives the lowest bits of an even row's codes, and of two odd ones: images of every version have
+    /// them there.
+    #[test]
+    fn places_are_as_specified() {
+        let even: [[(u32, u32); 16]; 4] = [
+            [0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30].map(|at| (0, at)),
+            [0, 4, 16, 20, 8, 12, 24, 28, 32, 36, 48, 52, 40, 44, 56, 60].map(|at| (at / 32, at % 32)),
+            [0, 6, 16, 22, 32, 38, 48, 54, 64, 70, 80, 86, 90, 60, 74, 44].map(|at| (at / 32, at % 32)),
+            [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120].map(|at| (at / 32, at % 32)),
+        ];
+        let odd = [[(0, 15), (0, 13)], [(0, 14), (1, 10)], [(0, 13), (1, 25)], [(0, 12), (3, 4)]];
+        for (bits, (even, odd)) in (1..).zip(even.into_iter().zip(odd)) {
+            for (column, place_of) in (0..).zip(even) {
+                assert_eq!(place(bits, 2, column, 0), place_of, "{bits} bits, column {column}");
+                assert_eq!(place(bits, 0, column + COLUMNS, 0), (bits + place_of.0, place_of.1), "{bits} bits");
+            }
+            assert_eq!([0, COLUMNS - 1].map(|column| place(bits, 1, column, 0)), odd, "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn words_are_those_that_have_columns() {
+        let columns = [1, 4, 5, 8, 9, 16, 17, 32];
+        assert_eq!(columns.map(|columns| words(1, columns)), [1, 1, 1, 1, 1, 1, 2, 2]);
+        assert_eq!(columns.map(|columns| words(2, columns)), [1, 1, 1, 1, 2, 2, 3, 4]);
+        assert_eq!(columns.map(|columns| words(3, columns)), [3, 3, 3, 3, 3, 3, 6, 6]);
+        assert_eq!(columns.map(|columns| words(4, columns)), [1, 1, 2, 2, 3, 4, 5, 8]);
+    }
+
+    #[test]
+    fn nothing_is_flipped_in_words_that_a_group_lacks() {
+        for bits in 1..=MOST_BITS {
+            let group = flipped(bits);
+            assert_eq!(group.iter().map(|word| word.count_ones()).sum::<u32>(), COLUMNS, "{bits} bits");
+            assert!(group[bits as usize..].iter().all(|word| *word == 0), "{bits} bits");
+        }
+    }
 }

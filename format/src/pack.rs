@@ -333,6 +333,30 @@ mod tests {
     }
 
     #[test]
+    fn combinations_exist_as_specified() {
+        use Layout::{Bytes, Ends, Lanes, RowPairs, Rows};
+        use Levels::{MidRise, MidTread, TwosComplement};
+        let layouts = [Bytes, RowPairs, Rows, Lanes, Ends];
+        let exist = |bits: u8, levels| {
+            let bits = BitWidth::new(bits).unwrap();
+            layouts.map(|layout| Matrix { rows: 1, columns: 1, bits, levels, layout }.is_valid())
+        };
+        for bits in 2..=4 {
+            assert_eq!(exist(bits, TwosComplement), [false, true, true, true, true], "{bits} bits");
+            assert_eq!(exist(bits, MidTread), [false, true, true, true, true], "{bits} bits");
+        }
+        for bits in 5..=7 {
+            assert_eq!(exist(bits, TwosComplement), [false, true, true, true, false], "{bits} bits");
+        }
+        assert_eq!(exist(8, TwosComplement), [true, false, false, true, false]);
+        for bits in 1..=8 {
+            let allowed = MidRise.allows(BitWidth::new(bits).unwrap());
+            assert!(allowed || exist(bits, MidRise) == [false; 5], "{bits} bits");
+        }
+        assert_eq!(layouts.map(Layout::features), [0, 0, 0, crate::image::LANES, crate::image::ENDS]);
+    }
+
+    #[test]
     fn values_outside_the_set_are_refused() {
         let bits = BitWidth::new(2).unwrap();
         let matrix = Matrix { rows: 1, columns: 1, bits, levels: Levels::MidRise, layout: Layout::Rows };
