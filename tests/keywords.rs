@@ -76,7 +76,7 @@ fn strangers_are_understood_less() {
         right += understood;
     }
     writeln!(std::io::stderr(), "all: {right} of {}", test.len()).unwrap();
-    assert!(right >= 150 && right < 290, "{right} of {}", test.len());
+    assert!((150..290).contains(&right), "{right} of {}", test.len());
 }
 
 /// Speakers, and the digits each says in a row.

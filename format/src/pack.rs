@@ -332,6 +332,34 @@ mod tests {
         assert_eq!(section, expected.to_le_bytes());
     }
 
+    /// SPEC's sizes, counted another way than the code does.
+    #[test]
+    fn sections_are_as_long_as_specified() {
+        let planes = |bits: u8| [1, 2, 4].into_iter().filter(move |plane| bits & plane != 0).map(u32::from);
+        for (columns, rows, bits) in (1..70).flat_map(|columns| {
+            [1, 2, 5].into_iter().flat_map(move |rows| (1..=8).map(move |bits| (columns, rows, bits)))
+        }) {
+            let bytes = |layout| {
+                let bits = BitWidth::new(bits).unwrap();
+                Matrix { rows, columns, bits, levels: Levels::TwosComplement, layout }.bytes()
+            };
+            let pairs = rows.div_ceil(2);
+            let shared: u32 = planes(bits).map(|plane| columns.div_ceil(16 / plane)).sum();
+            if bits < 8 {
+                assert_eq!(bytes(Layout::RowPairs), Some(4 * pairs * shared));
+                assert_eq!(bytes(Layout::Lanes), Some(4 * pairs * shared));
+                let own: u32 = planes(bits).map(|plane| columns.div_ceil(32 / plane)).sum();
+                assert_eq!(bytes(Layout::Rows), Some(4 * rows * own));
+            } else {
+                assert_eq!(bytes(Layout::Bytes), Some((rows * columns).next_multiple_of(4)));
+                assert_eq!(bytes(Layout::Lanes), Some(8 * pairs * columns.div_ceil(4)));
+            }
+            if u32::from(bits) <= ends::MOST_BITS {
+                assert_eq!(bytes(Layout::Ends), Some(4 * pairs * ends::words(bits.into(), columns)));
+            }
+        }
+    }
+
     #[test]
     fn combinations_exist_as_specified() {
         use Layout::{Bytes, Ends, Lanes, RowPairs, Rows};
