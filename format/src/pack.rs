@@ -357,7 +357,16 @@ mod tests {
             if u32::from(bits) <= ends::MOST_BITS {
                 assert_eq!(bytes(Layout::Ends), Some(4 * pairs * ends::words(bits.into(), columns)));
             }
+            for (layout, groups) in [(Layout::RowPairs, pairs), (Layout::Rows, rows), (Layout::Bytes, rows)] {
+                let matrix = Matrix { bits: BitWidth::new(bits).unwrap(), ..one(rows, columns, layout) };
+                let whole = (groups * matrix.group_bytes()).next_multiple_of(4);
+                assert!(!matrix.is_valid() || matrix.bytes() == Some(whole), "{matrix:?}");
+            }
         }
+    }
+
+    fn one(rows: u32, columns: u32, layout: Layout) -> Matrix {
+        Matrix { rows, columns, bits: BitWidth::EIGHT, levels: Levels::TwosComplement, layout }
     }
 
     #[test]

@@ -191,10 +191,13 @@ mod tests {
         #[test]
         fn the_largest_shift_is_exact_and_maximal(magnitude in 1u32..=128, a in 1u8..=8, terms in 1u32..100_000, bias in -(1i32 << 24)..(1i32 << 24)) {
             let bound = Bound::new(magnitude, width(a), terms);
-            if let Some(shift) = bound.largest_shift(bias) {
-                let largest = i64::from(magnitude) * i64::from(width(a).max_code()) * i64::from(terms) + i64::from(bias.unsigned_abs());
-                prop_assert!(largest << shift <= i64::from(i32::MAX));
-                prop_assert!(shift == MAX_SHIFT || !bound.fits(bias, shift + 1));
+            let largest = i64::from(magnitude) * i64::from(width(a).max_code()) * i64::from(terms) + i64::from(bias.unsigned_abs());
+            match bound.largest_shift(bias) {
+                Some(shift) => {
+                    prop_assert!(largest << shift <= i64::from(i32::MAX));
+                    prop_assert!(shift == MAX_SHIFT || !bound.fits(bias, shift + 1));
+                }
+                None => prop_assert!(largest > i64::from(i32::MAX)),
             }
         }
     }
@@ -207,6 +210,39 @@ mod tests {
         assert!(Bound::new(1, width(1), i32::MAX as u32).fits(0, 0));
         assert!(!Bound::new(1, width(1), i32::MAX as u32).fits(1, 0));
         assert!(!Bound::new(1, width(1), 1 << 31).fits(0, 0));
+    }
+
+    proptest! {
+        /// The rounded quotient, ties upward, in integers wide enough for anything.
+        #[test]
+        fn a_logit_is_the_rounded_product(acc in -(1i64 << 30)..(1i64 << 30), shift in 0u8..=MAX_SHIFT, m in 0i32..=i32::MAX) {
+            let acc = (acc >> shift) as i32;
+            let exact = (i128::from(acc) << shift) * i128::from(m);
+            let found = i128::from(logit(acc, shift, m));
+            // |exact − found · 2^32| ≤ 2^31, and where it is a tie, the larger one.
+            let over = exact - (found << 32);
+            prop_assert!((-(1i128 << 31)..1 << 31).contains(&over), "{acc} {shift} {m}");
+        }
+    }
+
+    #[test]
+    fn logits_round_ties_up() {
+        assert_eq!(logit(1, 1, 1 << 30), 1); // 2^31 / 2^32
+        assert_eq!(logit(-1, 1, 1 << 30), 0);
+        assert_eq!(logit(-3, 1, 1 << 30), -1);
+        assert_eq!(logit(7, 3, 1 << 29), 7);
+    }
+
+    /// As documented; the widest sums that fit fill the low field and no more.
+    #[test]
+    fn ends_hold_what_they_promise() {
+        assert_eq!([1, 2, 3, 4].map(|bits| end_terms(width(bits), BitWidth::EIGHT)), [128, 21, 4, 1]);
+        for (bits, activations) in (1..=4).flat_map(|bits| (1..=8).map(move |activations| (bits, activations))) {
+            let terms = end_terms(width(bits), width(activations)) as u64;
+            let largest = u64::from(width(bits).max_code()) * u64::from(width(activations).max_code());
+            let room = (1 << (16 - bits)) - 1;
+            assert!(terms * largest <= room && (terms + 1) * largest > room, "{bits} {activations}");
+        }
     }
 
     #[test]

@@ -54,8 +54,22 @@ fn neighbour(path: &Path) -> io::Result<NamedTempFile> {
     // Asked first, since the scratch file's own random name would only puzzle whoever reads its message.
     std::fs::metadata(directory)?;
     let mut builder = tempfile::Builder::new();
-    share(&mut builder);
+    share(builder.prefix(BEGINS).suffix(ENDS));
     builder.tempfile_in(directory).map_err(|error| error.kind().into())
+}
+
+/// What scratch files are called, with random letters in between.
+const BEGINS: &str = ".releq-";
+const ENDS: &str = ".tmp";
+
+/// Takes scratch files away that a killed process has left in `directory`. Only for who knows that nobody writes there now.
+pub(crate) fn sweep(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let scratch = |name: &str| name.starts_with(BEGINS) && name.ends_with(ENDS);
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(scratch)) {
+        // One that stays is in nobody's way.
+        let _ = std::fs::remove_file(entry.path());
+    }
 }
 
 /// Scratch files are private by default; these get what the user's umask allows.
@@ -89,5 +103,17 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no scratch is left");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.tmp"), b"mine").unwrap();
+        // Neither dropped nor named: as if the process had been killed.
+        neighbour(&directory.path().join("a")).unwrap().keep().unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+        sweep(directory.path());
+        let left = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["a.tmp"]);
     }
 }

@@ -4,6 +4,7 @@
 mod small;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -76,6 +77,8 @@ fn kill(directory: &Path, agent: &str, kills: usize, counts: &mut Counts) {
                 End::Done => break,
             }
         }
+        // What a kill in the middle of a write leaves; few are drawn there.
+        fs::write(directory.join(&run).join(".releq-killed.tmp"), "half").unwrap();
         // Done or not, the same command ends it.
         let output = small::search(directory, agent, &run).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -95,7 +95,7 @@ fn shape_of(line: &str) -> String {
         text = text.replace("# #", "#");
     }
     // Which plans a front has, and which of them is the fastest, hangs by the last bits of floats.
-    if text.starts_with("#:#,#:#") { "a plan".to_owned() } else { text }
+    if text.starts_with("#:#,#:#") || text.starts_with("#,#,#") { "a plan".to_owned() } else { text }
 }
 
 /// What `releq doctor` finds is the machine's own: only what it looks for is told.

@@ -18,6 +18,9 @@ use crate::train::model::Model;
 use crate::train::resume::{Resume, beside};
 use crate::{checkpoint, lower, terminal, whole};
 
+/// Where they lie in a run's directory.
+pub(crate) const SHELF: &str = "tuned";
+
 /// What a long fine-tune of a plan left.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tuned {
@@ -50,7 +53,7 @@ impl Shelf {
     /// # Errors
     /// A directory that cannot be made.
     pub fn open(run: &Path, key: &str) -> Result<Self, SearchError> {
-        let directory = run.join("tuned");
+        let directory = run.join(SHELF);
         fs::create_dir_all(&directory).map_err(|cause| SearchError::Shelf { path: directory.clone(), cause })?;
         Ok(Self { directory, key: key.to_owned() })
     }

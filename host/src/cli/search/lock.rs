@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::Failure;
+use crate::search::shelf::SHELF;
+use crate::whole;
 
 /// The file.
 const LOCK: &str = "lock";
@@ -12,7 +14,8 @@ const LOCK: &str = "lock";
 const LOOKS: u32 = 5;
 const LOOK: Duration = Duration::from_millis(40);
 
-/// Makes the run's directory and keeps other searches out of it until this one ends.
+/// Makes the run's directory and keeps other searches out of it until this one ends; what a killed one left half-written is
+/// taken away.
 pub(in crate::cli) fn take(directory: &Path) -> Result<fs::File, Failure> {
     let refused = |error: std::io::Error| {
         let directory = directory.display();
@@ -26,7 +29,10 @@ pub(in crate::cli) fn take(directory: &Path) -> Result<fs::File, Failure> {
     // Who watches looks at the lock for a moment, which is no search.
     for _ in 0..LOOKS {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => {
+                [directory, &directory.join(SHELF)].into_iter().for_each(whole::sweep);
+                return Ok(file);
+            }
             Err(fs::TryLockError::Error(error)) => return Err(refused(error)),
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOOK),
         }
