@@ -1,6 +1,6 @@
 //! The only place that touches the terminal: answers to stdout, the conversation to stderr.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -110,6 +110,7 @@ fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
 }
 
 /// Asks which of `options` is meant, where somebody sits at a terminal; `None` where nobody does or wants to say.
+#[cfg(feature = "probe")]
 pub(crate) fn choice(question: &str, options: &[String]) -> Option<usize> {
     if is_quiet() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
@@ -118,7 +119,8 @@ pub(crate) fn choice(question: &str, options: &[String]) -> Option<usize> {
 }
 
 /// Asks until the answer is one of the numbers, or nothing.
-fn asked(question: &str, options: &[String], from: &mut dyn BufRead, to: &mut dyn Write) -> Option<usize> {
+#[cfg(any(feature = "probe", test))]
+fn asked(question: &str, options: &[String], from: &mut dyn io::BufRead, to: &mut dyn Write) -> Option<usize> {
     let list: String = options.iter().enumerate().map(|(at, one)| format!("  {}  {}\n", at + 1, plain(one))).collect();
     write!(to, "{question}\n{list}").ok()?;
     loop {

@@ -3,7 +3,8 @@
 //!
 //! [`minimize`] is what plans are made small in; [`split`] says which images tune, validate and test; a [`preset`] how
 //! plans are fine-tuned; [`mod@bench`] fine-tunes plans and measures them on the validation images, each once, in a log that a killed search resumes from; [`forecast`]
-//! predicts the loss after a long fine-tune from the divergence after a short one; a [`judge`] says what was lost then,
+//! predicts the loss after a long fine-tune from the divergence after a short one; [`probes`] say which layers are fragile
+//! before anything is evaluated; a [`judge`] says what was lost then,
 //! on few images; [`hunt`] spends the budget in rounds, re-ranks the best plans longer, fine-tunes the chosen one, as
 //! often as the [`attempts`] so far make it worth while, and takes the test set once for its [`verdict`]. Long fine-tunes
 //! are kept on a [`shelf`]; a [`comparison`] sets other plans of the same cost beside the chosen one, and [`nearest`] says
