@@ -79,8 +79,13 @@ impl Columns {
         for plane in image.chunks_exact(self.input[0] * self.input[1]) {
             for ((ky, kx), row) in taps(&self.window).zip(&mut rows) {
                 rows_under(&self.window, self.input, self.output, [ky, kx], |output, input, count| {
-                    let from = plane[input..].iter().step_by(self.window.stride[1]);
-                    row[output..output + count].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                    let to = &mut row[output..output + count];
+                    match self.window.stride[1] {
+                        1 => copy_row(to, &plane[input..input + count]),
+                        stride => {
+                            to.iter_mut().zip(plane[input..].iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+                        }
+                    }
                 });
             }
         }
@@ -116,8 +121,13 @@ impl Columns {
         for plane in image.chunks_exact_mut(self.input[0] * self.input[1]) {
             for ((ky, kx), row) in taps(&self.window).zip(&mut rows) {
                 rows_under(&self.window, self.input, self.output, [ky, kx], |output, input, count| {
-                    let to = plane[input..].iter_mut().step_by(self.window.stride[1]);
-                    to.zip(&row[output..output + count]).for_each(|(to, from)| *to += *from);
+                    let from = &row[output..output + count];
+                    match self.window.stride[1] {
+                        1 => plane[input..input + count].iter_mut().zip(from).for_each(|(to, from)| *to += *from),
+                        stride => {
+                            plane[input..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += *from);
+                        }
+                    }
                 });
             }
         }
@@ -143,6 +153,14 @@ impl Columns {
         let rows = y.chunks_exact_mut(self.output[1]).zip(wide.chunks_exact(pitch));
         widest(|| rows.for_each(|(row, wide)| row.iter_mut().zip(wide).for_each(|(y, wide)| *y += *wide)));
     }
+}
+
+/// Copies a row of pixels: rows are short, and a call of `memcpy` for each takes longer than the copy.
+#[inline]
+fn copy_row(to: &mut [f32], from: &[f32]) {
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<8>(), from.as_chunks::<8>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }
 
 /// Kernel positions (ky, kx) in weight order.
