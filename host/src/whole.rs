@@ -63,7 +63,7 @@ const BEGINS: &str = ".releq-";
 const ENDS: &str = ".tmp";
 
 /// Takes scratch files away that a killed process has left in `directory`. Only for who knows that nobody writes there now.
-pub(crate) fn sweep(directory: &Path) {
+pub fn sweep(directory: &Path) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     let scratch = |name: &str| name.starts_with(BEGINS) && name.ends_with(ENDS);
     for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(scratch)) {

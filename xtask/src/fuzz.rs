@@ -70,9 +70,8 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     campaign(&targets, seconds)
 }
 
-/// The stage: the targets' lints, the damaged records of `device/tests` once more where every stray byte is seen
-/// (constants decide only whether a sum may overflow, and take minutes there), then each target for a minute.
-pub(crate) fn check(_: &Found) -> Result<(), Failed> {
+/// The targets' lints. They compile files of the workbench once more, and are the first to see that one has changed.
+pub(crate) fn lint() -> Result<(), Failed> {
     let Some(triple) = possible() else { return Ok(()) };
     for Home { folder, .. } in &HOMES {
         let mut clippy = sanitized(&triple, &[]);
@@ -80,6 +79,13 @@ pub(crate) fn check(_: &Found) -> Result<(), Failed> {
         clippy.args(["clippy", "--locked", "--lib", "--bins", "--manifest-path", &format!("{folder}/Cargo.toml")]);
         process::run(clippy.args(["--", "-D", "warnings"]))?;
     }
+    Ok(())
+}
+
+/// The stage: the damaged records of `device/tests` once more where every stray byte is seen (constants decide only
+/// whether a sum may overflow, and take minutes there), then each target for a minute.
+pub(crate) fn check(_: &Found) -> Result<(), Failed> {
+    let Some(triple) = possible() else { return Ok(()) };
     let mut test = sanitized(&triple, &[SANITIZED]);
     test.args(["test", "--locked", "--package", "releq-device", "--test", "damage", "--"]);
     process::run(test.args(["record", "truncation", "golden"]))?;

@@ -57,7 +57,18 @@ fn lint(_: &Found) -> Result<(), Failed> {
     // A workspace of its own, and with a test profile since only that has somewhere to unwind to.
     let mut library = cargo();
     library.current_dir(process::root().join("device/capi")).env("CARGO_TARGET_DIR", process::target());
-    process::run(library.args(["clippy", "--locked", "--profile", "test", "--lib", "--tests", "--", "-D", "warnings"]))
+    process::run(library.args([
+        "clippy",
+        "--locked",
+        "--profile",
+        "test",
+        "--lib",
+        "--tests",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    fuzz::lint()
 }
 
 fn docs(_: &Found) -> Result<(), Failed> {

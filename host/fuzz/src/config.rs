@@ -11,19 +11,17 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::judge::refusal;
 
-/// Reads `path`, applies what it sets, and asks each verb for all of its options.
+/// Reads `path`, applies what it sets, its last profile with it, and asks each verb for all of its options.
 ///
 /// # Panics
 /// If a refusal is no sentence.
 pub fn take(path: &Path) {
-    let settings = match layers::read(&[path.to_owned()]) {
+    let command = command();
+    let settings = match settings(path, &command) {
         Ok(settings) => settings,
         Err(error) => return refusal(&error),
     };
-    let command = match apply::armed(command(), &settings) {
-        Ok(command) => command,
-        Err(error) => return refusal(&error),
-    };
+    let command = apply::armed(command, &settings);
     for verb in ["run", "search"] {
         // What a value means is clap's to say; it says so of each, whatever it is.
         let _ = command.clone().try_get_matches_from(["releq", verb]);
@@ -32,6 +30,15 @@ pub fn take(path: &Path) {
         }
     }
     assert!(layers::files().iter().all(|file| file.is_file()));
+}
+
+/// What holds of the file at `path`, where every option is known to a verb.
+fn settings(path: &Path, command: &Command) -> Result<Vec<layers::Setting>, layers::ConfigError> {
+    let settings = layers::read(&[path.to_owned()])?;
+    settings.iter().try_for_each(|setting| apply::check(command, setting))?;
+    let profile = settings.iter().rev().find_map(|setting| setting.profile.clone());
+    assert!(layers::holding(settings.clone(), Some("no such")).is_err());
+    layers::holding(settings, profile.as_deref())
 }
 
 /// Verbs with options that are required, counted, listed, and flags.

@@ -28,11 +28,13 @@ fn main() -> Fallible<()> {
     save(&folder.join("settings"), &SETTINGS.map(|text| text.as_bytes().to_vec()))
 }
 
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 6] = [
     "board = 'virt-m4'\n[run]\nlimit = 3\njson = true\n[search]\nmax-loss = 0.5\nmean = [0.1, 0.2]\nboard = ['a', 'b']\n",
     "[search]\nmax-loss = 1e999\nmean = '1,2,,3'\nboard = \"\\u0041\"\n",
     "# nothing\n\"board\" = '''\nmany\nlines'''\njson = false\nlimit = -1\n",
     "[run]\nlimit = 1979-05-27\n[run.deeper]\nlimit = inf\n",
+    "[profile.lab]\nboard = 'virt-m7'\n[profile.lab.run]\nlimit = 2\n[profile.far]\njson = true\n",
+    "[profile]\nboard = 'a'\n[profile.x.profile]\nboard = 'b'\n",
 ];
 
 fn save(folder: &Path, seeds: &[Vec<u8>]) -> Fallible<()> {
