@@ -519,7 +519,8 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     let mark = device::mark();
     format!(
         "{:08x}",
-        crc.update(format!("{recipe:?} {version} in integers, by runs of columns{mark}").as_bytes()).finish()
+        crc.update(format!("{recipe:?} {version} in integers, by runs of columns there and back{mark}").as_bytes())
+            .finish()
     )
 }
 

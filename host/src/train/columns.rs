@@ -28,6 +28,11 @@ impl Columns {
         Self { window: *window, input, output, pitch: runs.then_some(input[1] + left.max(right)) }
     }
 
+    /// Whether rows of the matrix are runs of a channel.
+    pub(super) fn are_runs(&self) -> bool {
+        self.pitch.is_some()
+    }
+
     /// Columns of the matrix.
     pub(super) fn count(&self) -> usize {
         self.output[0] * self.pitch.unwrap_or(self.output[1])

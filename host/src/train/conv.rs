@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::columns::{Columns, rows_under, taps};
 use super::device::on_processor;
+use super::mirror::Mirror;
 use super::product::{Accum, Form, product};
 use super::stock;
 use super::storage::{floats, tensor_floats, with_floats};
@@ -61,12 +62,12 @@ impl Conv2d {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     images: usize,
-    channels: usize,
-    input: [usize; 2],
-    out: usize,
-    output: [usize; 2],
+    pub(super) channels: usize,
+    pub(super) input: [usize; 2],
+    pub(super) out: usize,
+    pub(super) output: [usize; 2],
     /// Products per output element.
-    terms: usize,
+    pub(super) terms: usize,
     depthwise: bool,
 }
 
@@ -83,6 +84,13 @@ impl Sizes {
         let terms = if depthwise { taps } else { channels * taps };
         let output = window.output(height, width)?;
         Some(Self { images, channels, input: [height, width], out, output, terms, depthwise })
+    }
+
+    /// Those of the way back, from results to inputs; `None` of a depthwise convolution.
+    pub(super) fn exchanged(&self) -> Option<Self> {
+        let Self { images, channels, input, out, output, terms, depthwise } = *self;
+        let back = Self { images, channels: out, input: output, out: channels, output: input, terms, depthwise };
+        (!depthwise).then_some(Self { terms: terms / channels * out, ..back })
     }
 
     fn image(&self) -> usize {
@@ -120,6 +128,11 @@ impl Work {
             self.wide.resize(sizes.out * columns.count(), 0.0);
         }
         columns
+    }
+
+    /// What the last convolution has gathered, and room for an image as wide.
+    pub(super) fn gathered(&mut self, window: &Window, sizes: &Sizes) -> (Columns, &[f32], &mut [f32]) {
+        (self.fit(window, sizes), &self.matrix, &mut self.wide)
     }
 }
 
@@ -187,6 +200,7 @@ impl Conv2d {
     /// The gradients of input (empty where nobody reads it), weights and biases.
     fn gradients(&self, sizes: &Sizes, x: &[f32], weight: &[f32], gradient: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let group = sizes.images.div_ceil(GRADIENT_GROUPS).max(1);
+        let mirror = if self.input_gradient { Mirror::of(&self.window, sizes, weight) } else { None };
         let mut dx = vec![0f32; if self.input_gradient { x.len() } else { 0 }];
         // One slice of the input's gradient per group; none where nobody reads it.
         let dx_groups: Vec<&mut [f32]> = match self.input_gradient {
@@ -197,13 +211,17 @@ impl Conv2d {
             .par_chunks(group * sizes.image())
             .zip(gradient.par_chunks(group * sizes.result()))
             .zip(dx_groups)
-            .map(|((x, gradient), dx)| self.group_gradients(sizes, x, weight, gradient, dx))
+            .map(|((x, gradient), dx)| self.group_gradients(sizes, mirror.as_ref(), x, weight, gradient, dx))
             .collect();
         let (mut dw, mut db) = (vec![0f32; weight.len()], vec![0f32; sizes.out]);
         for (part_w, part_b) in partial {
             dw.iter_mut().zip(part_w).for_each(|(sum, part)| *sum += part);
             db.iter_mut().zip(part_b).for_each(|(sum, part)| *sum += part);
         }
+        let dw = match mirror {
+            Some(mirror) => mirror.weights(&dw),
+            None => dw,
+        };
         (dx, dw, db)
     }
 
@@ -211,6 +229,7 @@ impl Conv2d {
     fn group_gradients(
         &self,
         sizes: &Sizes,
+        mirror: Option<&Mirror>,
         x: &[f32],
         weight: &[f32],
         gradient: &[f32],
@@ -223,9 +242,12 @@ impl Conv2d {
             for (sum, plane) in db.iter_mut().zip(gradient.chunks_exact(sizes.pixels())) {
                 *sum += plane.iter().sum::<f32>();
             }
-            match sizes.depthwise {
-                true => depthwise_gradients(&self.window, sizes, image, weight, gradient, &mut dw, dx.next()),
-                false => self.image_gradients(sizes, image, weight, gradient, &mut work, &mut dw, dx.next()),
+            match (mirror, dx.next()) {
+                (Some(mirror), Some(dx)) => mirror.gradients(image, gradient, &mut work, &mut dw, dx),
+                (_, dx) if sizes.depthwise => {
+                    depthwise_gradients(&self.window, sizes, image, weight, gradient, &mut dw, dx);
+                }
+                (_, dx) => self.image_gradients(sizes, image, weight, gradient, &mut work, &mut dw, dx),
             }
         }
         (dw, db)

@@ -17,6 +17,7 @@ pub mod fit;
 pub mod fold;
 pub mod integer;
 pub mod interrupt;
+mod mirror;
 pub mod model;
 pub mod momentum;
 pub mod norms;
