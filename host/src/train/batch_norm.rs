@@ -24,8 +24,8 @@ pub struct BatchNorm {
     eps: f32,
     momentum: f32,
     running: Arc<Mutex<Statistics>>,
-    /// What the forward pass found, which the backward pass needs.
-    batch: OnceLock<Vec<Moments>>,
+    /// What the forward pass found, which the backward pass needs; clones have it too.
+    batch: Arc<OnceLock<Vec<Moments>>>,
 }
 
 /// Channels, and pixels of a plane.
@@ -60,7 +60,7 @@ impl BatchNorm {
     /// Adds `eps` to each variance; in training each forward pass moves what inference will use, `running`, by
     /// `momentum`, 0.1 in most frameworks.
     pub fn new(eps: f32, momentum: f32, running: Arc<Mutex<Statistics>>) -> Self {
-        Self { eps, momentum, running, batch: OnceLock::new() }
+        Self { eps, momentum, running, batch: Arc::default() }
     }
 
     /// The normalised tensor, by the batch's statistics (`training`) or the running ones.

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use candle_core::backprop::GradStore;
 use candle_core::{D, Result, Tensor, Var};
 use rand::seq::SliceRandom;
 use releq_search::seed;
@@ -236,26 +237,24 @@ impl<'a> Training<'a> {
         indices: &[usize],
     ) -> std::result::Result<f32, FitError> {
         let augment = self.schedule.augment;
-        let loss = if augment.is_any() {
+        let (loss, gradients) = if augment.is_any() {
             // A stream for each step, so that a training taken up again sees the views it would have seen.
             let mut rng = seed::stream(self.schedule.seed, &format!("views {step}"));
             let views = augment.views(data, indices, &mut rng);
             let all: Vec<usize> = (0..views.len()).collect();
-            loss(self.model, teacher, indices, &Views { data: &views, indices: &all, augmented: true })?
+            descent(self.model, teacher, indices, &Views { data: &views, indices: &all, augmented: true })?
         } else {
-            loss(self.model, teacher, indices, &Views { data, indices, augmented: false })?
+            descent(self.model, teacher, indices, &Views { data, indices, augmented: false })?
         };
-        let value: f32 = loss.to_scalar()?;
-        if !value.is_finite() {
-            return Err(FitError::Diverged { step, loss: value });
+        if !loss.is_finite() {
+            return Err(FitError::Diverged { step, loss });
         }
-        let gradients = loss.backward()?;
         let rate = self.schedule.rate;
         match &mut self.optimiser {
             Optimiser::Adam(adam) => adam.step(&gradients, (rate * cosine(step, steps)) as f32)?,
             Optimiser::Momentum(momentum) => momentum.step(&gradients, rate as f32)?,
         }
-        Ok(value)
+        Ok(loss)
     }
 
     /// Whether all that a network is made of is numbers. A loss says so of every step but the last.
@@ -311,14 +310,19 @@ fn cosine(step: usize, steps: usize) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos())
 }
 
-fn loss(model: &Model, teacher: Option<&Teacher>, indices: &[usize], views: &Views<'_>) -> Result<Tensor> {
-    let logits = model.forward(&model.input(views.data, views.indices)?, true)?;
+/// The loss on `views`, and its gradients.
+fn descent(model: &Model, teacher: Option<&Teacher>, indices: &[usize], views: &Views<'_>) -> Result<(f32, GradStore)> {
+    let input = model.input(views.data, views.indices)?;
+    model.gradients(&input, |logits| loss(logits, teacher, indices, views))
+}
+
+fn loss(logits: &Tensor, teacher: Option<&Teacher>, indices: &[usize], views: &Views<'_>) -> Result<Tensor> {
     let labels: Vec<u32> = views.indices.iter().map(|&index| u32::from(views.data.labels[index])).collect();
     let labels = Tensor::from_vec(labels, indices.len(), logits.device())?;
-    let hard = candle_nn::loss::cross_entropy(&logits, &labels)?;
+    let hard = candle_nn::loss::cross_entropy(logits, &labels)?;
     let Some(teacher) = teacher else { return Ok(hard) };
     let target = teacher.rows(indices, views)?;
-    let student = candle_nn::ops::log_softmax(&(&logits / TEMPERATURE)?, D::Minus1)?;
+    let student = candle_nn::ops::log_softmax(&(logits / TEMPERATURE)?, D::Minus1)?;
     let soft = (target * student)?.sum(D::Minus1)?.mean_all()?.neg()?;
     (soft * (DISTILLED * TEMPERATURE * TEMPERATURE))? + (hard * (1.0 - DISTILLED))?
 }

@@ -6,6 +6,7 @@
 //! [`integer`] evaluates what came of it.
 
 pub mod adam;
+mod applied;
 pub mod batch_norm;
 pub mod calibrate;
 mod columns;
@@ -27,6 +28,7 @@ pub mod ptq;
 pub mod quantize;
 pub mod relu;
 pub mod resume;
+mod reverse;
 pub mod shortcut;
 mod stock;
 mod storage;

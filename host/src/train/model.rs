@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Result, Tensor, Var};
 use releq_format::bits::{BitWidth, Levels};
 
+use super::applied::Applied;
 use super::batch_norm::{BatchNorm, Statistics};
 use super::conv::Conv2d;
-use super::dense::Dense;
 use super::device;
 use super::fake_quant::{FakeQuantActivation, FakeQuantWeight};
 use super::pool::{Pool, Reduce};
@@ -263,53 +263,60 @@ impl Model {
 
     /// The value of one node, given those before it.
     pub(super) fn node(&self, index: usize, x: &Tensor, values: &[Tensor], training: bool) -> Result<Tensor> {
+        let value = self.applied(index, x, values)?.value(training)?;
+        self.rounding(index, &value).map_or(Ok(value), |rounding| rounding.value(training))
+    }
+
+    /// What one node does before its result is rounded, given the values before it.
+    pub(super) fn applied(&self, index: usize, x: &Tensor, values: &[Tensor]) -> Result<Applied> {
         let node = &self.graph.nodes[index];
-        let read = |source: Source| match source {
-            Source::Input => x,
-            Source::Node(index) => &values[index],
+        let read = |source: &Source| match *source {
+            Source::Input => x.clone(),
+            Source::Node(index) => values[index].clone(),
         };
-        let input = read(node.inputs[0]);
-        let own = Source::Node(index);
-        let rounding = self.quantizers.activations.get(&own);
-        let value = match &node.op {
+        let input = read(&node.inputs[0]);
+        Ok(match &node.op {
             Op::Conv { out, window, groups, .. } => {
-                let (weight, bias) = (self.weight(index)?, self.bias(&node.name, *out)?);
                 let input_gradient = node.inputs[0] != Source::Input;
-                Conv2d { window: *window, groups: *groups, input_gradient }.forward(input, &weight, &bias)?
+                let conv = Conv2d { window: *window, groups: *groups, input_gradient };
+                Applied::Conv(conv, [input, self.weight(index)?, self.bias(&node.name, *out)?])
             }
-            Op::Dense { out, .. } => {
-                Dense.forward(&input.flatten_from(1)?, &self.weight(index)?, &self.bias(&node.name, *out)?)?
-            }
+            Op::Dense { out, .. } => Applied::Dense([input, self.weight(index)?, self.bias(&node.name, *out)?]),
             Op::BatchNorm { eps } => {
-                let running = self.statistics[&index].clone();
-                let norm = BatchNorm::new(*eps, self.momentum, running);
-                let part = |part: &str| self.parameter(&format!("{}.{part}", node.name));
-                norm.forward(input, part("weight")?, part("bias")?, training)?
+                let norm = BatchNorm::new(*eps, self.momentum, self.statistics[&index].clone());
+                let part = |part: &str| self.parameter(&format!("{}.{part}", node.name)).cloned();
+                Applied::Norm(norm, [input, part("weight")?, part("bias")?])
             }
             // Rounding with zero point 0 clamps at zero and at the largest code, which is the ReLU: calibration saw no
             // value above a ceiling, and a scale that learns may move it.
-            Op::Relu | Op::ClippedRelu { .. } if rounding.is_some_and(|state| state.zero_point == 0) => input.clone(),
-            Op::Relu => Relu::PLAIN.forward(input)?,
-            Op::ClippedRelu { ceiling } => Relu { ceiling: *ceiling }.forward(input)?,
-            Op::MaxPool { window } => Pool { reduce: Reduce::Max, window: *window }.forward(input)?,
-            Op::AvgPool { window } => Pool { reduce: Reduce::Mean, window: *window }.forward(input)?,
+            Op::Relu | Op::ClippedRelu { .. } if self.rounds_from_zero(index) => Applied::Same(input),
+            Op::Relu => Applied::Relu(Relu::PLAIN, input),
+            Op::ClippedRelu { ceiling } => Applied::Relu(Relu { ceiling: *ceiling }, input),
+            Op::MaxPool { window } => Applied::Pool(Pool { reduce: Reduce::Max, window: *window }, input),
+            Op::AvgPool { window } => Applied::Pool(Pool { reduce: Reduce::Mean, window: *window }, input),
             Op::GlobalAvgPool => {
                 let (_, _, height, width) = input.dims4()?;
-                Pool::global(height, width).forward(input)?
+                Applied::Pool(Pool::global(height, width), input)
             }
-            Op::Add => input.add(read(node.inputs[1]))?,
-            Op::Concat => concat(&node.inputs.iter().map(|&source| read(source)).collect::<Vec<_>>())?,
+            Op::Add => Applied::Add([input, read(&node.inputs[1])]),
+            Op::Concat => Applied::Concat(node.inputs.iter().map(read).collect()),
             Op::Shortcut { stride, before, after } => {
-                Shortcut { stride: *stride, before: *before, after: *after }.forward(input)?
+                Applied::Shortcut(Shortcut { stride: *stride, before: *before, after: *after }, input)
             }
-            Op::Flatten => input.flatten_from(1)?,
-        };
-        match rounding {
-            None => Ok(value),
-            Some(ActivationState { bits, zero_point, scale, learn }) => {
-                FakeQuantActivation { bits: *bits, zero_point: *zero_point, learn: *learn }.forward(&value, scale)
-            }
-        }
+            Op::Flatten => Applied::Flatten(input),
+        })
+    }
+
+    /// The rounding of a node's result `value`, if it has one.
+    pub(super) fn rounding(&self, index: usize, value: &Tensor) -> Option<Applied> {
+        let ActivationState { bits, zero_point, scale, learn } =
+            self.quantizers.activations.get(&Source::Node(index))?;
+        let rounding = FakeQuantActivation { bits: *bits, zero_point: *zero_point, learn: *learn };
+        Some(Applied::Rounded(rounding, [value.clone(), scale.as_tensor().clone()]))
+    }
+
+    fn rounds_from_zero(&self, index: usize) -> bool {
+        self.quantizers.activations.get(&Source::Node(index)).is_some_and(|state| state.zero_point == 0)
     }
 
     fn parameter(&self, name: &str) -> Result<&Tensor> {
@@ -351,15 +358,6 @@ impl ActivationState {
         let scale = self.scale.to_vec1::<f32>()?[0];
         Ok(ActivationQuant { bits: self.bits, scale, zero_point: self.zero_point })
     }
-}
-
-/// Channels one after the other; features are maps of one pixel where they meet such.
-fn concat(inputs: &[&Tensor]) -> Result<Tensor> {
-    if inputs.iter().all(|x| x.rank() == inputs[0].rank()) {
-        return Tensor::cat(inputs, 1);
-    }
-    let map = |x: &&Tensor| if x.rank() == 2 { x.reshape((x.dim(0)?, x.dim(1)?, 1, 1)) } else { Ok((*x).clone()) };
-    Tensor::cat(&inputs.iter().map(map).collect::<Result<Vec<_>>>()?, 1)
 }
 
 /// Weights as they are before rounding.
