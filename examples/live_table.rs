@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use releq::search::comparison::{Kind, Row};
+use releq::search::verdict;
 use serde_json::Value;
 
 /// One search.
@@ -69,22 +70,14 @@ fn of(run: &Run, kind: Kind) -> impl Iterator<Item = &Row> {
 }
 
 /// Mean loss of the rows of `kind` over all runs, and half its 95 % interval, in points.
-///
-/// Fine-tunes are few and images many, so each image's losses are averaged over the fine-tunes first, and the interval
-/// is that of the mean over images: what another test set would say, of these fine-tunes.
 fn pooled(runs: &[Run], kind: Kind) -> (f64, f64) {
     let images = runs[0].rows.first().map_or(0, |row| row.images);
-    let mut losses = vec![0.0; images];
-    let all: Vec<(&Run, &Row)> = runs.iter().flat_map(|run| of(run, kind).map(move |row| (run, row))).collect();
-    for (run, row) in &all {
-        let floats = || of(run, Kind::Checkpoint).chain(of(run, Kind::Control));
-        let float = floats().reduce(|best, next| if next.top1 > best.top1 { next } else { best });
-        row.wrong.iter().for_each(|&image| losses[image] += 1.0 / all.len() as f64);
-        float.into_iter().flat_map(|row| &row.wrong).for_each(|&image| losses[image] -= 1.0 / all.len() as f64);
-    }
-    let loss = mean(losses.iter().copied());
-    let variance = mean(losses.iter().map(|one| (one - loss).powi(2)));
-    (100.0 * loss, 196.0 * (variance / images.max(1) as f64).sqrt())
+    let float = |run| {
+        let floats = of(run, Kind::Checkpoint).chain(of(run, Kind::Control));
+        floats.reduce(|best, next| if next.top1 > best.top1 { next } else { best }).map_or(&[][..], |row| &row.wrong)
+    };
+    let rows = runs.iter().flat_map(|run| of(run, kind).map(move |row| [float(run), &row.wrong]));
+    verdict::pooled(images, &rows.collect::<Vec<_>>())
 }
 
 fn mean(numbers: impl Iterator<Item = f64>) -> f64 {

@@ -95,15 +95,8 @@ pub fn compare(
         vec![row(Kind::Checkpoint, None, 0, &floats.checkpoint), row(Kind::Control, None, 0, &floats.control)];
     let plans = plans(&request.space, chosen, request.baselines, request.seed);
     let asked: Vec<&BitPlan> = plans.iter().map(|(_, plan)| plan).collect();
-    let judge = |plan: &BitPlan| -> Result<(Tuned, Answers), SearchError> {
-        let tuned = shelf.tuned(bench, plan, request.last)?;
-        let answers = whole(bench, |data| match &tuned {
-            Tuned::Image(image) => Answers::of_image(image, data),
-            Tuned::Diverged(_) => Ok(Answers::none(data.len())),
-        })?;
-        Ok((tuned, answers))
-    };
-    for ((kind, plan), judged) in plans.iter().zip(bench.side_by_side(&asked, judge)?) {
+    let judged = bench.side_by_side(&asked, |plan: &BitPlan| of_plan(bench, shelf, plan, request.last))?;
+    for ((kind, plan), judged) in plans.iter().zip(judged) {
         let (tuned, answers) = judged?;
         let row = row(*kind, Some(plan), tuned.image().map_or(0, |image| image.len()), &answers);
         rows.push(match tuned {
@@ -114,7 +107,29 @@ pub fn compare(
     Ok(rows)
 }
 
-fn of_floats(bench: &Bench<'_>, network: &Network) -> Result<Answers, SearchError> {
+/// What `plan` fine-tuned on `images` images left, from the shelf or put there, and its answers to every test image.
+///
+/// # Errors
+/// [`SearchError`].
+pub fn of_plan(
+    bench: &Bench<'_>,
+    shelf: &Shelf,
+    plan: &BitPlan,
+    images: usize,
+) -> Result<(Tuned, Answers), SearchError> {
+    let tuned = shelf.tuned(bench, plan, images)?;
+    let answers = whole(bench, |data| match &tuned {
+        Tuned::Image(image) => Answers::of_image(image, data),
+        Tuned::Diverged(_) => Ok(Answers::none(data.len())),
+    })?;
+    Ok((tuned, answers))
+}
+
+/// The answers of a float network to every test image.
+///
+/// # Errors
+/// Only Candle's own.
+pub fn of_floats(bench: &Bench<'_>, network: &Network) -> Result<Answers, SearchError> {
     whole(bench, |data| Answers::of_floats(network, data))
 }
 

@@ -98,6 +98,24 @@ pub fn interval((loss, deviation): (f64, f64)) -> (f64, [f64; 2]) {
     (100.0 * loss, [100.0 * (loss - 1.96 * deviation), 100.0 * (loss + 1.96 * deviation)])
 }
 
+/// Mean loss of several fine-tunes, and half its 95 % interval, both in points: each is told by the numbers of those of
+/// `images` that its float network answers wrongly, and of those that it does.
+///
+/// Fine-tunes are few and images many, so each image's losses are averaged over the fine-tunes first, and the interval
+/// is that of the mean over images: what another test set would say, of these fine-tunes.
+pub fn pooled(images: usize, fine_tunes: &[[&[usize]; 2]]) -> (f64, f64) {
+    let mut losses = vec![0.0; images];
+    let share = 1.0 / fine_tunes.len().max(1) as f64;
+    for [float, own] in fine_tunes {
+        own.iter().for_each(|&image| losses[image] += share);
+        float.iter().for_each(|&image| losses[image] -= share);
+    }
+    let count = images.max(1) as f64;
+    let loss = losses.iter().sum::<f64>() / count;
+    let variance = losses.iter().map(|one| (one - loss).powi(2)).sum::<f64>() / count;
+    (100.0 * loss, 196.0 * (variance / count).sqrt())
+}
+
 /// The float network on one set of images: as it came, and given the same fine-tune unquantized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floats {
@@ -155,6 +173,16 @@ mod tests {
 
     fn answered(right: &[bool]) -> Answers {
         Answers { classes: right.iter().map(|right| usize::from(*right)).collect(), right: right.to_vec() }
+    }
+
+    #[test]
+    fn fine_tunes_are_pooled_image_by_image() {
+        // One of four images lost, by the first of two fine-tunes; the second loses it and wins another.
+        let (loss, half) = pooled(4, &[[&[0], &[0, 1]], [&[0], &[1]]]);
+        assert_eq!(loss, 12.5);
+        // Images lose -1/2, 1, 0 and 0.
+        assert!((half - 196.0 * (1.1875f64 / 16.0).sqrt()).abs() < 1e-9, "{half}");
+        assert_eq!(pooled(4, &[]), (0.0, 0.0));
     }
 
     #[test]
