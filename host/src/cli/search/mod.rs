@@ -267,11 +267,14 @@ impl<'a> Search<'a> {
         let found = hunt(&mut bench, &shelf, searcher, &request, &episodes, &mut watch);
         progress.finish();
         let found = found.map_err(failure)?;
+        let spent = teller.spent();
+        let times = spent.iter().map(|spent| format!("{} {:.0} s", spent.doing, spent.seconds));
+        terminal::detail(&format!("the time went to: {}", times.collect::<Vec<_>>().join(", ")));
 
         let image = run.join("model.rlq");
         let opened = super::open_image(&image, &found.image)?;
         let front = self.front(&bench, &found);
-        let report = Report::new(self, &bench, &record, &found, &front, &opened, &image)?;
+        let report = Report::new(self, &bench, &record, (&found, spent), &front, &opened, &image)?;
         let mut documents = vec![(FRONT, json(&front)?), (RESULT, json(&report)?), (RUN, json(&record)?)];
         if !found.comparison.is_empty() {
             documents.push(("comparison.json", json(&found.comparison)?));

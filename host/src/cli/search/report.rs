@@ -25,6 +25,7 @@ use crate::search::nearest::{Beyond, Nearest};
 use crate::search::preset::Preset;
 use crate::search::record::{Evaluated, RunRecord};
 use crate::search::split::Origin;
+use crate::search::stage::Spent;
 use crate::search::verdict::Verdict;
 use crate::terminal::grouped;
 
@@ -85,6 +86,8 @@ pub(super) struct Report<'a> {
     measured_on: Option<&'a str>,
     seed: u64,
     seconds: f64,
+    /// What of it went to what.
+    spent: Vec<Spent>,
     version: &'static str,
 }
 
@@ -108,7 +111,7 @@ impl<'a> Report<'a> {
         search: &'a Search<'_>,
         bench: &Bench<'_>,
         record: &'a RunRecord,
-        found: &'a Found,
+        (found, spent): (&'a Found, Vec<Spent>),
         front: &'a Front,
         opened: &Image<'_>,
         image: &Path,
@@ -172,6 +175,7 @@ impl<'a> Report<'a> {
             measured_on: arguments.measure.as_deref(),
             seed: arguments.seed,
             seconds: search.started.elapsed().as_secs_f64(),
+            spent,
             version: env!("CARGO_PKG_VERSION"),
         })
     }
