@@ -39,7 +39,7 @@ fn measured(directory: &Path, run: &str) -> usize {
 fn outcome(directory: &Path, run: &str) -> (serde_json::Value, Vec<u8>) {
     let mut result: serde_json::Value =
         serde_json::from_slice(&fs::read(directory.join(run).join("result.json")).unwrap()).unwrap();
-    for field in ["seconds", "image"] {
+    for field in ["seconds", "spent", "image"] {
         result.as_object_mut().unwrap().remove(field).unwrap();
     }
     (result, fs::read(directory.join(run).join("model.rlq")).unwrap())

@@ -32,7 +32,7 @@ fn measured(directory: &Path, run: &str) -> usize {
 fn result(directory: &Path, run: &str) -> serde_json::Value {
     let text = fs::read(directory.join(run).join("result.json")).unwrap();
     let mut result: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    for field in ["seconds", "image"] {
+    for field in ["seconds", "spent", "image"] {
         result.as_object_mut().unwrap().remove(field).unwrap();
     }
     result

@@ -65,14 +65,14 @@ pub(crate) fn left(run: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A JSON document without its seconds and the path of its image.
+/// A JSON document without its seconds, what they went to, and the path of its image.
 fn timeless(document: &[u8]) -> Vec<u8> {
     if document.is_empty() {
         return Vec::new();
     }
     let mut value: Value = serde_json::from_slice(document).unwrap();
     assert!(value.as_object_mut().unwrap().remove("seconds").is_some());
-    value.as_object_mut().unwrap().remove("image");
+    ["spent", "image"].map(|field| value.as_object_mut().unwrap().remove(field));
     format!("{value}\n").into_bytes()
 }
 
