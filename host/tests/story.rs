@@ -77,7 +77,7 @@ fn shape(lines: &[String]) -> Vec<String> {
 
 fn shape_of(line: &str) -> String {
     let mut shape = String::new();
-    for letter in line.chars() {
+    for letter in without_keys(line).chars() {
         match letter {
             '0'..='9' if shape.ends_with('#') => {}
             '0'..='9' => shape.push('#'),
@@ -96,6 +96,16 @@ fn shape_of(line: &str) -> String {
     }
     // Which plans a front has, and which of them is the fastest, hangs by the last bits of floats.
     if text.starts_with("#:#,#:#") || text.starts_with("#,#,#") { "a plan".to_owned() } else { text }
+}
+
+/// A line with one digit in place of each key of eight: which of a digest's digits are letters is chance.
+fn without_keys(line: &str) -> String {
+    let words = line.split_inclusive(|letter: char| !letter.is_ascii_hexdigit());
+    let word = |word: &str| match word.trim_end_matches(|letter: char| !letter.is_ascii_hexdigit()) {
+        key if key.len() == 8 => format!("0{}", &word[key.len()..]),
+        _ => word.to_owned(),
+    };
+    words.map(word).collect()
 }
 
 /// What `releq doctor` finds is the machine's own: only what it looks for is told.

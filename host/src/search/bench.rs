@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -23,6 +24,7 @@ use super::forecast::Forecast;
 use super::pricing::{Cost, Pricing};
 use super::split::Split;
 use crate::cost::measure::MeasureError;
+use crate::data::augment::Augment;
 use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
@@ -30,6 +32,7 @@ use crate::train::device;
 use crate::train::fit::{self, FitError, Teacher};
 use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
+use crate::train::norms;
 use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
 use crate::train::resume::Resume;
 
@@ -193,6 +196,8 @@ pub struct Bench<'a> {
     /// How plans are fine-tuned; each stage sets its own number of images.
     pub recipe: Recipe,
     teacher: Teacher,
+    /// What [`Bench::remembered`] found.
+    views: OnceLock<Augment>,
     /// Log-probabilities of the float network on the validation images.
     float: Vec<Vec<f64>>,
     /// Share of the validation images that the float network classifies rightly.
@@ -238,6 +243,7 @@ impl<'a> Bench<'a> {
             split,
             recipe,
             teacher,
+            views: OnceLock::new(),
             float_accuracy: accuracy(&logits, &split.validation.labels),
             float: logits.iter().map(|row| log_softmax(row)).collect(),
             key,
@@ -460,14 +466,24 @@ impl<'a> Bench<'a> {
     ) -> Result<QuantizedNetwork, BenchError> {
         let mut recipe = self.recipe.clone();
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
+        let of_plan = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(error) };
+        let recipe = recipe.settled(|| self.remembered()).map_err(|error| of_plan(error.into()))?;
         let teacher = Some(&self.teacher);
         let tuned =
             quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, resume, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             QuantizeError::Fit(error @ FitError::Keep(_)) => BenchError::Keep(error),
-            error => BenchError::Plan { plan: plan.clone(), error: Box::new(error) },
+            error => of_plan(error),
         })
+    }
+
+    /// The views that the network's statistics remember, told once.
+    fn remembered(&self) -> candle_core::Result<Augment> {
+        match self.views.get() {
+            Some(views) => Ok(*views),
+            None => norms::remembered(self.network, &self.split.tune).map(|views| *self.views.get_or_init(|| views)),
+        }
     }
 
     /// Mean divergence of a network's answers on the validation images from those of the float network as it came.
@@ -519,8 +535,13 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     let mark = device::mark();
     format!(
         "{:08x}",
-        crc.update(format!("{recipe:?} {version} in integers, by runs of columns there and back{mark}").as_bytes())
-            .finish()
+        crc.update(
+            format!(
+                "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered{mark}"
+            )
+            .as_bytes()
+        )
+        .finish()
     )
 }
 

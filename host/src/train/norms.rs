@@ -9,10 +9,12 @@ use candle_core::Result;
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
+use super::fit::Schedule;
 use super::fold::{self, FoldError, fold};
 use super::model::Model;
 use super::quantize::QuantizeError;
 use crate::data::Dataset;
+use crate::data::augment::Augment;
 use crate::lower::fuse::{self, Block};
 use crate::network::{Network, Op, Source};
 use crate::quantized::QuantizedNetwork;
@@ -28,9 +30,10 @@ pub enum Norms {
     Reestimated,
 }
 
-/// Images a batch, and batches, that statistics are measured on.
+/// Images a batch, and batches, that statistics are measured on; batches where they are only compared.
 const BATCH: usize = 128;
 const BATCHES: usize = 32;
+const REMEMBERED: usize = 8;
 
 /// A network ready to learn under quantizers, with the blocks that its image will have.
 #[derive(Clone, Debug)]
@@ -127,22 +130,75 @@ pub(super) fn folded(quantized: &QuantizedNetwork) -> std::result::Result<Quanti
     Ok(QuantizedNetwork { network, weights, activations })
 }
 
-/// Measures the statistics of every normalisation anew, on a few thousand random images of `data`.
+/// Measures the statistics of every normalisation anew, on a few thousand random images of `data`, in the views that
+/// training by `schedule` shows of them: what black margins do to a mean, the network has learned to expect.
 ///
 /// # Errors
 /// Only Candle's own.
-pub(super) fn reestimate(model: &Model, data: &Dataset, seed: u64) -> Result<()> {
+pub(super) fn reestimate(model: &Model, data: &Dataset, schedule: &Schedule) -> Result<()> {
+    measure(model, data, schedule, BATCHES)
+}
+
+fn measure(model: &Model, data: &Dataset, schedule: &Schedule, batches: usize) -> Result<()> {
     if !model.graph().nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })) {
         return Ok(());
     }
     let mut order: Vec<usize> = (0..data.len()).collect();
-    order.shuffle(&mut seed::stream(seed, "statistics"));
-    for (number, indices) in order.chunks(BATCH).take(BATCHES).enumerate() {
+    order.shuffle(&mut seed::stream(schedule.seed, "statistics"));
+    let mut rng = seed::stream(schedule.seed, "views for statistics");
+    for (number, indices) in order.chunks(BATCH).take(batches).enumerate() {
         // The mean of all batches so far: each new one counts 1/n.
         let model = model.with_momentum(1.0 / (number + 1) as f32);
-        model.forward(&model.input(data, indices)?, true)?;
+        let input = match schedule.augment.is_any() {
+            true => {
+                let views = schedule.augment.views(data, indices, &mut rng);
+                model.input(&views, &(0..views.len()).collect::<Vec<_>>())?
+            }
+            false => model.input(data, indices)?,
+        };
+        model.forward(&input, true)?;
     }
     Ok(())
+}
+
+/// Views are told by the statistics only where plain images are this many times further from them.
+const CLEARLY: f64 = 2.0;
+
+/// The views of `data` that `network` was trained on, as far as the statistics of its normalisations remember: black
+/// margins and mirrored halves move them. Plain images where they say nothing.
+///
+/// # Errors
+/// Only Candle's own.
+pub(crate) fn remembered(network: &Network, data: &Dataset) -> Result<Augment> {
+    let has_margins =
+        data.shape[1] > 2 * Augment::CROP_AND_FLIP.shift && data.shape[2] > 2 * Augment::CROP_AND_FLIP.shift;
+    let given = Model::new(network)?;
+    if !has_margins || given.statistics().next().is_none() {
+        return Ok(Augment::NONE);
+    }
+    let distance = |augment: Augment| -> Result<f64> {
+        let model = Model::new(network)?;
+        measure(&model, data, &Schedule { augment, ..Schedule::adam(0.0, 0) }, REMEMBERED)?;
+        Ok(apart(&given, &model))
+    };
+    let [plain, moved] = [distance(Augment::NONE)?, distance(Augment::CROP_AND_FLIP)?];
+    Ok(if moved * CLEARLY < plain { Augment::CROP_AND_FLIP } else { Augment::NONE })
+}
+
+/// How far the statistics of two models of one network are apart: the mean over channels of the squares of what their
+/// means differ by, in deviations, and of what the logarithms of their variances do.
+fn apart(one: &Model, other: &Model) -> f64 {
+    let (mut sum, mut count) = (0.0, 0usize);
+    for (one, other) in one.statistics().zip(other.statistics()) {
+        let [one, other] = [one, other].map(|one| one.lock().expect("no panic while holding the lock").clone());
+        let means = one.mean.iter().zip(&other.mean);
+        for ((mean, other_mean), (variance, other_variance)) in means.zip(one.variance.iter().zip(&other.variance)) {
+            let [variance, other_variance] = [variance, other_variance].map(|&variance| f64::from(variance) + 1e-5);
+            sum += f64::from(mean - other_mean).powi(2) / variance + (other_variance / variance).ln().powi(2);
+            count += 1;
+        }
+    }
+    sum / count.max(1) as f64
 }
 
 #[cfg(test)]
@@ -214,11 +270,32 @@ mod tests {
         let first = |model: &Model| model.statistics().next().unwrap().lock().unwrap().mean.clone();
         let apart = |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let before = first(&model);
-        reestimate(&model, &data, 1).unwrap();
+        let schedule = Schedule::adam(0.0, 1);
+        reestimate(&model, &data, &schedule).unwrap();
         let measured = first(&model);
         assert!(apart(&before, &measured) > 0.01);
         model.statistics().for_each(|running| running.lock().unwrap().mean.fill(7.0));
-        reestimate(&model, &data, 1).unwrap();
+        reestimate(&model, &data, &schedule).unwrap();
         assert!(apart(&first(&model), &measured) < 1e-5);
+        // Of moved images: margins are black.
+        let moved = Augment { mirror: false, shift: 12 };
+        reestimate(&model, &data, &Schedule { augment: moved, ..schedule }).unwrap();
+        let darker = first(&model);
+        assert!(apart(&darker, &measured) > 0.01);
+    }
+
+    /// The views that statistics were measured on are told by them; fresh ones, zeros and ones, tell nothing.
+    #[test]
+    fn statistics_remember_views() {
+        let data = glyphs::generate(1, 1024);
+        let network = zoo::build("resnet8", data.shape, data.classes, 1).unwrap();
+        assert_eq!(remembered(&network, &data).unwrap(), Augment::NONE);
+        for augment in [Augment::NONE, Augment::CROP_AND_FLIP] {
+            let model = Model::new(&network).unwrap();
+            reestimate(&model, &data, &Schedule { augment, ..Schedule::adam(0.0, 7) }).unwrap();
+            assert_eq!(remembered(&model.network().unwrap(), &data).unwrap(), augment);
+        }
+        let lenet = zoo::build("lenet", data.shape, data.classes, 1).unwrap();
+        assert_eq!(remembered(&lenet, &data).unwrap(), Augment::NONE);
     }
 }

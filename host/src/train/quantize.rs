@@ -87,6 +87,19 @@ impl Recipe {
             Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, augment: Augment::NONE, seed };
         Self { method, schedule, distill: false, ..Self::learned(epochs, seed) }
     }
+
+    /// The recipe for a network that `remembered` tells the views of: where nothing is learned, statistics are measured
+    /// in these, since what the weights were made for they still expect.
+    pub(crate) fn settled(
+        &self,
+        remembered: impl FnOnce() -> candle_core::Result<Augment>,
+    ) -> candle_core::Result<Self> {
+        let mut recipe = self.clone();
+        if recipe.norms == Norms::Reestimated && recipe.schedule.epochs <= 0.0 {
+            recipe.schedule.augment = remembered()?;
+        }
+        Ok(recipe)
+    }
 }
 
 /// Why a network cannot be quantized.
@@ -146,12 +159,14 @@ pub fn quantize(
     resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
+    let recipe = &recipe.settled(|| norms::remembered(network, data))?;
     let distilled = recipe.distill && recipe.schedule.epochs > 0.0;
     let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data, &recipe.schedule)).transpose()?;
     quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
-/// As [`quantize`], guided by a teacher made before; `recipe.distill` says whether it is.
+/// As [`quantize`], guided by a teacher made before, by a recipe that is [settled](Recipe::settled); `recipe.distill` says
+/// whether it is guided.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -167,7 +182,7 @@ pub fn quantize_with(
     let tuning = Tuning { data, teacher: teacher.filter(|_| recipe.distill), recipe };
     let model = tuning.staged(network, plan, resume, watch)?;
     if recipe.norms == Norms::Reestimated {
-        norms::reestimate(&model, data, recipe.schedule.seed)?;
+        norms::reestimate(&model, data, &recipe.schedule)?;
     }
     Ok(norms::folded(&model.quantized()?)?)
 }
