@@ -165,8 +165,8 @@ pub fn quantize(
     quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
-/// As [`quantize`], guided by a teacher made before, by a recipe that is [settled](Recipe::settled); `recipe.distill` says
-/// whether it is guided.
+/// As [`quantize`], guided by a teacher made before if `recipe.distill` says so; statistics are measured in the views that
+/// `recipe.schedule` has, whether anything is learned or not.
 ///
 /// # Errors
 /// [`QuantizeError`].
