@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let network = releq::checkpoint::load(Path::new(model))?;
     let features = features(&network)?;
     let layers = features.layers();
-    let plans = plans.iter().map(|plan| of_all(plan, layers.len())).collect::<Result<Vec<_>, _>>()?;
+    let plan = |plan: &String| Ok(plan.parse::<BitPlan>()?.for_layers(layers.len()));
+    let plans = plans.iter().map(plan).collect::<Result<Vec<_>, PlanError>>()?;
     let splits = data::open(Some(set), None)?;
     let split = Split::new(splits.train, splits.test, network.graph.held_out, None);
     let images = (epochs.parse::<f64>()? * split.tune.len() as f64).round() as usize;
@@ -84,10 +85,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
-}
-
-/// A plan of `layers` layers; one width is for all.
-fn of_all(text: &str, layers: usize) -> Result<BitPlan, PlanError> {
-    let plan: BitPlan = text.parse()?;
-    if plan.layers().len() == 1 { BitPlan::new(plan.layers().repeat(layers)) } else { Ok(plan) }
 }

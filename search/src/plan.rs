@@ -66,6 +66,15 @@ impl BitPlan {
         Self(layers)
     }
 
+    /// The plan for a network of `layers` layers: a single width stands for all; any other plan stays what it is.
+    #[must_use]
+    pub fn for_layers(self, layers: usize) -> Self {
+        match self.0[..] {
+            [one] => Self(vec![one; layers.max(1)]),
+            _ => self,
+        }
+    }
+
     /// The layers in forward order.
     pub fn layers(&self) -> &[LayerBits] {
         &self.0
@@ -137,6 +146,13 @@ impl FromStr for BitPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_single_width_stands_for_all_layers() {
+        let plan = |text: &str| text.parse::<BitPlan>().unwrap();
+        assert_eq!(plan("4:3").for_layers(3), plan("4:3,4:3,4:3"));
+        assert_eq!(plan("2,3").for_layers(3), plan("2,3"), "its length is for others to refuse");
+    }
 
     #[test]
     fn text_round_trips() {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use releq_search::plan::BitPlan;
 use serde::Serialize;
 
-use super::quantize::{Range, check_images, widened};
+use super::quantize::{Range, check_images};
 use super::{DataOption, Outcome, check_writable, load_model, open_image, print_json, write_whole};
 use crate::data::{Source, Which};
 use crate::lower::{self, Lowered};
@@ -84,7 +84,7 @@ struct Accuracy {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let network = load_model(&arguments.model)?;
-    let plan = widened(&arguments.bits, &network)?;
+    let plan = arguments.bits.clone().for_layers(network.graph.weighted().len());
     check_writable(&arguments.output)?;
     let source = arguments.data.locate_for(network.graph.input.shape)?;
     let train = source.load(Which::Train)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use releq_format::image::Image;
-use releq_search::plan::{BitPlan, LayerBits};
+use releq_search::plan::BitPlan;
 use serde::Serialize;
 
 use super::{
@@ -147,7 +147,7 @@ struct Report {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     arguments.device.choose()?;
     let network = load_model(&arguments.model)?;
-    let plan = widened(&arguments.bits, &network)?;
+    let plan = arguments.bits.clone().for_layers(network.graph.weighted().len());
     check_writable(&arguments.output)?;
     let source = arguments.data.locate_for(network.graph.input.shape)?;
     let (train, test) = (source.load(Which::Train)?, source.load(Which::Test)?);
@@ -198,17 +198,6 @@ fn lowered(quantized: &QuantizedNetwork, fast: Option<&str>) -> Result<lower::Lo
     let widths = fastest(&layers, board.family, &cost::prices(board.name)?)?;
     let stored = quantized.network.graph.weighted().into_iter().zip(widths).collect();
     Ok(lower::lower_stored(quantized, &stored)?)
-}
-
-/// One width stands for all layers.
-pub(super) fn widened(plan: &BitPlan, network: &Network) -> Result<BitPlan, Failure> {
-    let layers = network.graph.weighted().len();
-    match plan.layers() {
-        &[LayerBits { weights, activations }] if layers > 1 => {
-            Ok(BitPlan::new(vec![LayerBits { weights, activations }; layers])?)
-        }
-        _ => Ok(plan.clone()),
-    }
 }
 
 pub(super) fn check_images(network: &Network, data: &Dataset, name: &str) -> Result<(), Failure> {
