@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 use releq::data;
 use releq::search::bench::Bench;
 use releq::search::comparison::{of_floats, of_plan};
-use releq::search::features;
 use releq::search::preset::{Preset, Published};
 use releq::search::shelf::Shelf;
 use releq::search::split::{Origin, Split};
-use releq::search::verdict::{Floats, interval, pooled};
+use releq::search::verdict::{Answers, Floats, interval, pooled};
+use releq::search::{SearchError, features};
 use releq_search::plan::{BitPlan, PlanError};
 
-/// Plans fine-tuned side by side.
+/// Networks fine-tuned side by side.
 const ACTORS: usize = 2;
+
+/// What a fine-tune left: the bytes of its image, if it is one, and its answers.
+type Done = Result<(usize, Answers), SearchError>;
 
 /// One plan from one seed.
 struct FineTune {
@@ -45,6 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(directory);
     std::fs::create_dir_all(&directory)?;
 
+    // The control, and every plan.
+    let jobs: Vec<Option<BitPlan>> = std::iter::once(None).chain(plans.iter().cloned().map(Some)).collect();
     println!("| seed | network | top-1 | loss | 95 % interval |\n|---|---|---|---|---|");
     let mut tuned = Vec::new();
     for seed in 1..=seeds.parse::<u64>()? {
@@ -52,18 +57,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         let log = directory.join("measurements.jsonl");
         let bench = Bench::open(&network, &split, recipe, &log, ACTORS, &|| false)?;
         let shelf = Shelf::open(&directory, bench.key())?;
-        let control = of_floats(&bench, &shelf.control(&bench, images)?)?;
-        let floats = Floats { checkpoint: of_floats(&bench, &network)?, control };
+        let judge = |job: &Option<BitPlan>| -> Done {
+            match job {
+                None => Ok((0, of_floats(&bench, &shelf.control(&bench, images)?)?)),
+                Some(plan) => {
+                    let (left, answers) = of_plan(&bench, &shelf, plan, images)?;
+                    Ok((left.image().map_or(0, |image| image.len()), answers))
+                }
+            }
+        };
+        let done = bench.side_by_side(&jobs.iter().collect::<Vec<_>>(), judge)?;
+        let mut done = done.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let floats = Floats { checkpoint: of_floats(&bench, &network)?, control: done.remove(0).1 };
         for (name, answers) in [("checkpoint", &floats.checkpoint), ("control", &floats.control)] {
             println!("| {seed} | {name} | {:.2} | | |", 100.0 * answers.share());
         }
-        let judge = |plan: &BitPlan| of_plan(&bench, &shelf, plan, images);
-        for (plan, judged) in bench.side_by_side(&plans.iter().collect::<Vec<_>>(), judge)?.into_iter().enumerate() {
-            let (left, answers) = judged?;
+        for (plan, (bytes, answers)) in done.into_iter().enumerate() {
             let (loss, [low, high]) = interval(answers.loss_against(floats.better()));
             let top1 = 100.0 * answers.share();
             println!("| {seed} | {} | {top1:.2} | {loss:.2} | {low:.2} to {high:.2} |", plans[plan]);
-            let bytes = left.image().map_or(0, |image| image.len());
             tuned.push(FineTune { plan, bytes, wrong: [floats.better().wrong(), answers.wrong()] });
         }
     }

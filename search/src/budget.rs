@@ -122,14 +122,51 @@ pub(crate) mod tests {
         plan.weights().map(|bits| if bits == 3 { 8.0 } else { f64::from(bits) }).sum()
     }
 
+    /// Seven layers of four widths have just as many plans as are all looked at.
     #[test]
     fn the_least_is_found_in_spaces_of_any_size() {
-        for layers in [4, 20] {
+        for layers in [4, 7, 8, 20] {
             let space = Space::same(&[3, 4, 6, 8], layers).unwrap();
             let found = least(&space, taken);
-            assert_eq!((found.measure, found.every), (4.0 * layers as f64, layers == 4));
+            assert_eq!((found.measure, found.every), (4.0 * layers as f64, layers <= 7));
             assert!(found.plan.weights().all(|bits| bits == 4));
         }
+    }
+
+    /// Nothing is less than 0, and of two plans that are alike the first is taken.
+    #[test]
+    fn the_least_is_not_sought_below_nothing() {
+        for layers in [4, 20] {
+            let space = Space::same(&[3, 4, 6, 8], layers).unwrap();
+            let asked = std::cell::Cell::new(0);
+            let excess = |plan: &BitPlan| {
+                asked.set(asked.get() + 1);
+                Bits(4.0 * layers as f64 + 8.0).excess(plan)
+            };
+            let found = least(&space, excess);
+            let looked = asked.get();
+            assert_eq!(found.measure, 0.0);
+            assert!((1..200).contains(&looked), "{layers} layers: {looked} plans were looked at");
+            let level = least(&space, |_| 1.0);
+            assert_eq!((level.plan, level.measure), (space.slimmest(), 1.0));
+        }
+    }
+
+    /// 4 bits take as much as 8, so that only both steps together help; layers that need not be touched are not.
+    #[derive(Debug)]
+    struct Steps;
+
+    impl Limits for Steps {
+        fn excess(&self, plan: &BitPlan) -> f64 {
+            plan.weights().filter(|bits| *bits > 2).count().saturating_sub(2) as f64
+        }
+    }
+
+    #[test]
+    fn a_step_that_does_not_help_is_taken_only_with_the_next() {
+        let space = Space::same(&[2, 4, 8], 4).unwrap();
+        let admitted = admitted(&space, &space.widest(), &Steps).unwrap();
+        assert_eq!(admitted.to_string(), "2,2,8,8");
     }
 
     proptest! {

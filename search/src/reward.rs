@@ -110,6 +110,30 @@ mod tests {
         assert_eq!(Reward::Difference.value(0.5, 0.75), 0.25);
     }
 
+    /// By the formula of [`Shape`], worked out beside this code.
+    #[test]
+    fn golden_values_of_the_authors_forms() {
+        for (reward, quantization, accuracy, golden) in [
+            (Reward::authors(2), 0.5, 0.9, -0.205_046_319),
+            (Reward::authors(3), 1.0, 0.8, -0.787_150_802),
+            (Reward::log(2), 0.5, 0.9, 0.530_238_461),
+            (Reward::log(3), 0.75, 0.5, 0.033_982_921),
+        ] {
+            let found = reward.value(quantization, accuracy);
+            assert!((found - golden).abs() < 1e-9, "{reward:?} ({quantization}, {accuracy}): {found} is not {golden}");
+        }
+    }
+
+    #[test]
+    fn a_reward_breaks_off_just_below_its_threshold() {
+        for reward in every() {
+            let Some(threshold) = reward.threshold() else { continue };
+            assert_ne!(reward.value(0.5, threshold), -1.0, "{reward:?}");
+            assert_eq!(reward.value(0.5, threshold - 1e-9), -1.0, "{reward:?}");
+        }
+        assert_eq!(every().map(|reward| reward.threshold()), [Some(0.4), Some(0.8), Some(0.0), None, None]);
+    }
+
     fn every() -> [Reward; 5] {
         [Reward::paper(), Reward::authors(2), Reward::log(2), Reward::Ratio, Reward::Difference]
     }

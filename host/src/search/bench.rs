@@ -364,21 +364,21 @@ impl<'a> Bench<'a> {
         Ok(measurements)
     }
 
-    /// Does `work` for each of `plans`, as many at once as there are actors, and gives the answers in their order. One that
+    /// Does `work` for each of `jobs`, as many at once as there are actors, and gives the answers in their order. One that
     /// is left alone has all threads.
     ///
     /// # Errors
     /// [`BenchError::Actor`].
-    pub fn side_by_side<T: Send>(
+    pub fn side_by_side<J: Sync, T: Send>(
         &self,
-        plans: &[&BitPlan],
-        work: impl Fn(&BitPlan) -> T + Sync,
+        jobs: &[&J],
+        work: impl Fn(&J) -> T + Sync,
     ) -> Result<Vec<T>, BenchError> {
-        let mut answers = Vec::with_capacity(plans.len());
-        for plans in plans.chunks(self.actors) {
-            match plans {
-                [plan] => answers.push(work(plan)),
-                plans => answers.extend(at_once(plans, &work)?),
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(self.actors) {
+            match jobs {
+                [job] => answers.push(work(job)),
+                jobs => answers.extend(at_once(jobs, &work)?),
             }
         }
         Ok(answers)
@@ -510,12 +510,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Does `work` for each of `plans` at the same time, with one math thread each.
-fn at_once<T: Send>(plans: &[&BitPlan], work: &(impl Fn(&BitPlan) -> T + Sync)) -> Result<Vec<T>, BenchError> {
-    let pools = plans.iter().map(|_| ThreadPoolBuilder::new().num_threads(1).build());
+/// Does `work` for each of `jobs` at the same time, with one math thread each.
+fn at_once<J: Sync, T: Send>(jobs: &[&J], work: &(impl Fn(&J) -> T + Sync)) -> Result<Vec<T>, BenchError> {
+    let pools = jobs.iter().map(|_| ThreadPoolBuilder::new().num_threads(1).build());
     let pools = pools.collect::<Result<Vec<_>, _>>()?;
     Ok(std::thread::scope(|scope| {
-        let actors = pools.iter().zip(plans).map(|(pool, plan)| scope.spawn(|| pool.install(|| work(plan))));
+        let actors = pools.iter().zip(jobs).map(|(pool, job)| scope.spawn(|| pool.install(|| work(job))));
         let actors: Vec<_> = actors.collect();
         actors.into_iter().map(|actor| actor.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     }))

@@ -11,7 +11,7 @@ use releq_search::searcher::{Problem, Searcher};
 use super::SearchError;
 use super::attempts::{Attempt, Candidate, candidates, correction, next_attempts};
 use super::bench::{Bench, BenchError, Stage};
-use super::forecast::{Forecast, Laws};
+use super::forecast::{Forecast, Laws, anchor_plans};
 use super::hunt::{Aim, Request, Step, Terms};
 
 /// Shares of the budget that have been spent by the end of the first round, and of the second; the rest is for looking
@@ -171,7 +171,10 @@ pub(super) fn search(
     // One long fine-tune ends a search for accuracy, so nothing is kept for looks after it.
     let rounds = if request.aim == Aim::Accuracy { [ROUNDS[0], 1.0] } else { ROUNDS };
     let [first, second] = rounds.map(|part| share(request.budget, part));
-    let round = Round { law: Some(laws.short), known: request.first(), budget: first, objective };
+    // What anchors the forecast was measured, and uniform plans are where some kernels are fastest.
+    let anchors = anchor_plans(&request.space).into_iter().filter(|plan| objective.admits(plan));
+    let known: Vec<BitPlan> = request.first().iter().cloned().chain(anchors).collect();
+    let round = Round { law: Some(laws.short), known: &known, budget: first, objective };
     let first = round.run(bench, searcher, request, log, watch)?;
     watch(Step { doing: "re-ranking", done: first.len(), of: request.budget });
     let ranked = rerank(bench, terms, &first, laws.long)?;

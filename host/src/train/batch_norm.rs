@@ -52,7 +52,7 @@ fn moments(x: &[f32], channels: usize, plane: usize) -> Vec<Moments> {
 
 fn sum<'a>(planes: impl Iterator<Item = &'a [f32]>, term: impl Fn(f64) -> f64) -> f64 {
     let mut sums = Sums::ZERO;
-    widest(|| planes.for_each(|plane| sums.add(plane, plane, |x, _| [term(f64::from(x))])));
+    planes.for_each(|plane| sums.add(plane, plane, |x, _| [term(f64::from(x))]));
     sums.totals()[0]
 }
 
@@ -198,7 +198,7 @@ impl BatchNorm {
             let planes = inputs.chunks_exact(plane).zip(gradients.chunks_exact(plane)).skip(channel).step_by(channels);
             let mut sums = Sums::ZERO;
             let terms = |x: f32, gradient: f32| [f64::from(gradient), f64::from(gradient * (x - mean) * scale)];
-            widest(|| planes.for_each(|(x, gradient)| sums.add(x, gradient, terms)));
+            planes.for_each(|(x, gradient)| sums.add(x, gradient, terms));
             let [sum, sum_normal] = sums.totals();
             (sum as f32, sum_normal as f32)
         };

@@ -9,7 +9,7 @@ use releq_format::bits::{BitWidth, Levels};
 
 use super::stock::{self, Grid};
 use super::storage::{floats, tensor_floats, with_floats};
-use super::vectors::{CHUNK, Sums, mapped, widest, zipped};
+use super::vectors::{CHUNK, Sums, mapped, zipped};
 use crate::quantized::{ActivationQuant, WeightQuant};
 
 /// Rounds weights `[out, …]` to `integer · scale`, with scales `[out]`, or `[1]` for all of them.
@@ -185,7 +185,7 @@ impl FakeQuantActivation {
         };
         let chunks = x.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK)).map(|(x, gradient)| {
             let mut sum = Sums::ZERO;
-            widest(|| sum.add(x, gradient, term));
+            sum.add(x, gradient, term);
             sum.totals()[0]
         });
         let partial: Vec<f64> = chunks.collect();

@@ -13,6 +13,7 @@ use releq_format::quant::{AddScale, Channel, logit, requantize};
 use super::conv::{Sizes, Work, convolve};
 use super::pool::{Pool, Reduce};
 use super::product::{Accum, Form, product};
+use super::vectors::{widest, zipped};
 use crate::data::Dataset;
 use crate::lower::integer::{IntegerNetwork, Integers, Operand, Operation, Step};
 use crate::network::{InputSpec, Window};
@@ -143,20 +144,22 @@ fn start_values(data: &Dataset, images: Range<usize>, tables: &[[f32; 256]]) -> 
 /// The codes, less their zero point, that `step` makes of its operands.
 fn compute(step: &Step, weights: &Weights, operands: &[&[f32]], images: usize, quant: &ActivationQuant) -> Vec<f32> {
     let zero = f32::from(quant.zero_point);
-    let elements = images * step.shape.iter().product::<usize>();
+    let [channels, rows, columns] = step.shape;
     match &step.operation {
         Operation::Concat => joined(operands, images),
         Operation::MaxPool { window } => largest(window, &step.inputs[0], step.shape, operands[0]),
         Operation::Add { scale } => {
-            let pairs = operands[0].iter().zip(operands[1]);
             let zeros = [0, 1].map(|index| f32::from(step.inputs[index].quant.zero_point));
-            pairs.map(|(left, right)| added(scale, [left + zeros[0], right + zeros[1]], quant) - zero).collect()
+            let sum = |left, right| added(scale, [left + zeros[0], right + zeros[1]], quant) - zero;
+            zipped(operands[0], operands[1], sum)
         }
         _ => {
-            let mut codes = Vec::with_capacity(elements);
+            let mut codes = vec![0f32; images * channels * rows * columns];
+            let mut planes = codes.chunks_exact_mut((rows * columns).max(1));
             sums(step, weights, operands, images, |sums, shift, channel| {
-                let code = |&sum: &i32| requantize(sum, shift, channel.multiplier, quant.zero_point, quant.bits);
-                codes.extend(sums.iter().map(|sum| f32::from(code(sum)) - zero));
+                let code = |sum| requantize(sum, shift, channel.multiplier, quant.zero_point, quant.bits);
+                let pairs = planes.next().into_iter().flatten().zip(sums);
+                widest(|| pairs.for_each(|(value, &sum)| *value = f32::from(code(sum)) - zero));
             });
             codes
         }
@@ -273,7 +276,7 @@ fn multiplied(weights: &Weights, x: &[f32], images: usize) -> Vec<i32> {
 
 /// Adds floats that are integers.
 fn add_to(sums: &mut [i32], part: &[f32]) {
-    sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum = sum.wrapping_add(part as i32));
+    widest(|| sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum = sum.wrapping_add(part as i32)));
 }
 
 impl Weights {

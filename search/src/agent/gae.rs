@@ -36,6 +36,7 @@ mod tests {
         // By hand: surprises are 1.4, -2.4, 1.225 and 1.75; each advantage adds 0.9 · 0.8 times the next one.
         let golden = [0.960_224, -0.6108, 2.485, 1.75];
         let found = advantages(&REWARDS, &VALUES, 0.9, 0.8);
+        assert_eq!(found.len(), golden.len());
         assert!(golden.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
     }
 

@@ -4,13 +4,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::climb::restart;
 use crate::ledger::Ledger;
-use crate::plan::BitPlan;
+use crate::plan::{BITS, BitPlan};
 use crate::searcher::Problem;
 
 /// Largest space whose every plan is scored; beyond it the best is climbed for.
 const LISTED: u128 = 4096;
 
-/// Climbs from plans not yet looked up, and from the best ones that were.
+/// Climbs from plans not yet looked up, and from the best ones that were; besides those from plans of one width.
 const CLIMBS: usize = 8;
 
 /// The plan within the limits, neither looked up nor in `chosen`, with the largest `score`; none once every plan is.
@@ -29,7 +29,10 @@ pub(super) fn best_new(
     leaders.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let leaders = leaders.into_iter().take(CLIMBS).map(|entry| entry.plan.clone());
     let strangers = (0..CLIMBS).filter_map(|_| restart(problem, ledger, rng));
-    let starts: Vec<BitPlan> = leaders.chain(strangers).collect();
+    // Where kernels are fast for codes of one width throughout, no step from a mixed plan leads there.
+    let mut uniform: Vec<BitPlan> = BITS.map(|bits| problem.space.uniform(bits, bits)).collect();
+    uniform.dedup();
+    let starts: Vec<BitPlan> = leaders.chain(uniform).chain(strangers).collect();
     let tops = starts.into_iter().filter_map(|start| climb(problem, start, &new, &score));
     tops.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(plan, _)| plan)
 }
@@ -66,4 +69,27 @@ fn best_of(
         (plan, score)
     });
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rivals::tests::{deep, lossy};
+    use crate::seed;
+
+    /// As where a kernel is fast only if every layer before and after has its codes, and each step towards that costs.
+    #[test]
+    fn plans_of_one_width_are_climbed_from_wherever_the_leaders_are() {
+        let (space, objective) = deep(20);
+        let space = space.with_activations(&[2, 4, 8]).unwrap();
+        let problem = Problem { space: &space, objective: &objective };
+        let mut evaluator = lossy;
+        let mut ledger = Ledger::new(&mut evaluator, &objective, 10);
+        ledger.look_up(&space.widest()).unwrap();
+        let fast = space.uniform(4, 4);
+        let bits = |plan: &BitPlan| space.bits(plan).unwrap().iter().map(|&bits| f64::from(bits)).sum::<f64>();
+        let score = |plan: &BitPlan| if *plan == fast { 1000.0 } else { bits(plan) };
+        let mut rng = seed::stream(1, "test");
+        assert_eq!(best_new(&problem, &ledger, &[], &mut rng, score), Some(fast.clone()));
+    }
 }
