@@ -22,7 +22,7 @@ use crate::quantized::QuantizedNetwork;
 use crate::target::native;
 use crate::terminal::{self, Progress, grouped};
 use crate::train::calibrate::Calibration;
-use crate::train::fit::{self, Schedule};
+use crate::train::fit::{self, Distillation, Schedule};
 use crate::train::integer::IntegerModel;
 use crate::train::interrupt::Interrupt;
 use crate::train::model::Model;
@@ -58,6 +58,10 @@ pub(super) struct Arguments {
     /// Fine-tune on labels alone, not guided by the float network's logits
     #[arg(long)]
     no_distill: bool,
+    /// What logits are divided by where they are compared with the float network's, above 0: how soft its guidance is
+    #[arg(long, value_name = "T", default_value_t = Distillation::default().temperature, value_parser = temperature,
+          conflicts_with = "no_distill")]
+    temperature: f64,
     /// Take layers below 3 bits there step by step, an equal share of the passes at each width on the way
     #[arg(long)]
     progressive: bool,
@@ -123,6 +127,11 @@ impl From<Range> for Calibration {
             Range::Mse => Self::MeanSquare,
         }
     }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| format!("`{text}` is not a temperature; write a number above 0, like 8"))
 }
 
 #[derive(Serialize)]
@@ -236,7 +245,8 @@ fn recipe(arguments: &Arguments) -> Recipe {
             Normalisation::Live => Norms::Live,
             Normalisation::Reestimated => Norms::Reestimated,
         },
-        distill: !arguments.no_distill,
+        distill: (!arguments.no_distill)
+            .then(|| Distillation { temperature: arguments.temperature, ..Distillation::default() }),
         progressive: arguments.progressive,
         ..Recipe::learned(arguments.epochs, arguments.seed)
     }

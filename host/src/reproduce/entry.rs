@@ -77,7 +77,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: None,
         source: Source::Imported { file: "simplenet-cifar10.onnx", normalised: Some(CIFAR) },
-        search: Search::of("2..8", "32", "3000", "10"),
+        search: Search::of("2..8", "32", "3000", "5"),
         published: published::SIMPLENET,
     },
     Entry {
@@ -85,7 +85,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("20 tensors, shortcuts without weights"),
         source: Source::Imported { file: "resnet20-cifar10.safetensors", normalised: Some(IMAGENET) },
-        search: Search::of("2..8", "100", "4000", "30"),
+        search: Search::of("2..8", "100", "3000", "2"),
         published: published::RESNET20,
     },
     Entry {
@@ -93,7 +93,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("width 0.5 on CIFAR-10, the paper's on ImageNet"),
         source: Source::Imported { file: "mobilenetv1-w0.5-cifar10.safetensors", normalised: Some(CIFAR) },
-        search: Search::of("2..8", "100", "4000", "20"),
+        search: Search::of("2..8", "100", "3000", "2"),
         published: published::MOBILENET,
     },
     Entry {
@@ -101,7 +101,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("CIFAR-10, the paper's on SVHN"),
         source: Source::Trained { epochs: "20" },
-        search: Search::of("2..8", "64", "4000", "10"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::SVHN,
     },
     Entry {
@@ -109,7 +109,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: None,
         source: Source::Trained { epochs: "20" },
-        search: Search::of("2..8", "64", "4000", "10"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::VGG11,
     },
     Entry {
@@ -117,7 +117,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("CIFAR-10, the paper's on ImageNet"),
         source: Source::Trained { epochs: "20" },
-        search: Search::of("2..8", "64", "4000", "10"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::ALEXNET,
     },
 ];

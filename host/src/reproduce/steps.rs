@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(
             search.typed(),
             "releq search out/resnet20/float.safetensors --data cifar10 --weights 2..8 --max-loss 0.3 --episodes 100 \
-             --short 4000 --long 16000 --epochs 30 -o out/resnet20/search"
+             --short 3000 --long 16000 --epochs 2 -o out/resnet20/search"
         );
         let [train, _] = steps(&ENTRIES[4], Path::new("out"), "cifar10", Path::new("models"));
         assert_eq!(

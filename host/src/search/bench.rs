@@ -195,7 +195,8 @@ pub struct Bench<'a> {
     pub split: &'a Split,
     /// How plans are fine-tuned; each stage sets its own number of images.
     pub recipe: Recipe,
-    teacher: Teacher,
+    /// Where the recipe wants one.
+    teacher: Option<Teacher>,
     /// What [`Bench::remembered`] found.
     views: OnceLock<Augment>,
     /// Log-probabilities of the float network on the validation images.
@@ -228,7 +229,7 @@ impl<'a> Bench<'a> {
         stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
         let model = Model::new(network)?;
-        let teacher = Teacher::of(&model, &split.tune, &recipe.schedule)?;
+        let teacher = recipe.distill.map(|how| Teacher::of(&model, &split.tune, &recipe.schedule, how)).transpose()?;
         let logits = fit::logits(&model, &split.validation)?;
         let answers = logits.iter().filter(|row| row.iter().any(|logit| !logit.is_finite())).count();
         if answers > 0 {
@@ -468,9 +469,8 @@ impl<'a> Bench<'a> {
         recipe.schedule.epochs = images as f64 / self.split.tune.len().max(1) as f64;
         let of_plan = |error| BenchError::Plan { plan: plan.clone(), error: Box::new(error) };
         let recipe = recipe.settled(|| self.remembered()).map_err(|error| of_plan(error.into()))?;
-        let teacher = Some(&self.teacher);
         let tuned =
-            quantize_with(self.network, plan, &self.split.tune, teacher, &recipe, resume, &mut |_| self.go_on());
+            quantize_with(self.network, plan, &self.split.tune, self.teacher(), &recipe, resume, &mut |_| self.go_on());
         tuned.map_err(|error| match error {
             QuantizeError::Fit(FitError::Interrupted) => BenchError::Interrupted,
             QuantizeError::Fit(error @ FitError::Keep(_)) => BenchError::Keep(error),
@@ -504,9 +504,9 @@ impl<'a> Bench<'a> {
         &self.key
     }
 
-    /// The teacher's answers to the tuning images.
-    pub fn teacher(&self) -> &Teacher {
-        &self.teacher
+    /// The teacher and its answers to the tuning images, if fine-tunes are guided by one.
+    pub fn teacher(&self) -> Option<&Teacher> {
+        self.teacher.as_ref()
     }
 }
 
@@ -537,7 +537,7 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
         "{:08x}",
         crc.update(
             format!(
-                "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered{mark}"
+                "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered, by few statistics{mark}"
             )
             .as_bytes()
         )

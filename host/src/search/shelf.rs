@@ -120,10 +120,9 @@ impl Shelf {
         let model = Model::new(bench.network)?;
         let epochs = images as f64 / bench.split.tune.len().max(1) as f64;
         let schedule = Schedule { epochs, ..bench.recipe.schedule.clone() };
-        let teacher = bench.recipe.distill.then(|| bench.teacher());
         let resume = unfinished(&path);
         let fitted =
-            fit::fit_kept(&model, teacher, &bench.split.tune, &schedule, Some(&resume), &mut |_| bench.go_on());
+            fit::fit_kept(&model, bench.teacher(), &bench.split.tune, &schedule, Some(&resume), &mut |_| bench.go_on());
         if let Err(error) = fitted {
             return self.control_failed(bench, &path, &resume, error);
         }

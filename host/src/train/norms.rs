@@ -30,10 +30,12 @@ pub enum Norms {
     Reestimated,
 }
 
-/// Images a batch, and batches, that statistics are measured on; batches where they are only compared.
+/// Images a batch that statistics are measured on, and the most batches and the fewest.
 const BATCH: usize = 128;
-const BATCHES: usize = 32;
-const REMEMBERED: usize = 8;
+const MOST: usize = 32;
+const FEWEST: usize = 8;
+/// Images learned from for each that statistics are measured on afterwards.
+const SHARE: f64 = 4.0;
 
 /// A network ready to learn under quantizers, with the blocks that its image will have.
 #[derive(Clone, Debug)]
@@ -130,13 +132,20 @@ pub(super) fn folded(quantized: &QuantizedNetwork) -> std::result::Result<Quanti
     Ok(QuantizedNetwork { network, weights, activations })
 }
 
-/// Measures the statistics of every normalisation anew, on a few thousand random images of `data`, in the views that
+/// Measures the statistics of every normalisation anew, on one to four thousand random images of `data`, in the views that
 /// training by `schedule` shows of them: what black margins do to a mean, the network has learned to expect.
 ///
 /// # Errors
 /// Only Candle's own.
 pub(super) fn reestimate(model: &Model, data: &Dataset, schedule: &Schedule) -> Result<()> {
-    measure(model, data, schedule, BATCHES)
+    measure(model, data, schedule, batches(data.len(), schedule))
+}
+
+/// Batches to measure on after a training by `schedule`. The short ones, of which a search does a hundred, are not to spend
+/// a third of their time on this.
+fn batches(images: usize, schedule: &Schedule) -> usize {
+    let learned = schedule.epochs * images as f64;
+    if learned > 0.0 { ((learned / SHARE / BATCH as f64) as usize).clamp(FEWEST, MOST) } else { MOST }
 }
 
 fn measure(model: &Model, data: &Dataset, schedule: &Schedule, batches: usize) -> Result<()> {
@@ -178,7 +187,7 @@ pub(crate) fn remembered(network: &Network, data: &Dataset) -> Result<Augment> {
     }
     let distance = |augment: Augment| -> Result<f64> {
         let model = Model::new(network)?;
-        measure(&model, data, &Schedule { augment, ..Schedule::adam(0.0, 0) }, REMEMBERED)?;
+        measure(&model, data, &Schedule { augment, ..Schedule::adam(0.0, 0) }, FEWEST)?;
         Ok(apart(&given, &model))
     };
     let [plain, moved] = [distance(Augment::NONE)?, distance(Augment::CROP_AND_FLIP)?];
@@ -282,6 +291,12 @@ mod tests {
         reestimate(&model, &data, &Schedule { augment: moved, ..schedule }).unwrap();
         let darker = first(&model);
         assert!(apart(&darker, &measured) > 0.01);
+    }
+
+    #[test]
+    fn short_trainings_are_measured_on_fewer_images() {
+        let of = |epochs: f64| batches(50_000, &Schedule::adam(epochs, 1));
+        assert_eq!([0.0, 1e-6, 0.06, 0.2, 1.0, 60.0].map(of), [MOST, FEWEST, FEWEST, 19, MOST, MOST]);
     }
 
     /// The views that statistics were measured on are told by them; fresh ones, zeros and ones, tell nothing.

@@ -82,7 +82,7 @@ pub fn ptq(
         calibration: options.calibration,
         calibration_images: options.inputs,
         norms: Norms::Folded,
-        distill: false,
+        distill: None,
         ..Recipe::learned(0.0, 1)
     };
     let mut quantized = quantize(network, plan, data, &recipe, None, &mut |_| ControlFlow::Continue(()))?;

@@ -10,7 +10,7 @@ use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
 use super::device;
-use super::fit::{Descent, FitError, Progress, Schedule, Teacher, fit_kept};
+use super::fit::{Descent, Distillation, FitError, Progress, Schedule, Teacher, fit_kept};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use super::norms::{self, Norms, Trainee};
@@ -60,8 +60,8 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// What becomes of batch normalisation.
     pub norms: Norms,
-    /// Whether the float network's logits guide the fine-tuning.
-    pub distill: bool,
+    /// How the float network's logits guide the fine-tuning, if they do.
+    pub distill: Option<Distillation>,
     /// Whether layers below 3 bits get there step by step, a share of the fine-tuning at each width on the way.
     pub progressive: bool,
 }
@@ -75,7 +75,7 @@ impl Recipe {
             calibration_images: 512,
             norms: Norms::Reestimated,
             schedule: Schedule::adam(epochs, seed),
-            distill: true,
+            distill: Some(Distillation::default()),
             progressive: false,
         }
     }
@@ -85,7 +85,7 @@ impl Recipe {
     pub fn authors(method: Method, epochs: f64, seed: u64) -> Self {
         let schedule =
             Schedule { epochs, batch: 256, rate: 0.01, descent: Descent::Momentum, augment: Augment::NONE, seed };
-        Self { method, schedule, distill: false, ..Self::learned(epochs, seed) }
+        Self { method, schedule, distill: None, ..Self::learned(epochs, seed) }
     }
 
     /// The recipe for a network that `remembered` tells the views of: where nothing is learned, statistics are measured
@@ -160,12 +160,12 @@ pub fn quantize(
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
     let recipe = &recipe.settled(|| norms::remembered(network, data))?;
-    let distilled = recipe.distill && recipe.schedule.epochs > 0.0;
-    let teacher = distilled.then(|| Teacher::of(&Model::new(network)?, data, &recipe.schedule)).transpose()?;
+    let distilled = recipe.distill.filter(|_| recipe.schedule.epochs > 0.0);
+    let teacher = distilled.map(|how| Teacher::of(&Model::new(network)?, data, &recipe.schedule, how)).transpose()?;
     quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
-/// As [`quantize`], guided by a teacher made before if `recipe.distill` says so; statistics are measured in the views that
+/// As [`quantize`], guided by a teacher made before; statistics are measured in the views that
 /// `recipe.schedule` has, whether anything is learned or not.
 ///
 /// # Errors
@@ -179,7 +179,7 @@ pub fn quantize_with(
     resume: Option<&Resume>,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<QuantizedNetwork, QuantizeError> {
-    let tuning = Tuning { data, teacher: teacher.filter(|_| recipe.distill), recipe };
+    let tuning = Tuning { data, teacher, recipe };
     let model = tuning.staged(network, plan, resume, watch)?;
     if recipe.norms == Norms::Reestimated {
         norms::reestimate(&model, data, &recipe.schedule)?;
