@@ -22,13 +22,14 @@ use crate::quantized::QuantizedNetwork;
 use crate::target::native;
 use crate::terminal::{self, Progress, grouped};
 use crate::train::calibrate::Calibration;
-use crate::train::fit::{self, Distillation, Schedule};
+use crate::train::fit::{self, Schedule};
 use crate::train::integer::IntegerModel;
 use crate::train::interrupt::Interrupt;
 use crate::train::model::Model;
 use crate::train::norms::Norms;
 use crate::train::quantize::{Method, QuantizeError, Recipe, quantize};
 use crate::train::resume::{Resume, beside};
+use crate::train::teacher::Distillation;
 
 /// Example: releq quantize lenet.onnx --bits 2,2,3,2 --data mnist -o lenet.rlq
 #[derive(Debug, clap::Args)]
@@ -58,10 +59,10 @@ pub(super) struct Arguments {
     /// Fine-tune on labels alone, not guided by the float network's logits
     #[arg(long)]
     no_distill: bool,
-    /// What logits are divided by where they are compared with the float network's, above 0: how soft its guidance is
-    #[arg(long, value_name = "T", default_value_t = Distillation::default().temperature, value_parser = temperature,
-          conflicts_with = "no_distill")]
-    temperature: f64,
+    /// What logits are divided by where they are compared with the float network's, above 0: how soft its guidance is;
+    /// by default half the standard deviation of its logits, at least 2
+    #[arg(long, value_name = "T", value_parser = temperature, conflicts_with = "no_distill")]
+    temperature: Option<f64>,
     /// Take layers below 3 bits there step by step, an equal share of the passes at each width on the way
     #[arg(long)]
     progressive: bool,

@@ -29,12 +29,13 @@ use crate::lower;
 use crate::network::Network;
 use crate::quantized::QuantizedNetwork;
 use crate::train::device;
-use crate::train::fit::{self, FitError, Teacher};
+use crate::train::fit::{self, FitError};
 use crate::train::integer::IntegerModel;
 use crate::train::model::Model;
 use crate::train::norms;
 use crate::train::quantize::{QuantizeError, Recipe, quantize_with};
 use crate::train::resume::Resume;
+use crate::train::teacher::Teacher;
 
 /// What a measurement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -229,7 +230,10 @@ impl<'a> Bench<'a> {
         stop: &'a (dyn Fn() -> bool + Sync),
     ) -> Result<Self, BenchError> {
         let model = Model::new(network)?;
-        let teacher = recipe.distill.map(|how| Teacher::of(&model, &split.tune, &recipe.schedule, how)).transpose()?;
+        let teacher = recipe
+            .distill
+            .map(|how| Teacher::of(&model, &split.tune, recipe.schedule.augment.is_any(), how))
+            .transpose()?;
         let logits = fit::logits(&model, &split.validation)?;
         let answers = logits.iter().filter(|row| row.iter().any(|logit| !logit.is_finite())).count();
         if answers > 0 {

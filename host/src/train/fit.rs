@@ -3,15 +3,15 @@
 use std::ops::ControlFlow;
 
 use candle_core::backprop::GradStore;
-use candle_core::{D, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 use rand::seq::SliceRandom;
 use releq_search::seed;
 
 use super::adam::Adam;
-use super::device;
 use super::model::Model;
 use super::momentum::Momentum;
 use super::resume::{Clock, Resume, State};
+use super::teacher::Teacher;
 use crate::data::Dataset;
 use crate::data::augment::Augment;
 
@@ -100,80 +100,11 @@ impl FitError {
     }
 }
 
-/// How much a network learns from its teacher's answers, and how softened: the loss of a step is `share` · T² · cross
-/// entropy against the teacher, both softened by T, and the rest of one against labels (arXiv 1503.02531, §2).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Distillation {
-    /// T, what logits are divided by, above 0. A teacher that knows its training images by heart says more of them the
-    /// softer it speaks.
-    pub temperature: f64,
-    /// The teacher's share of the loss, 0..=1.
-    pub share: f64,
-}
-
-impl Default for Distillation {
-    fn default() -> Self {
-        Self { temperature: 8.0, share: 0.7 }
-    }
-}
-
-impl Distillation {
-    /// Probabilities of `logits`, softened.
-    fn softened(&self, logits: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::softmax(&(logits / self.temperature)?, D::Minus1)
-    }
-
-    /// The loss of a student that answers `logits` where its teacher answers `target`, softened, and labels cost `hard`.
-    fn loss(&self, logits: &Tensor, target: &Tensor, hard: &Tensor) -> Result<Tensor> {
-        let student = candle_nn::ops::log_softmax(&(logits / self.temperature)?, D::Minus1)?;
-        let soft = (target * student)?.sum(D::Minus1)?.mean_all()?.neg()?;
-        (soft * (self.share * self.temperature.powi(2)))? + (hard * (1.0 - self.share))?
-    }
-}
-
-/// What distillation follows: the float network, and its softened answers to every image of one dataset, computed once.
-#[derive(Clone, Debug)]
-pub struct Teacher {
-    model: Model,
-    distillation: Distillation,
-    /// Softened probabilities, one row of classes an image; none if each view is answered when it is seen.
-    answers: Vec<f32>,
-    classes: usize,
-}
-
-impl Teacher {
-    /// A teacher for trainings on `data` by `schedule`: where images come as they are, it answers them all here.
-    ///
-    /// # Errors
-    /// Only Candle's own.
-    pub fn of(model: &Model, data: &Dataset, schedule: &Schedule, distillation: Distillation) -> Result<Self> {
-        let silent = Self { model: model.clone(), distillation, answers: Vec::new(), classes: 0 };
-        if schedule.augment.is_any() {
-            return Ok(silent);
-        }
-        let logits = logits(model, data)?;
-        let classes = logits.first().map_or(0, Vec::len);
-        let rows = Tensor::from_vec(logits.concat(), (data.len(), classes), &device::current())?;
-        Ok(Self { answers: distillation.softened(&rows)?.flatten_all()?.to_vec1()?, classes, ..silent })
-    }
-
-    /// Its answers to the images `indices`, which `views` shows.
-    fn rows(&self, indices: &[usize], views: &Views<'_>) -> Result<Tensor> {
-        if views.augmented || self.answers.is_empty() {
-            let logits = self.model.forward(&self.model.input(views.data, views.indices)?, false)?;
-            return self.distillation.softened(&logits.detach());
-        }
-        let row = |&index: &usize| &self.answers[index * self.classes..(index + 1) * self.classes];
-        let rows: Vec<f32> = indices.iter().flat_map(row).copied().collect();
-        Tensor::from_vec(rows, (indices.len(), self.classes), &device::current())
-    }
-}
-
 /// The images of one step.
-struct Views<'a> {
-    data: &'a Dataset,
-    indices: &'a [usize],
-    augmented: bool,
+pub(super) struct Views<'a> {
+    pub data: &'a Dataset,
+    pub indices: &'a [usize],
+    pub augmented: bool,
 }
 
 /// Trains `model` on `data`, guided by `teacher` if there is one. `watch` sees every step and may stop.
@@ -346,7 +277,7 @@ fn loss(logits: &Tensor, teacher: Option<&Teacher>, indices: &[usize], views: &V
     let labels = Tensor::from_vec(labels, indices.len(), logits.device())?;
     let hard = candle_nn::loss::cross_entropy(logits, &labels)?;
     let Some(teacher) = teacher else { return Ok(hard) };
-    teacher.distillation.loss(logits, &teacher.rows(indices, views)?, &hard)
+    teacher.loss(logits, &hard, indices, views)
 }
 
 /// Indices in random order, reshuffled after each pass.
@@ -416,6 +347,7 @@ pub fn accuracy(model: &Model, data: &Dataset) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::teacher::Distillation;
     use super::*;
     use crate::data::glyphs;
     use crate::zoo;
@@ -428,8 +360,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for descent in [Descent::Adam, Descent::Momentum] {
             let schedule = Schedule { descent, batch: 32, augment: Augment::CROP_AND_FLIP, ..Schedule::adam(0.75, 3) };
-            let teacher =
-                Teacher::of(&Model::new(&network).unwrap(), &data, &schedule, Distillation::default()).unwrap();
+            let teacher = Teacher::of(&Model::new(&network).unwrap(), &data, true, Distillation::default()).unwrap();
             let train = |resume: Option<&Resume>, most: usize| {
                 let model = Model::new(&network).unwrap();
                 let mut watch = |progress: Progress| {

@@ -32,6 +32,7 @@ mod reverse;
 pub mod shortcut;
 mod stock;
 mod storage;
+pub mod teacher;
 #[cfg(test)]
 mod tests;
 mod vectors;

@@ -10,11 +10,12 @@ use releq_search::plan::{BitPlan, LayerBits};
 
 use super::calibrate::{self, Calibration};
 use super::device;
-use super::fit::{Descent, Distillation, FitError, Progress, Schedule, Teacher, fit_kept};
+use super::fit::{Descent, FitError, Progress, Schedule, fit_kept};
 use super::fold::{FoldError, fold};
 use super::model::{ActivationState, Model, Quantizers, Transform, WeightState};
 use super::norms::{self, Norms, Trainee};
 use super::resume::Resume;
+use super::teacher::{Distillation, Teacher};
 use crate::codes;
 use crate::data::Dataset;
 use crate::data::augment::Augment;
@@ -161,7 +162,8 @@ pub fn quantize(
 ) -> Result<QuantizedNetwork, QuantizeError> {
     let recipe = &recipe.settled(|| norms::remembered(network, data))?;
     let distilled = recipe.distill.filter(|_| recipe.schedule.epochs > 0.0);
-    let teacher = distilled.map(|how| Teacher::of(&Model::new(network)?, data, &recipe.schedule, how)).transpose()?;
+    let augmented = recipe.schedule.augment.is_any();
+    let teacher = distilled.map(|how| Teacher::of(&Model::new(network)?, data, augmented, how)).transpose()?;
     quantize_with(network, plan, data, teacher.as_ref(), recipe, resume, watch)
 }
 
