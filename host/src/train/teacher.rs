@@ -11,9 +11,8 @@ use crate::data::Dataset;
 /// entropy against the teacher, both softened by T, and the rest of one against labels (arXiv 1503.02531, §2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distillation {
-    /// T, what logits are divided by, above 0; by default half the standard deviation of the
-    /// teacher's logits, at least 2. A
-    /// teacher that knows its training images by heart says more of them the softer it speaks.
+    /// T, what logits are divided by, above 0; by default half the standard deviation of the teacher's logits, at least 2.
+    /// A teacher that knows its training images by heart says more of them the softer it speaks.
     pub temperature: Option<f64>,
     /// The teacher's share of the loss, 0..=1.
     pub share: f64,
