@@ -541,7 +541,8 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
         "{:08x}",
         crc.update(
             format!(
-                "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered, by few statistics{mark}"
+                "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered, \
+                 by few statistics{mark}"
             )
             .as_bytes()
         )
