@@ -298,3 +298,17 @@ fn text(report: &Report, arguments: &Arguments) -> String {
         arguments.output.display(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::temperature;
+
+    #[test]
+    fn temperatures_are_numbers_above_zero() {
+        assert_eq!(temperature("3.5"), Ok(3.5));
+        for text in ["0", "-1", "nan", "inf", "warm", ""] {
+            let refused = format!("`{text}` is not a temperature; write a number above 0, like 8");
+            assert_eq!(temperature(text), Err(refused));
+        }
+    }
+}
