@@ -7,6 +7,7 @@ mod elf;
 mod examples;
 mod firmware;
 mod fuzz;
+mod mutants;
 mod process;
 mod reliability;
 mod setup;
@@ -31,6 +32,8 @@ cargo xtask <verb>
                        count what was tried to break it, and write docs/reliability.csv and docs/reliability.md
   fuzz [TARGET] [SECONDS]
                        run the fuzz targets, or one of them, for 60 seconds or as many as said
+  mutants [ROOM...]    change arithmetic, packing, rewards, advantages and budgets one token at a time, and fail where no
+                       test notices
   firmware [BOARD...]  build the runner firmware of every board or of those named, and QEMU's plugin, into target/runners
 ";
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         ["firmware", boards @ ..] => setup::run().and_then(|found| firmware::build(&found, boards)),
         ["examples"] => setup::run().and_then(|found| examples::check(&found)),
         ["fuzz", words @ ..] => fuzz::run(words),
+        ["mutants", rooms @ ..] => mutants::run(rooms),
         ["reliability", sources @ ..] => reliability::write(sources),
         ["sizes"] => setup::run().and_then(|found| sizes::write(&found)),
         ["help" | "--help" | "-h"] => {
