@@ -56,11 +56,13 @@ const FLAGS: [&str; 7] = [
 ];
 const SANITIZED: &str = "-Zsanitizer=address";
 
-/// `cargo xtask fuzz [TARGET] [SECONDS]`.
+/// `cargo xtask fuzz [TARGET...] [SECONDS]`.
 pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
-    let (targets, words) = match words {
-        [name, rest @ ..] if name.parse::<u64>().is_err() => (vec![named(name)?], rest),
-        all => (targets(), all),
+    let names = words.iter().take_while(|word| word.parse::<u64>().is_err()).count();
+    let (names, words) = words.split_at(names);
+    let targets = match names {
+        [] => targets(),
+        names => names.iter().map(|name| named(name)).collect::<Result<_, _>>()?,
     };
     let seconds = match words {
         [] => SMOKE,

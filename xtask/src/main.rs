@@ -30,8 +30,8 @@ cargo xtask <verb>
   sizes                measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md
   reliability [SOURCE...]
                        count what was tried to break it, and write docs/reliability.csv and docs/reliability.md
-  fuzz [TARGET] [SECONDS]
-                       run the fuzz targets, or one of them, for 60 seconds or as many as said
+  fuzz [TARGET...] [SECONDS]
+                       run the fuzz targets, or those named, for 60 seconds each or as many as said
   mutants [ROOM...]    change arithmetic, packing, rewards, advantages and budgets one token at a time, and fail where no
                        test notices
   firmware [BOARD...]  build the runner firmware of every board or of those named, and QEMU's plugin, into target/runners

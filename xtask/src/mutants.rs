@@ -13,22 +13,34 @@ struct Room {
     name: &'static str,
     package: &'static str,
     files: &'static [&'static str],
+    /// What they are built with.
+    features: &'static [&'static str],
     /// What `cargo test` is told.
     tests: &'static [&'static str],
 }
 
-const ROOMS: [Room; 2] = [
+const ROOMS: [Room; 3] = [
     Room {
         name: "format",
         package: "releq-format",
         files: &["format/src/quant.rs", "format/src/pack.rs"],
-        tests: &["--features", "alloc"],
+        features: &["--features", "alloc"],
+        tests: &[],
     },
     Room {
         name: "search",
         package: "releq-search",
-        files: &["search/src/reward.rs", "search/src/agent/gae.rs", "search/src/budget.rs"],
-        tests: &["--lib", "--", "reward::", "gae::", "budget::"],
+        files: &["search/src/reward.rs", "search/src/budget.rs"],
+        // Without Candle, which would be linked anew each time.
+        features: &["--no-default-features"],
+        tests: &["--lib", "--", "reward::", "budget::"],
+    },
+    Room {
+        name: "agent",
+        package: "releq-search",
+        files: &["search/src/agent/gae.rs"],
+        features: &[],
+        tests: &["--lib", "--", "gae::"],
     },
 ];
 
@@ -67,7 +79,11 @@ impl Room {
         // One build directory for all of them, so that dependencies are compiled once.
         mutants.env("CARGO_TARGET_DIR", target().join("mutants").join("build"));
         mutants.args(["mutants", "--package", self.package, "--jobs", "1", "--no-times", "--output"]).arg(&home);
-        mutants.args(self.files.iter().flat_map(|file| ["--file", file])).arg("--").args(self.tests);
+        mutants
+            .args(self.files.iter().flat_map(|file| ["--file", file]))
+            .args(self.features)
+            .arg("--")
+            .args(self.tests);
         let ended = process::run(&mut mutants);
         let out = home.join("mutants.out");
         let counts = NOTICED.map(|(what, file)| (what, listed(&out, file).len()));

@@ -41,8 +41,6 @@ pub enum Source {
 pub struct Search {
     /// `--weights`.
     pub weights: &'static str,
-    /// `--agent`.
-    pub agent: &'static str,
     /// `--max-loss`, points.
     pub max_loss: &'static str,
     /// `--episodes`.
@@ -57,13 +55,7 @@ pub struct Search {
 
 impl Search {
     const fn of(weights: &'static str, episodes: &'static str, short: &'static str, epochs: &'static str) -> Self {
-        Self { weights, agent: "ppo-surrogate", max_loss: "0.3", episodes, short, long: "16000", epochs }
-    }
-
-    /// Of a network with so many layers that a policy no longer pays: hill climbing on the same surrogate finds fewer bits
-    /// (docs/search-race.md, docs/reproduce.md).
-    const fn deep(episodes: &'static str) -> Self {
-        Self { agent: "surrogate", ..Self::of("2..8", episodes, "3000", "2") }
+        Self { weights, max_loss: "0.3", episodes, short, long: "16000", epochs }
     }
 }
 
@@ -93,7 +85,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("20 tensors, shortcuts without weights"),
         source: Source::Imported { file: "resnet20-cifar10.safetensors", normalised: Some(IMAGENET) },
-        search: Search::deep("100"),
+        search: Search::of("2..8", "100", "3000", "2"),
         published: published::RESNET20,
     },
     Entry {
@@ -101,7 +93,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("width 0.5 on CIFAR-10, the paper's on ImageNet"),
         source: Source::Imported { file: "mobilenetv1-w0.5-cifar10.safetensors", normalised: Some(CIFAR) },
-        search: Search::deep("100"),
+        search: Search::of("2..8", "100", "3000", "2"),
         published: published::MOBILENET,
     },
     Entry {
@@ -109,7 +101,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("CIFAR-10, the paper's on SVHN"),
         source: Source::Trained { epochs: "20" },
-        search: Search::deep("64"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::SVHN,
     },
     Entry {
@@ -117,7 +109,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: None,
         source: Source::Trained { epochs: "20" },
-        search: Search::deep("64"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::VGG11,
     },
     Entry {
@@ -125,7 +117,7 @@ pub const ENTRIES: [Entry; 7] = [
         data: "cifar10",
         differs: Some("CIFAR-10, the paper's on ImageNet"),
         source: Source::Trained { epochs: "20" },
-        search: Search::deep("64"),
+        search: Search::of("2..8", "64", "3000", "2"),
         published: published::ALEXNET,
     },
 ];
@@ -134,6 +126,6 @@ pub const ENTRIES: [Entry; 7] = [
 /// little.
 pub const QUICK: [Entry; 1] = [Entry {
     source: Source::Trained { epochs: "0.25" },
-    search: Search { max_loss: "2", episodes: "8", short: "512", long: "2000", epochs: "0.1", ..ENTRIES[0].search },
+    search: Search { weights: "1..8", max_loss: "2", episodes: "8", short: "512", long: "2000", epochs: "0.1" },
     ..ENTRIES[0]
 }];

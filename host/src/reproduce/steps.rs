@@ -72,8 +72,6 @@ pub fn steps(entry: &Entry, directory: &Path, data: &str, models: &Path) -> [Ste
         data,
         "--weights",
         search.weights,
-        "--agent",
-        search.agent,
         "--max-loss",
         search.max_loss,
         "--episodes",
@@ -106,8 +104,8 @@ mod tests {
         );
         assert_eq!(
             search.typed(),
-            "releq search out/resnet20/float.safetensors --data cifar10 --weights 2..8 --agent surrogate --max-loss 0.3 \
-             --episodes 100 --short 3000 --long 16000 --epochs 2 -o out/resnet20/search"
+            "releq search out/resnet20/float.safetensors --data cifar10 --weights 2..8 --max-loss 0.3 --episodes 100 \
+             --short 3000 --long 16000 --epochs 2 -o out/resnet20/search"
         );
         let [train, _] = steps(&ENTRIES[4], Path::new("out"), "cifar10", Path::new("models"));
         assert_eq!(
