@@ -309,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn refusals_say_what_is_wrong() {
+        let bits = BitWidth::new(2).unwrap();
+        let matrix = Matrix { rows: 1, columns: 1, bits, levels: Levels::MidRise, layout: Layout::Rows };
+        let said = |matrix: Matrix, values: &[i8]| alloc::format!("{}", matrix.pack(values).unwrap_err());
+        assert_eq!(said(matrix, &[0]), "the level set has no 0");
+        assert_eq!(said(matrix, &[1, 1]), "the weights are not rows × columns values");
+        let bytes = Matrix { layout: Layout::Bytes, ..matrix };
+        assert_eq!(said(bytes, &[1]), "no such combination of bits, levels and layout");
+    }
+
+    #[test]
     fn lanes_are_as_specified() {
         let eight = BitWidth::EIGHT;
         let matrix = Matrix { rows: 2, columns: 3, bits: eight, levels: Levels::TwosComplement, layout: Layout::Lanes };

@@ -281,24 +281,36 @@ mod tests {
         assert_eq!(field_terms(13, 3, 3, width(4), width(4)), 12);
         assert_eq!(field_terms(15, 3, 2, width(2), width(8)), 21);
         assert_eq!(field_terms(15, 3, 3, width(2), width(8)), 0);
-        for (spacing, pixels) in [(10, 4), (12, 3), (13, 3), (15, 2)] {
+        assert_eq!(field_terms(31, 2, 2, width(1), width(1)), 3);
+    }
+
+    /// With the largest codes everywhere: as many products as is said leave every field its own sum, and one more does not,
+    /// unless there is only one field.
+    #[test]
+    fn fields_hold_no_more_than_they_promise() {
+        let operand = |count: u32, code: u32, spacing: u32| -> u128 {
+            (0..count).map(|place| u128::from(code) << (place * spacing)).sum()
+        };
+        let sizes = (1..=4).flat_map(|taps| (1..=4).map(move |pixels| (taps, pixels)));
+        let cases = sizes.flat_map(|sizes| (1..=31).map(move |spacing| (sizes, spacing)));
+        for ((taps, pixels), spacing) in cases {
             for (w, a) in (1..=8).flat_map(|w| (1..=8).map(move |a| (w, a))) {
-                let terms = u64::from(field_terms(spacing, 3, pixels, width(w), width(a)));
-                let operand =
-                    |count: u32, code: u8| (0..count).map(|place| u64::from(code) << (place * spacing)).sum::<u64>();
-                let (weights, codes) = (operand(3, width(w).max_code()), operand(pixels, width(a).max_code()));
-                if terms > 0 {
-                    assert!(weights <= u64::from(u32::MAX) && codes <= u64::from(u32::MAX));
-                    let sum = weights.checked_mul(codes).and_then(|product| product.checked_mul(terms)).unwrap();
-                    // The lowest of the widest fields is all that can disturb its neighbours.
-                    let product = u64::from(width(w).max_code()) * u64::from(width(a).max_code());
-                    let fields = (0..3 + pixels - 1).map(|field| {
-                        let pairs = (0..3).filter(|tap| *tap <= field && field - tap < pixels).count() as u64;
-                        (pairs * product * terms) << (field * spacing)
-                    });
-                    assert_eq!(fields.sum::<u64>(), sum);
-                    assert!(3.min(u64::from(pixels)) * product * terms < 1 << spacing);
-                }
+                let [largest_weight, largest_code] = [w, a].map(|bits| u32::from(width(bits).max_code()));
+                let (weights, codes) = (operand(taps, largest_weight, spacing), operand(pixels, largest_code, spacing));
+                let pairs = |field: u32| (0..taps).filter(|tap| (0..pixels).any(|pixel| tap + pixel == field)).count();
+                // What the highest field holds beyond its spacing disturbs nobody within 64 bits.
+                let widest = (0..taps + pixels - 2).map(pairs).max().unwrap_or(0) as u128;
+                let hold = |terms: u128| {
+                    weights < 1 << 32
+                        && codes < 1 << 32
+                        && terms * weights * codes < 1 << 64
+                        && terms * widest * u128::from(largest_weight * largest_code) < 1 << spacing
+                };
+                let terms = u128::from(field_terms(spacing, taps, pixels, width(w), width(a)));
+                assert!(
+                    (terms == 0 || hold(terms)) && (taps + pixels == 2 || !hold(terms + 1)),
+                    "{taps} taps of {w} bits, {pixels} pixels of {a}, {spacing} bits apart: {terms}"
+                );
             }
         }
     }

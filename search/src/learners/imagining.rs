@@ -6,7 +6,7 @@ use super::world::{Actions, Judge, Pay, Rules, World};
 use crate::agent::{Agent, Episode, PpoConfig};
 use crate::ledger::{Ledger, Stop};
 use crate::plan::BitPlan;
-use crate::rivals::restart;
+use crate::rivals::{CLIMBS, climbed, is_listed, restart};
 use crate::searcher::{Problem, Searcher};
 use crate::seed;
 use crate::surrogate::{self, Surrogate};
@@ -28,6 +28,9 @@ pub struct ImaginingSettings {
     pub settling: usize,
     /// What an action means.
     pub actions: Actions,
+    /// Whether, in a space of too many plans to list, the policy's best proposals are where climbs on the surrogate begin,
+    /// and not themselves what is evaluated next.
+    pub climbs: bool,
 }
 
 impl Default for ImaginingSettings {
@@ -43,6 +46,7 @@ impl Default for ImaginingSettings {
             calm: 0.2,
             settling: 150,
             actions: Actions::Flexible,
+            climbs: true,
         }
     }
 }
@@ -50,9 +54,13 @@ impl Default for ImaginingSettings {
 /// Proximal policy optimisation on a surrogate, fitted only to plans that were really evaluated.
 ///
 /// Between two evaluations the policy walks plans that the surrogate judges, paid by the improvement expected of them; of
-/// the plans it walked, those expected to improve most are evaluated next (a random one, should all be known). The policy
-/// goes on from one evaluation to the next, so that it need not list the space: it is the optimiser of the surrogate. In
-/// the end it learns the plan of the largest expected value, with the entropy bonus annealed to nothing: [`greedy`].
+/// the plans it walked, those expected to improve most are evaluated next (a random one, should all be known); in a space
+/// too large to list, the tops of the hills that they, the plans evaluated best and plans of one width stand on. The policy
+/// goes on from one evaluation to the next, so that it need not list the space. In the end it learns the plan of the
+/// largest expected value, with the entropy bonus annealed to nothing: [`greedy`].
+///
+/// By the policy alone, twenty layers come to plans that lose more than uniform ones of as many bits
+/// (`docs/search-race.md`).
 ///
 /// [`greedy`]: Searcher::greedy
 #[derive(Clone, Debug, Default)]
@@ -86,7 +94,7 @@ impl Imagining {
             self.practise(agent, rules, judge, self.settings.updates, self.settings.calm)?
         };
         loop {
-            let mut chosen = most_promising(&walked, model, ledger);
+            let mut chosen = self.most_promising(&walked, rules.problem(), model, ledger);
             if chosen.is_empty() {
                 let Some(plan) = restart(rules.problem(), ledger, &mut rng) else { return Ok(()) };
                 chosen.push(plan);
@@ -104,6 +112,42 @@ impl Imagining {
             let judge = Imagined { model, ledger, aim: Aim::Improvement(best_value(ledger)) };
             walked = self.practise(agent, rules, judge, self.settings.updates, self.settings.calm)?;
         }
+    }
+
+    /// The plans, not yet looked up, of which most improvement is expected, as many as are evaluated side by side: some of
+    /// `walked`, or climbed for from there.
+    ///
+    /// Each but the first is chosen as if those before it had scored what the surrogate believes of them.
+    fn most_promising(
+        &self,
+        walked: &Walked,
+        problem: &Problem<'_>,
+        model: &Surrogate,
+        ledger: &Ledger<'_>,
+    ) -> Vec<BitPlan> {
+        let (mut model, mut best) = (model.clone(), best_value(ledger));
+        let climbs = self.settings.climbs && model.seen() > 0 && !is_listed(problem.space);
+        let mut chosen: Vec<BitPlan> = Vec::new();
+        while chosen.len() < ledger.side_by_side() {
+            let gain = |plan: &BitPlan| model.promise(problem.objective, plan, best);
+            let new = |plan: &&BitPlan| {
+                ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan)
+            };
+            let mut proposals: Vec<(f64, &BitPlan)> =
+                walked.keys().filter(new).map(|plan| (gain(plan), plan)).collect();
+            proposals.sort_by(|one, other| other.0.total_cmp(&one.0));
+            let mut proposals = proposals.into_iter().map(|(_, plan)| plan.clone());
+            let plan = match climbs {
+                true => climbed(problem, ledger, &chosen, proposals.take(CLIMBS).collect(), gain),
+                false => proposals.next(),
+            };
+            let Some(plan) = plan else { break };
+            let believed = model.accuracy(&plan);
+            best = best.max(problem.objective.value(&plan, believed));
+            model.observe(&plan, believed);
+            chosen.push(plan);
+        }
+        chosen
     }
 
     /// Improves the policy in imagination, the entropy bonus falling to `calm`, and gives all plans that it walked.
@@ -168,27 +212,6 @@ type Walked = BTreeMap<BitPlan, Vec<Vec<f32>>>;
 
 fn best_value(ledger: &Ledger<'_>) -> f64 {
     ledger.best().map_or(f64::NEG_INFINITY, |entry| entry.seen.value)
-}
-
-/// The plans of `walked`, not yet looked up, of which most improvement is expected, as many as are evaluated side by side.
-///
-/// Each but the first is chosen as if those before it had scored what the surrogate believes of them.
-fn most_promising(walked: &Walked, model: &Surrogate, ledger: &Ledger<'_>) -> Vec<BitPlan> {
-    let (mut model, mut best) = (model.clone(), best_value(ledger));
-    let new = |plan: &&BitPlan| ledger.known(plan).is_none() && ledger.objective().admits(plan);
-    let mut new: Vec<&BitPlan> = walked.keys().filter(new).collect();
-    let mut chosen = Vec::new();
-    while chosen.len() < ledger.side_by_side() && !new.is_empty() {
-        let gain = |plan: &BitPlan| model.promise(ledger.objective(), plan, best);
-        let gains = new.iter().enumerate().map(|(index, plan)| (gain(plan), index));
-        let most = gains.reduce(|most, next| if next.0 > most.0 { next } else { most });
-        let plan = new.remove(most.map_or(0, |(_, index)| index));
-        chosen.push(plan.clone());
-        let believed = model.accuracy(plan);
-        best = best.max(ledger.objective().value(plan, believed));
-        model.observe(plan, believed);
-    }
-    chosen
 }
 
 /// `count` imagined episodes side by side, and the plans they chose.

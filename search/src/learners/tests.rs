@@ -317,6 +317,21 @@ fn imagining_answers_within_the_limits() {
     assert!(objective.admits(&searcher.greedy().unwrap()));
 }
 
+/// A policy that has hardly learned is lost among 7^20 plans; where it proposes, a hill begins.
+#[test]
+fn among_too_many_plans_to_list_proposals_are_climbed_from() {
+    let (space, objective) = rivals::tests::deep(20);
+    let problem = Problem { space: &space, objective: &objective };
+    let [climbed, alone] = [true, false].map(|climbs| {
+        let settings = ImaginingSettings { updates: 1, settling: 1, climbs, ..ImaginingSettings::default() };
+        let mut evaluator = rivals::tests::lossy;
+        let mut ledger = Ledger::new(&mut evaluator, &objective, 24);
+        race::run(&mut Imagining::with(settings), &problem, &mut ledger, 1).unwrap();
+        ledger.best().unwrap().seen.value
+    });
+    assert!(climbed > alone + 0.05, "{climbed} {alone}");
+}
+
 /// Run it with `--ignored --nocapture`: best values of three seeds after 60 evaluations of 20 layers.
 #[test]
 #[ignore = "prints values, for minutes"]

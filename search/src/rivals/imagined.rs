@@ -3,15 +3,21 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::climb::restart;
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::plan::{BITS, BitPlan};
 use crate::searcher::Problem;
+use crate::space::Space;
 
 /// Largest space whose every plan is scored; beyond it the best is climbed for.
 const LISTED: u128 = 4096;
 
 /// Climbs from plans not yet looked up, and from the best ones that were; besides those from plans of one width.
-const CLIMBS: usize = 8;
+pub(crate) const CLIMBS: usize = 8;
+
+/// Whether every plan of `space` can be scored.
+pub(crate) fn is_listed(space: &Space) -> bool {
+    space.count() <= LISTED
+}
 
 /// The plan within the limits, neither looked up nor in `chosen`, with the largest `score`; none once every plan is.
 pub(super) fn best_new(
@@ -21,20 +27,34 @@ pub(super) fn best_new(
     rng: &mut ChaCha8Rng,
     score: impl Fn(&BitPlan) -> f64,
 ) -> Option<BitPlan> {
-    let new = |plan: &BitPlan| ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan);
-    if problem.space.count() <= LISTED {
-        return best_of(problem.space.plans(), &new, &score).map(|(plan, _)| plan);
+    if is_listed(problem.space) {
+        return best_of(problem.space.plans(), &is_new(problem, ledger, chosen), &score).map(|(plan, _)| plan);
     }
-    let mut leaders: Vec<&crate::ledger::Entry> = ledger.entries().iter().collect();
+    let strangers = (0..CLIMBS).filter_map(|_| restart(problem, ledger, rng)).collect();
+    climbed(problem, ledger, chosen, strangers, score)
+}
+
+/// As [`best_new`], climbed for from `strangers`, the plans evaluated best, and plans of one width.
+pub(crate) fn climbed(
+    problem: &Problem<'_>,
+    ledger: &Ledger<'_>,
+    chosen: &[BitPlan],
+    strangers: Vec<BitPlan>,
+    score: impl Fn(&BitPlan) -> f64,
+) -> Option<BitPlan> {
+    let mut leaders: Vec<&Entry> = ledger.entries().iter().collect();
     leaders.sort_by(|one, other| other.seen.value.total_cmp(&one.seen.value));
     let leaders = leaders.into_iter().take(CLIMBS).map(|entry| entry.plan.clone());
-    let strangers = (0..CLIMBS).filter_map(|_| restart(problem, ledger, rng));
     // Where kernels are fast for codes of one width throughout, no step from a mixed plan leads there.
     let mut uniform: Vec<BitPlan> = BITS.map(|bits| problem.space.uniform(bits, bits)).collect();
     uniform.dedup();
-    let starts: Vec<BitPlan> = leaders.chain(uniform).chain(strangers).collect();
-    let tops = starts.into_iter().filter_map(|start| climb(problem, start, &new, &score));
+    let new = is_new(problem, ledger, chosen);
+    let tops = leaders.chain(uniform).chain(strangers).filter_map(|start| climb(problem, start, &new, &score));
     tops.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(plan, _)| plan)
+}
+
+fn is_new(problem: &Problem<'_>, ledger: &Ledger<'_>, chosen: &[BitPlan]) -> impl Fn(&BitPlan) -> bool {
+    move |plan| ledger.known(plan).is_none() && !chosen.contains(plan) && problem.objective.admits(plan)
 }
 
 /// The new plan at the top of the hill around `start`: each choice in turn moves while that helps, until none does.

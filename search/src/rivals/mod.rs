@@ -21,6 +21,8 @@ pub use descent::{Ascent, Descent};
 pub use enumeration::Enumeration;
 pub use evolution::Evolution;
 pub use exhaustive::Exhaustive;
+#[cfg(feature = "agent")]
+pub(crate) use imagined::{CLIMBS, climbed, is_listed};
 pub use improvement::Improvement;
 pub use local::Local;
 pub use random::Random;
