@@ -63,6 +63,11 @@ impl Teller {
 
     /// Says what it does now. Nobody needs to know, so a disk that is full stops the search elsewhere.
     pub fn tell(&mut self, step: Step<'_>) {
+        self.tell_at(step, Instant::now());
+    }
+
+    /// [`Self::tell`], the time being `now`.
+    fn tell_at(&mut self, step: Step<'_>, now: Instant) {
         let Step { doing, done, of } = step;
         let stage = Stage { schema: 1, doing: doing.to_owned(), done, of, known: self.known, started: self.started };
         if self.told.as_ref() == Some(&stage) {
@@ -71,24 +76,24 @@ impl Teller {
         if let Ok(text) = serde_json::to_vec(&stage) {
             let _ = whole::write(&self.path, &text);
         }
-        self.count();
+        self.count(now);
         self.told = Some(stage);
     }
 
-    /// Counts the time since the last step to what that one did.
-    fn count(&mut self) {
-        let seconds = self.since.elapsed().as_secs_f64();
+    /// Counts the time from the last step to `now` to what that one did.
+    fn count(&mut self, now: Instant) {
         let Some(Stage { doing, .. }) = &self.told else { return };
-        self.since = Instant::now();
+        let seconds = now.duration_since(self.since).as_secs_f64();
         match self.spent.iter_mut().find(|spent| spent.doing == *doing) {
             Some(spent) => spent.seconds += seconds,
             None => self.spent.push(Spent { doing: doing.clone(), seconds }),
         }
+        self.since = now;
     }
 
     /// What the time until now went to, in the order in which it was begun.
     pub fn spent(&mut self) -> Vec<Spent> {
-        self.count();
+        self.count(Instant::now());
         self.spent.clone()
     }
 
@@ -100,20 +105,23 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn time_is_counted_by_what_it_went_to() {
         let run = tempfile::tempdir().unwrap();
         let mut teller = Teller::new(run.path(), 0);
-        let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
-        for (doing, done) in [("anchors", 0), ("search", 0), ("search", 1), ("re-ranking", 1), ("search", 1)] {
-            teller.tell(Step { doing, done, of: 2 });
-            pause();
+        let start = teller.since;
+        let steps = [(1, "anchors", 0), (4, "search", 0), (6, "search", 1), (13, "re-ranking", 1), (29, "search", 1)];
+        for (second, doing, done) in steps {
+            teller.tell_at(Step { doing, done, of: 2 }, start + Duration::from_secs(second));
         }
-        let spent = teller.spent();
-        assert_eq!(spent.iter().map(|spent| &spent.doing[..]).collect::<Vec<_>>(), ["anchors", "search", "re-ranking"]);
-        assert!(spent.iter().all(|spent| spent.seconds > 0.0) && spent[1].seconds > spent[0].seconds, "{spent:?}");
+        teller.count(start + Duration::from_secs(61));
+        let spent: Vec<_> = teller.spent.iter().map(|spent| (&spent.doing[..], spent.seconds)).collect();
+        // The first second, in which it said nothing yet, counts as the first step's.
+        assert_eq!(spent, [("anchors", 4.0), ("search", 9.0 + 32.0), ("re-ranking", 16.0)]);
         assert!(run.path().join(STAGE).exists());
         teller.finish();
         assert!(!run.path().join(STAGE).exists());
