@@ -168,6 +168,30 @@ fn run_pointwise_suite(board: &'static Board) {
     }
 }
 
+/// Sums of bytes and codes of 4 bits, in either order, at scales with room in lanes and without, of whole words and odd
+/// numbers; the second such sum of a net may lie where its operand of 4 bits was.
+fn run_narrowed_sums(board: &'static Board) {
+    let flat = AddScale { multipliers: [700, 9000], constant: -(1 << 17), shift: 14 };
+    let back = AddScale { multipliers: [-3000, 8000], constant: 1 << 16, shift: 12 };
+    let steep = AddScale { multipliers: [i16::MIN, i16::MAX], constant: 1 << 20, shift: 6 };
+    let shapes = [[5, 3, 8], [4, 4, 16], [1, 1, 8], [2, 3, 2], [3, 5, 6], [3, 3, 7]];
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
+        for (seed, shape) in shapes.into_iter().enumerate() {
+            for scale in [flat, back, steep] {
+                let mut net = TestNet::new(seed as u64, fill, shape, 4);
+                net.conv_of(square(1, 0), shape[2], 3, 8);
+                net.add_of(scale, 0, 4);
+                net.add_of(scale, 1, 4);
+                net.add_of(scale, 1, 5).add_of(scale, 3, 4);
+                let what = format!("{fill:?} {shape:?} {scale:?}");
+                if !check(board, net.dense(3, 4, None), KernelHint::DSP, &what) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Sums of more products than fields and 16-bit lanes hold, at the extremes.
 fn run_long_sums(board: &'static Board) {
     for fill in [Fill::Random, Fill::Largest, Fill::Smallest] {
@@ -274,6 +298,7 @@ fn dsp_is_faster(board: &'static Board) {
 fn dsp_kernels_on_virt_m4() {
     run_dsp_suite(&board::VIRT_M4);
     run_pointwise_suite(&board::VIRT_M4);
+    run_narrowed_sums(&board::VIRT_M4);
     run_long_sums(&board::VIRT_M4);
     run_few_bits(&board::VIRT_M4);
     dsp_is_faster(&board::VIRT_M4);
@@ -301,6 +326,7 @@ fn lines_and_columns_on_virt_m33() {
 fn dsp_kernels_on_virt_m7() {
     run_dsp_suite(&board::VIRT_M7);
     run_pointwise_suite(&board::VIRT_M7);
+    run_narrowed_sums(&board::VIRT_M7);
     run_long_sums(&board::VIRT_M7);
     run_few_bits(&board::VIRT_M7);
     dsp_is_faster(&board::VIRT_M7);
@@ -310,6 +336,7 @@ fn dsp_kernels_on_virt_m7() {
 fn dsp_kernels_on_virt_m33() {
     run_dsp_suite(&board::VIRT_M33);
     run_pointwise_suite(&board::VIRT_M33);
+    run_narrowed_sums(&board::VIRT_M33);
     run_long_sums(&board::VIRT_M33);
     run_few_bits(&board::VIRT_M33);
     dsp_is_faster(&board::VIRT_M33);

@@ -23,6 +23,9 @@ pub enum CodesError {
 
 /// The codes of the input and of each block's output: a weighted layer hands on its own, anything else has the widest of
 /// those it reads, and what a concatenation joins the widest of all that it joins.
+///
+/// A layer that hands on to one addition alone hands it 8 bits, and the sum has the layer's own: what the layers behind
+/// read is then rounded once, and no narrower stream keeps it narrow, nor a wider one wide.
 pub fn of(graph: &Graph, blocks: &[Block]) -> BTreeMap<Source, Codes> {
     let shared = shared(graph, blocks);
     let mut joined: BTreeMap<Source, Codes> = BTreeMap::new();
@@ -43,18 +46,30 @@ pub fn of(graph: &Graph, blocks: &[Block]) -> BTreeMap<Source, Codes> {
 /// The codes along the edges, those of some sources no narrower than `least`.
 fn along(graph: &Graph, blocks: &[Block], least: &BTreeMap<Source, Codes>) -> BTreeMap<Source, Codes> {
     let mut codes = BTreeMap::from([(Source::Input, Codes::EIGHT)]);
-    let mut layer = 0;
+    // What sums have of the layers that they alone read.
+    let mut rounded_later: BTreeMap<Source, Codes> = BTreeMap::new();
+    let mut planned = (0..).map(Codes::of);
     for block in blocks {
-        let own = if is_weighted(graph, block) {
-            layer += 1;
-            Codes::of(layer - 1)
-        } else {
-            let reads = block.inputs.iter().filter_map(|source| codes.get(source).cloned());
-            reads.reduce(|one, other| one.or(&other)).unwrap_or(Codes::EIGHT)
+        let widest = |of: &BTreeMap<Source, Codes>| {
+            let reads = block.inputs.iter().filter_map(|source| of.get(source).cloned());
+            reads.reduce(|one, other| one.or(&other))
         };
+        let mut own = widest(&rounded_later).or_else(|| widest(&codes)).unwrap_or(Codes::EIGHT);
+        if is_weighted(graph, block) {
+            own = planned.next().unwrap_or_default();
+            if is_summand(graph, blocks, block) {
+                rounded_later.insert(block.output, std::mem::replace(&mut own, Codes::EIGHT));
+            }
+        }
         codes.insert(block.output, least.get(&block.output).map_or(own.clone(), |least| own.or(least)));
     }
     codes
+}
+
+/// Whether nothing but one addition reads `block`.
+fn is_summand(graph: &Graph, blocks: &[Block], block: &Block) -> bool {
+    let readers: Vec<&Block> = blocks.iter().filter(|reader| reader.inputs.contains(&block.output)).collect();
+    matches!(readers[..], [reader] if matches!(graph.nodes[reader.node].op, Op::Add))
 }
 
 /// Whether a plan has a layer for it.
@@ -96,13 +111,25 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_is_as_wide_as_the_wider_of_its_operands() {
+    fn a_sum_has_the_codes_of_the_layer_that_hands_on_to_it_alone() {
         let resnet = zoo::build("resnet20", [3, 32, 32], 10, 1).unwrap();
         let (reads, read) = read(&resnet).unwrap();
         assert_eq!((reads.len(), read.len()), (20, 19));
-        // A block's second layer reads its first; the next block reads the stem's and the block's sum.
-        assert_eq!((&reads[2], reads[3].layers()), (&Codes::of(1), &[0, 2][..]));
-        // Shortcuts without parameters hand codes on.
-        assert_eq!(reads[9].layers(), [0, 2, 4, 6, 8]);
+        // A block's first layer reads the sum before, its second the first.
+        assert_eq!(reads[1..5], [0, 1, 2, 3].map(Codes::of));
+        let mut graph = fold(&resnet).unwrap().graph;
+        fuse::hoist_relu(&mut graph);
+        let blocks = fuse::blocks(&graph).unwrap();
+        let codes = of(&graph, &blocks);
+        let at = |name: &str| {
+            let block = blocks.iter().find(|block| graph.nodes[block.node].name == name).unwrap();
+            codes[&block.output].clone()
+        };
+        assert_eq!(
+            [at("layer1.0.conv1"), at("layer1.0.conv2"), at("layer1.0.add")],
+            [Codes::of(1), Codes::EIGHT, Codes::of(2)]
+        );
+        // Shortcuts without parameters hand codes on, and the stem is read by more than a sum.
+        assert_eq!([at("layer2.0.shortcut"), at("layer2.0.add"), at("conv1")], [6, 8, 0].map(Codes::of));
     }
 }

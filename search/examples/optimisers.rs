@@ -1,6 +1,6 @@
 //! What reinforcement learning is worth at twenty layers: optimisers of one surrogate, at equal evaluations.
 //!
-//! `cargo run -p releq-search --example optimisers -- [EVALUATIONS [LANDSCAPES]]`
+//! `cargo run -p releq-search --example optimisers -- [EVALUATIONS [LANDSCAPES [NAME]]]`, with a name for that one alone
 //!
 //! Every searcher here believes in the same surrogate, sees the same plan first, evaluates one plan a turn (the one of
 //! the largest expected improvement that it found) and may imagine 320 plans to find it, which is what the policy of
@@ -18,6 +18,7 @@ use releq_search::ledger::{Ledger, Stop};
 use releq_search::network::{LayerFeatures, Network};
 use releq_search::objective::{Goal, Objective};
 use releq_search::plan::BitPlan;
+use releq_search::rivals::Improvement;
 use releq_search::searcher::{Problem, Searcher};
 use releq_search::space::Space;
 use releq_search::surrogate::{Settings, Surrogate};
@@ -216,6 +217,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let evaluations = arguments.next().map_or(Ok(60), |count| count.parse::<usize>())?;
     let landscapes = arguments.next().map_or(Ok(4), |count| count.parse::<u64>())?;
+    let only = arguments.next();
     let layer = LayerFeatures { weights: 100, macs: 100, inputs: 1, outputs: 1, kernel: 3, deviation: 0.1 };
     let network = Network::new(vec![layer; LAYERS])?;
     let objective = Objective::new(Goal::Floor(0.01), Default::default(), network, FLOAT);
@@ -224,12 +226,16 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let by = |optimiser| -> Box<dyn Searcher> { Box::new(By(optimiser)) };
     let optimisers = [Optimiser::Random, Optimiser::Climb, Optimiser::Evolution, Optimiser::Program];
     let alone = ImaginingSettings { climbs: false, ..ImaginingSettings::default() };
-    let policies: [(&str, Box<dyn Searcher>); 2] =
-        [("PPO alone", Box::new(Imagining::with(alone))), ("ppo-surrogate", Box::new(Imagining::default()))];
+    let policies: [(&str, Box<dyn Searcher>); 3] = [
+        ("surrogate", Box::new(Improvement::default())),
+        ("PPO alone", Box::new(Imagining::with(alone))),
+        ("ppo-surrogate", Box::new(Imagining::default())),
+    ];
     let named = |searcher: Box<dyn Searcher>| (searcher.name().to_owned(), searcher);
     let policies = policies.into_iter().map(|(name, searcher)| (name.to_owned(), searcher));
+    let asked = |(name, _): &(String, _)| only.as_ref().is_none_or(|only| only == name);
     let mut values: Vec<(String, Vec<f64>, f64)> = Vec::new();
-    for (name, mut searcher) in optimisers.into_iter().map(by).map(named).chain(policies) {
+    for (name, mut searcher) in optimisers.into_iter().map(by).map(named).chain(policies).filter(asked) {
         let started = std::time::Instant::now();
         let mut best = Vec::new();
         for number in 0..landscapes {

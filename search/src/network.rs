@@ -29,8 +29,8 @@ pub struct LayerFeatures {
 
 /// Codes that something reads or writes: as wide as the widest that some layers hand on.
 ///
-/// Pools and shortcuts hand on the codes they read, and an addition has the wider of its operands', so what lies between
-/// weighted layers needs no width of its own.
+/// Pools and shortcuts hand on the codes they read, and a sum has those of the layer that hands on to it alone, so what lies
+/// between weighted layers needs no width of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Codes(Vec<usize>);
 

@@ -5,7 +5,7 @@
 //! ReLU, which calibration may find to start at 0 where they are centred here.
 
 use releq_format::bits::{BitWidth, Levels};
-use releq_format::graph::KernelHint;
+use releq_format::graph::{self as format, KernelHint};
 use releq_format::image::{Image, ImageError};
 use releq_search::cost::{Axis, CostModel, Costs, LayerCosts, Unpriced};
 use releq_search::plan::{BitPlan, LayerBits};
@@ -17,7 +17,7 @@ use super::widths::price;
 use crate::codes;
 use crate::lower::fuse::{self, Block};
 use crate::lower::{LowerError, lower};
-use crate::network::{Graph, Network, Source};
+use crate::network::{Graph, Network, Op, Source};
 use crate::train::fold::{FoldError, fold};
 
 /// Why a network's plans have no costs.
@@ -76,28 +76,36 @@ pub fn costs(
     Ok(Costs::through(tables.collect::<Result<_, _>>()?))
 }
 
-/// The widths that each block's cost depends on: of what it reads, and of a planned layer's weights and what it writes.
+/// The widths that each block's cost depends on: of what it reads, of a sum what it writes, and of a planned layer that and
+/// its weights.
 fn axes(graph: &Graph, blocks: &[Block]) -> Vec<Vec<Axis>> {
     let codes = codes::of(graph, blocks);
     let at = |source: &Source| Axis::Codes(codes.get(source).cloned().unwrap_or_default());
     let mut planned = 0..;
     let axes = |block: &Block| -> Vec<Axis> {
         let reads = block.inputs.iter().map(at);
-        if !codes::is_weighted(graph, block) {
-            return reads.collect();
+        let writes = [at(&block.output)];
+        match graph.nodes[block.node].op {
+            _ if codes::is_weighted(graph, block) => {
+                reads.chain(writes).chain(planned.next().map(Axis::Weights)).collect()
+            }
+            Op::Add => reads.chain(writes).collect(),
+            _ => reads.collect(),
         }
-        reads.chain([at(&block.output)]).chain(planned.next().map(Axis::Weights)).collect()
     };
     blocks.iter().map(axes).collect()
 }
 
-/// `layer` with the bits along its axes. What no plan has a layer for writes codes as wide as the widest it reads.
+/// `layer` with the bits along its axes. Pools and concatenations write codes as wide as the widest they read.
 fn at(layer: &Layer, along: &[Axis], bits: &[u8], levels: &dyn Fn(usize, BitWidth) -> Levels) -> Layer {
     let width = |bits: u8| BitWidth::new(bits).unwrap_or(BitWidth::EIGHT);
     match (along.last(), bits) {
         (Some(&Axis::Weights(planned)), &[reads, writes, weights]) => {
             let weights = width(weights);
             layer.with_codes([width(reads); 2], width(writes)).with_levels(weights, levels(planned, weights))
+        }
+        (_, &[first, second, writes]) if matches!(layer.op, format::Op::Add { .. }) => {
+            layer.with_codes([width(first), width(second)], width(writes))
         }
         (_, &[first, .., last]) => layer.with_codes([width(first), width(last)], width(first.max(last))),
         (_, &[one]) => layer.with_codes([width(one); 2], width(one)),

@@ -152,9 +152,14 @@ impl Chain {
                 let before = self.end();
                 self.convolve(rng, channels);
                 if self.shape == [channels, height, width] && self.end() != before {
-                    let inputs = vec![before, self.end()];
-                    self.push("add", Op::Add, inputs);
+                    let branch = self.end();
+                    self.push("add", Op::Add, vec![before, branch]);
                     self.rectify(rng);
+                    // A branch that is read twice has codes of its own width, not 8 bits for the sum alone.
+                    if self.nodes.len().is_multiple_of(3) {
+                        let inputs = vec![self.end(), branch];
+                        self.push("add", Op::Add, inputs);
+                    }
                 }
             }
         }
@@ -245,6 +250,7 @@ mod tests {
         }
         for scheme in [
             "dsp::ADD bytes",
+            "dsp::ADD bytes to nibbles",
             "dsp::ADD nibbles",
             "dsp::AVGPOOL windows",
             "dsp::CONV2D blocks",

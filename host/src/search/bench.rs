@@ -26,7 +26,7 @@ use super::split::Split;
 use crate::cost::measure::MeasureError;
 use crate::data::augment::Augment;
 use crate::lower;
-use crate::network::Network;
+use crate::network::{Network, Op};
 use crate::quantized::QuantizedNetwork;
 use crate::train::device;
 use crate::train::fit::{self, FitError};
@@ -537,12 +537,15 @@ fn key(network: &Network, split: &Split, recipe: &Recipe) -> String {
     let version = env!("CARGO_PKG_VERSION");
     // Another kind of processor rounds otherwise, and so do networks that learned there.
     let mark = device::mark();
+    // Where nothing is added, measurements are what they were before sums were rounded once.
+    let adds = network.graph.nodes.iter().any(|node| matches!(node.op, Op::Add));
+    let sums = if adds { ", sums rounded once" } else { "" };
     format!(
         "{:08x}",
         crc.update(
             format!(
                 "{recipe:?} {version} in integers, by runs of columns there and back, untrained as remembered, \
-                 by few statistics{mark}"
+                 by few statistics{sums}{mark}"
             )
             .as_bytes()
         )

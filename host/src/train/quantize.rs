@@ -409,8 +409,7 @@ fn activation_states(
     Ok(states)
 }
 
-/// Bits of each block's output: the plan's for weighted layers; pools and adds keep the most their inputs have, and
-/// what a concatenation joins the most of all.
+/// Bits of each block's output, as [`codes::of`] follows the plan's along the graph.
 pub(crate) fn activation_bits(graph: &Graph, blocks: &[Block], plan: &BitPlan) -> BTreeMap<Source, BitWidth> {
     codes::of(graph, blocks).into_iter().map(|(source, codes)| (source, width(codes.bits(plan)))).collect()
 }

@@ -50,7 +50,23 @@ pub(crate) fn climbed(
     uniform.dedup();
     let new = is_new(problem, ledger, chosen);
     let tops = leaders.chain(uniform).chain(strangers).filter_map(|start| climb(problem, start, &new, &score));
-    tops.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(plan, _)| plan)
+    let (top, _) = tops.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(Some(at_no_cost(problem, &top)).filter(|wider| new(wider)).unwrap_or(top))
+}
+
+/// `plan`, its choices widened for as long as that costs no more than `plan` does; what saves most, or costs least, comes
+/// first. Where kernels like some widths better than narrower ones, bits that cost nothing are accuracy for nothing.
+fn at_no_cost(problem: &Problem<'_>, plan: &BitPlan) -> BitPlan {
+    let (space, objective) = (problem.space, problem.objective);
+    let cost = |plan: &BitPlan| objective.quantization(plan);
+    let most = cost(plan);
+    let wider = |plan: &BitPlan| {
+        let all = space.free().flat_map(|choice| space.wider(plan, choice)).filter(|plan| objective.admits(plan));
+        let affordable = all.map(|plan| (cost(&plan), plan)).filter(|(cost, _)| *cost <= most);
+        affordable.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, plan)| plan)
+    };
+    let steps = std::iter::successors(Some(plan.clone()), wider);
+    steps.last().unwrap_or_else(|| plan.clone())
 }
 
 fn is_new(problem: &Problem<'_>, ledger: &Ledger<'_>, chosen: &[BitPlan]) -> impl Fn(&BitPlan) -> bool {
@@ -94,8 +110,29 @@ fn best_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::Costs;
     use crate::rivals::tests::{deep, lossy};
     use crate::seed;
+
+    /// As where a board likes 4 bits better than 2 and 3, and any width of the last layer costs the same.
+    #[test]
+    fn bits_that_cost_nothing_are_taken() {
+        let (space, objective) = deep(4);
+        let row = [9.0, 5.0, 6.0, 4.0, 7.0, 7.0, 7.0, 8.0];
+        let costs = Costs::new(vec![row, row, row, [3.0; 8]], 1.0);
+        let objective = objective.with_costs(costs);
+        let problem = Problem { space: &space, objective: &objective };
+        let widened = |plan: &str| at_no_cost(&problem, &plan.parse().unwrap()).to_string();
+        assert_eq!(widened("4,4,4,8"), "4,4,4,8");
+        assert_eq!(widened("4,4,4,2"), "4,4,4,8");
+        // What one layer saves another may spend, if all of it.
+        assert_eq!(widened("2,4,4,8"), "4,4,4,8");
+        assert_eq!(widened("2,2,2,2"), "7,4,4,8");
+        // Of bits that are counted themselves none is free.
+        let (space, objective) = deep(4);
+        let problem = Problem { space: &space, objective: &objective };
+        assert_eq!(at_no_cost(&problem, &space.slimmest()), space.slimmest());
+    }
 
     /// As where a kernel is fast only if every layer before and after has its codes, and each step towards that costs.
     #[test]

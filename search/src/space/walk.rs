@@ -32,6 +32,11 @@ impl Space {
         self.moved(plan, choice, |step| Some(step + 1))
     }
 
+    /// `plan` with `choice`, counted from 0, at each wider width of its set, ascending.
+    pub fn wider(&self, plan: &BitPlan, choice: usize) -> impl Iterator<Item = BitPlan> {
+        std::iter::successors(self.widened(plan, choice), move |plan| self.widened(plan, choice))
+    }
+
     fn moved(&self, plan: &BitPlan, choice: usize, to: impl Fn(usize) -> Option<usize>) -> Option<BitPlan> {
         let mut steps = self.steps(plan)?;
         steps[choice] = to(steps[choice])?;

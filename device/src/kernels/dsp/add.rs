@@ -1,4 +1,6 @@
 //! Residual add: bytes and halves of bytes where they lie, other codes some pixels at a time.
+//!
+//! A residual stream of 4 bits takes bytes in and stays one of 4 bits; so that has a loop of its own, too.
 
 use releq_format::bits::BitWidth;
 use releq_format::graph::{KernelHint, Op, Storage, TensorRecord};
@@ -44,11 +46,27 @@ fn narrow(task: Task<'_>, scale: &AddScale, storages: [Storage; 3]) {
     if gapless && asm::add_nibbles(task.output, left, task.other.bytes, scale) {
         return;
     }
+    if AddPlan::narrows(storages, &task.output_record) {
+        let other = task.other.bytes;
+        let done = match storages[0] {
+            Storage::Bits8 => asm::add_narrowed(task.output, task.input.bytes, Some(other), scale),
+            _ => asm::add_narrowed(task.output, other, left, &swapped(scale)),
+        };
+        if done > 0 {
+            return;
+        }
+    }
     match AddPlan::new(&task.input.record, &task.output_record) {
         Some(plan) if plan.pixels > 0 => unpacked(task, scale, &plan),
         // Only the right operand is packed, and nothing was reserved for it.
         _ => (reference::ADD.run)(task),
     }
+}
+
+/// The same of operands that change places.
+fn swapped(scale: &AddScale) -> AddScale {
+    let [first, second] = scale.multipliers;
+    AddScale { multipliers: [second, first], ..*scale }
 }
 
 /// Adds codes that are unpacked before and packed after.

@@ -268,6 +268,14 @@ impl AddPlan {
         (direct || pixels > 0).then_some(Self { pixels, channels })
     }
 
+    /// Whether bytes and codes of 4 bits become codes of 4 bits, eight at a time to the last.
+    pub(super) fn narrows([left, right, to]: [Storage; 3], output: &TensorRecord) -> bool {
+        let operands = matches!((left, right), (Storage::Bits8, Storage::Bits4) | (Storage::Bits4, Storage::Bits8));
+        let codes = output.pixels().wrapping_mul(u32::from(output.channels));
+        let gapless = output.channels.is_multiple_of(2) && codes.is_multiple_of(8);
+        operands && to == Storage::Bits4 && output.bits.get() == 4 && gapless
+    }
+
     /// Bytes of one operand's pixels.
     pub(super) const fn row_bytes(&self) -> usize {
         (self.pixels * self.channels).next_multiple_of(4)

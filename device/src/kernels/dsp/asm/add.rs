@@ -42,6 +42,25 @@ pub(in super::super) fn nibbles(output: &mut [u8], left: Option<&[u8]>, right: &
     true
 }
 
+/// Adds a row of bytes and a row of codes of 4 bits to codes of 4 bits, eight at a time, as far as all slices reach; says
+/// how many there were, which are none without words of bytes or sums with room in 16 bits. Without a row of 4 bits, the
+/// output holds it.
+pub(in super::super) fn narrowed(output: &mut [u8], bytes: &[u8], halves: Option<&[u8]>, scale: &AddScale) -> usize {
+    let to = output.as_mut_ptr();
+    let (halves, count) = halves.map_or((to.cast_const(), output.len()), |halves| (halves.as_ptr(), halves.len()));
+    let eights = (bytes.len() / 8).min(count.min(output.len()) / 4);
+    if eights == 0 || !(bytes.as_ptr() as usize).is_multiple_of(4) || !fits(scale) {
+        return 0;
+    }
+    let [first, second] = scale.multipliers.map(|multiplier| u32::from(multiplier as u16));
+    // SAFETY: eight bytes a turn lie in the row of bytes, at words, and four in each other slice, unaligned where they are;
+    // a row in the output is read before it is written.
+    unsafe {
+        add_narrowed(to, bytes.as_ptr(), halves, eights, first | second << 16, scale.constant, scale.shift.into())
+    }
+    8 * eights
+}
+
 fn are_aligned(to: *const u8, [left, right]: [*const u8; 2]) -> bool {
     (to as usize | left as usize | right as usize).is_multiple_of(4)
 }
@@ -176,6 +195,73 @@ unsafe extern "C" fn add_nibbles(
         "subs r3, #1",
         "bne 4b",
         "5:",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Sums of the bytes of two registers, from their first or second in lanes, with the codes of r6, two lanes of two, as
+/// four bytes of 4 bits in the first; r3, r8 and r12 for the way.
+macro_rules! narrowed {
+    ($first:literal, $second:literal, $lane:literal, $to:literal) => {
+        concat!(
+            "uxtb16 r3, r6, ror #8\nuxtb16 r6, r6\n",
+            concat!("uxtb16 r8, ", $first, $lane, "\n"),
+            concat!("uxtb16 r12, ", $second, $lane, "\n"),
+            concat!("pkhbt ", $to, ", r8, r6, lsl #16\n"),
+            // The right operand's code is in the low lane of the second and last, whose multipliers change places.
+            "pkhbt r6, r12, r6\npkhbt r8, r3, r8\npkhtb r12, r12, r3, asr #16\n",
+            scaled!("smlad", $to),
+            scaled!("smladx", "r8"),
+            scaled!("smlad", "r6"),
+            scaled!("smladx", "r12"),
+            concat!("pkhbt ", $to, ", ", $to, ", r6, lsl #16\n"),
+            "pkhbt r8, r8, r12, lsl #16\n",
+            concat!("usat16 ", $to, ", #4, ", $to, "\nusat16 r8, #4, r8\n"),
+            concat!("orr ", $to, ", ", $to, ", r8, lsl #8\n")
+        )
+    };
+}
+
+/// The sum of a register's two codes.
+macro_rules! scaled {
+    ($multiply:literal, $codes:literal) => {
+        concat!(
+            concat!($multiply, " ", $codes, ", ", $codes, ", r9, r10\n"),
+            concat!("asr ", $codes, ", ", $codes, ", r11\n")
+        )
+    };
+}
+
+// r0 output, r1 bytes, r2 codes of 4 bits, lr eights, r9 multipliers, r10 constant, r11 shift.
+#[unsafe(naked)]
+unsafe extern "C" fn add_narrowed(
+    output: *mut u8,
+    bytes: *const u8,
+    halves: *const u8,
+    eights: usize,
+    multipliers: u32,
+    constant: i32,
+    shift: u32,
+) {
+    naked_asm!(
+        core_with_dsp!(),
+        "push {{r4-r11, lr}}",
+        "mov lr, r3",
+        "ldrd r9, r10, [sp, #36]",
+        "ldr r11, [sp, #44]",
+        "2:",
+        "ldrd r4, r5, [r1], #8",
+        "ldr r6, [r2]",
+        "and r6, r6, #0x0F0F0F0F",
+        narrowed!("r4", "r5", "", "r7"),
+        "ldr r6, [r2], #4",
+        "lsr r6, #4",
+        "and r6, r6, #0x0F0F0F0F",
+        narrowed!("r4", "r5", ", ror #8", "r4"),
+        "orr r7, r7, r4, lsl #4",
+        "str r7, [r0], #4",
+        "subs lr, #1",
+        "bne 2b",
         "pop {{r4-r11, pc}}",
     )
 }

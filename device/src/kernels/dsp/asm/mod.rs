@@ -37,7 +37,7 @@ mod unpack;
 mod weave;
 mod widen;
 
-pub(super) use add::{bytes as add_bytes, nibbles as add_nibbles};
+pub(super) use add::{bytes as add_bytes, narrowed as add_narrowed, nibbles as add_nibbles};
 pub(super) use block::{Block, Packing, run as block};
 pub(super) use block_ends::scale as ends_scale;
 pub(super) use copy::rectangle as copy_rectangle;

@@ -158,6 +158,11 @@ pub(super) fn add(inputs: [&TensorRecord; 2], output: &TensorRecord) -> Option<W
         work.add("rests", codes / 2 % 4);
         return Some(work);
     }
+    if AddPlan::narrows(storages, output) {
+        let mut work = Work::new("dsp::ADD", "bytes to nibbles");
+        work.add("eights", codes / 8);
+        return Some(work);
+    }
     if plan.pixels == 0 {
         // Only the right operand is packed: the reference's loop.
         let mut work = Work::new("dsp::ADD", "code by code");
