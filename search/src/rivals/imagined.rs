@@ -51,7 +51,8 @@ pub(crate) fn climbed(
     let new = is_new(problem, ledger, chosen);
     let tops = leaders.chain(uniform).chain(strangers).filter_map(|start| climb(problem, start, &new, &score));
     let (top, _) = tops.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
-    Some(Some(at_no_cost(problem, &top)).filter(|wider| new(wider)).unwrap_or(top))
+    let wider = at_no_cost(problem, &top);
+    Some(if new(&wider) { wider } else { top })
 }
 
 /// `plan`, its choices widened for as long as that costs no more than `plan` does; what saves most, or costs least, comes
