@@ -282,6 +282,29 @@ fn run_line_suite(board: &'static Board) {
     }
 }
 
+/// Convolutions along lines whose codes are less the middle of their range, at the extremes of such codes: few channels and
+/// many, bytes and codes of four bits, even and odd numbers of columns and rows of weights, padding of any code.
+fn run_centred_suite(board: &'static Board) {
+    let shapes = [([4, 15, 16], 6, 12), ([3, 16, 32], 9, 8), ([5, 10, 20], 4, 5), ([3, 7, 96], 8, 7)];
+    for fill in [Fill::Random, Fill::Largest, Fill::Smallest, Fill::Least] {
+        for (weights, activations) in (2..=5).flat_map(|weights| (1..=5).map(move |activations| (weights, activations)))
+        {
+            for (shape, more, most) in shapes {
+                let mut net = TestNet::new(u64::from(8 * weights + activations), fill, shape, activations);
+                if (weights + activations) % 3 > 0 {
+                    net.input.zero_point = 0;
+                }
+                net.conv_of(square(3, 1), more, weights, activations);
+                net.conv_of(Window { kernel: [3, 3], stride: [2, 1], padding: [1, 2, 0, 1] }, most, weights, 8);
+                let what = format!("{fill:?} {shape:?} w{weights} a{activations} centred");
+                if !check(board, net.dense(3, weights, None), KernelHint::DSP, &what) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Convolutions in columns of blocks: windows of several rows and of any width, with and without padding.
 fn run_column_suite(board: &'static Board) {
     let window = |kernel, padding| Window { kernel, stride: [1; 2], padding };
@@ -335,18 +358,21 @@ fn dsp_kernels_on_virt_m4() {
 #[test]
 fn lines_and_columns_on_virt_m4() {
     run_line_suite(&board::VIRT_M4);
+    run_centred_suite(&board::VIRT_M4);
     run_column_suite(&board::VIRT_M4);
 }
 
 #[test]
 fn lines_and_columns_on_virt_m7() {
     run_line_suite(&board::VIRT_M7);
+    run_centred_suite(&board::VIRT_M7);
     run_column_suite(&board::VIRT_M7);
 }
 
 #[test]
 fn lines_and_columns_on_virt_m33() {
     run_line_suite(&board::VIRT_M33);
+    run_centred_suite(&board::VIRT_M33);
     run_column_suite(&board::VIRT_M33);
 }
 

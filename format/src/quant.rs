@@ -161,6 +161,37 @@ pub const fn field_terms(spacing: u32, taps: u32, pixels: u32, weights: BitWidth
     if inner < outer { inner } else { outer }
 }
 
+/// How many steps fields of a signed product can be summed, as [`field_terms`] for codes less the middle of their range:
+/// −2^(b−1) ..= 2^(b−1) − 1.
+///
+/// A product of two such codes is at most a quarter of that of whole ones, its sign takes half of a field: nearly twice as
+/// many steps. Field f holds numbers of `spacing` bits, two's complement. 0 where the operands do not fit 32 bits.
+pub const fn centred_terms(spacing: u32, taps: u32, pixels: u32, weights: BitWidth, activations: BitWidth) -> u32 {
+    let [weight, code] = [1u64 << (weights.get() - 1), 1u64 << (activations.get() - 1)];
+    let top = (taps + pixels - 2) * spacing;
+    if top >= 63 || !centred_fits(spacing, taps, weight) || !centred_fits(spacing, pixels, code) {
+        return 0;
+    }
+    let product = (weight * code) as u32;
+    let shared = product * if taps < pixels { taps } else { pixels };
+    // Never 0, as in `lane_terms`.
+    let (product, shared) = (if product == 0 { 1 } else { product }, if shared == 0 { 1 } else { shared });
+    let inner = ((1u32 << (spacing - 1)) - 1) / shared;
+    let room = 63 - top;
+    let outer = if room >= 31 { u32::MAX } else { (1 << room) - 1 } / product;
+    if inner < outer { inner } else { outer }
+}
+
+/// Whether `count` codes of at most this magnitude, `spacing` bits apart, are a signed word.
+const fn centred_fits(spacing: u32, count: u32, magnitude: u64) -> bool {
+    let (mut places, mut place) = (0u64, 0);
+    while place < count {
+        places += 1 << (place * spacing);
+        place += 1;
+    }
+    magnitude * places <= 1 << 31
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +340,43 @@ mod tests {
                 let terms = u128::from(field_terms(spacing, taps, pixels, width(w), width(a)));
                 assert!(
                     (terms == 0 || hold(terms)) && (taps + pixels == 2 || !hold(terms + 1)),
+                    "{taps} taps of {w} bits, {pixels} pixels of {a}, {spacing} bits apart: {terms}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn centred_codes_have_room_for_nearly_twice_as_many_steps() {
+        assert_eq!(centred_terms(13, 3, 3, width(4), width(4)), 21);
+        assert_eq!(centred_terms(13, 3, 3, width(3), width(4)), 42);
+        assert_eq!(centred_terms(13, 3, 3, width(6), width(2)), 0);
+        assert_eq!(centred_terms(13, 3, 3, width(2), width(6)), 0);
+    }
+
+    /// With the codes of largest magnitude everywhere, whose products are of one sign or the other: as many as is said
+    /// leave every field its own sum, and one more does not.
+    #[test]
+    fn centred_fields_hold_no_more_than_they_promise() {
+        for (taps, pixels, spacing) in [(3, 3, 13), (3, 4, 10), (3, 2, 14), (2, 3, 12), (1, 3, 13), (4, 4, 8)] {
+            for (w, a) in (1..=8).flat_map(|w| (1..=8).map(move |a| (w, a))) {
+                let [weight, code] = [w, a].map(|bits| -(1i128 << (bits - 1)));
+                let operand = |count: u32, code: i128| (0..count).map(|place| code << (place * spacing)).sum::<i128>();
+                let (weights, codes) = (operand(taps, weight), operand(pixels, code));
+                let fields = taps + pixels - 1;
+                let pairs =
+                    |field: u32| (0..taps).filter(|tap| (0..pixels).any(|pixel| tap + pixel == field)).count() as i128;
+                let hold = |terms: i128| {
+                    let fits =
+                        |number: i128, bits: u32| (-(1i128 << (bits - 1)) + 1..1 << (bits - 1)).contains(&number);
+                    let room = |field| if field + 1 < fields { spacing } else { 64 - (fields - 1) * spacing };
+                    fits(weights + 1, 32)
+                        && fits(codes + 1, 32)
+                        && (0..fields).all(|field| fits(terms * pairs(field) * weight * code, room(field)))
+                };
+                let terms = i128::from(centred_terms(spacing, taps, pixels, width(w), width(a)));
+                assert!(
+                    (terms == 0 || hold(terms)) && !hold(terms + 1),
                     "{taps} taps of {w} bits, {pixels} pixels of {a}, {spacing} bits apart: {terms}"
                 );
             }

@@ -20,6 +20,8 @@ pub enum Fill {
     Largest,
     /// Every weight the smallest, every code the largest.
     Smallest,
+    /// Every weight the smallest and every code 0: the largest products of codes less the middle of their range.
+    Least,
 }
 
 /// One layer with its constants in the clear.
@@ -232,7 +234,7 @@ impl TestNet {
         let code = match self.fill {
             Fill::Random => self.rng.random_range(smallest..=bits.max_code()),
             Fill::Largest => bits.max_code(),
-            Fill::Smallest => smallest,
+            Fill::Smallest | Fill::Least => smallest,
         };
         levels.value(code, bits) as i8
     }
@@ -379,10 +381,12 @@ impl TestNet {
     /// Input codes, one a byte, NHWC.
     pub fn input_codes(&mut self) -> Vec<u8> {
         let largest = self.input.bits.max_code();
-        let random = self.fill == Fill::Random;
-        (0..self.input.elements().expect("small"))
-            .map(|_| if random { self.rng.random_range(0..=largest) } else { largest })
-            .collect()
+        let code = |_| match self.fill {
+            Fill::Random => self.rng.random_range(0..=largest),
+            Fill::Largest | Fill::Smallest => largest,
+            Fill::Least => 0,
+        };
+        (0..self.input.elements().expect("small")).map(code).collect()
     }
 
     /// Every layer's output by definition: codes, or logits in the last.

@@ -1,9 +1,9 @@
 //! How a convolution with few bits is cut along lines: fields, runs of steps, and lines that share spaced weights.
 
 use releq_format::bits::BitWidth;
-use releq_format::graph::{Op, Storage, TensorRecord};
+use releq_format::graph::{Op, Storage, TensorRecord, Weights};
 use releq_format::pack::Layout;
-use releq_format::quant::field_terms;
+use releq_format::quant::{centred_terms, field_terms};
 
 use super::plan::{QUAD, SCRATCH_BUDGET, TAPS};
 use super::weaving::Weaving;
@@ -33,10 +33,13 @@ pub(super) enum Fields {
     Two14,
     /// 15 bits apart, 2 pixels a word.
     Two15,
+    /// 13 bits apart, 3 pixels a word, of codes less the middle of their range: signed products have room for nearly
+    /// twice as many steps.
+    Centred,
 }
 
 impl Fields {
-    const ALL: [Self; 4] = [Self::Three, Self::Four, Self::Two14, Self::Two15];
+    const ALL: [Self; 5] = [Self::Three, Self::Four, Self::Two14, Self::Two15, Self::Centred];
 
     /// Its number in the assembly.
     pub(super) const fn number(self) -> usize {
@@ -46,7 +49,7 @@ impl Fields {
     /// Bits from code to code, and codes of a word of pixels.
     pub(super) const fn places(self) -> (u32, usize) {
         match self {
-            Self::Three => (13, 3),
+            Self::Three | Self::Centred => (13, 3),
             Self::Four => (10, 4),
             Self::Two14 => (14, 2),
             Self::Two15 => (15, 2),
@@ -59,7 +62,15 @@ impl Fields {
             Self::Three => (58, 12),
             Self::Four => (64, 12),
             Self::Two14 | Self::Two15 => (38, 65),
+            Self::Centred => (64, 12),
         }
+    }
+
+    /// Steps until a field is full.
+    fn terms(self, weights: BitWidth, codes: BitWidth) -> usize {
+        let (spacing, pixels) = self.places();
+        let terms = if self == Self::Centred { centred_terms } else { field_terms };
+        terms(spacing, TAPS as u32, pixels as u32, weights, codes) as usize
     }
 }
 
@@ -118,11 +129,17 @@ pub(super) struct LinePlan {
     pub(super) width: usize,
     /// Columns of padding left out before them: they hold code 0, and adding nothing is free.
     pub(super) skipped: usize,
+    /// Whether outputs need the sums of the codes under their windows.
+    pub(super) summed: bool,
+    /// Whether pixels are spaced from codes of four bits as they are stored; else from bytes.
+    pub(super) nibbles: bool,
     /// Runs, and those of them that end with full sums.
     counts: (usize, usize),
     channels: usize,
     kernel_rows: usize,
     outputs: usize,
+    /// Pairs of weight rows.
+    pairs: usize,
 }
 
 impl LinePlan {
@@ -143,7 +160,6 @@ impl LinePlan {
             return None;
         }
         let [_, left, _, right] = window.padding.map(usize::from);
-        let skip = |padding: usize| if input.zero_point == 0 { padding.min(TAPS - 1) } else { 0 };
         let uncut = Self {
             fields: Fields::Three,
             longest: [0; 2],
@@ -152,19 +168,28 @@ impl LinePlan {
             lines: 1,
             blocks: 0,
             slots: kernel_rows,
-            width: usize::from(input.width) + left + right - skip(left) - skip(right),
-            skipped: skip(left),
+            width: usize::from(input.width) + left + right,
+            skipped: 0,
+            summed: true,
+            nibbles: false,
             channels,
             kernel_rows,
             outputs: usize::from(output.width),
+            pairs: usize::from(output.channels).div_ceil(2),
         };
-        let pairs = usize::from(output.channels).div_ceil(2);
+        let (_, offset) = centred_affine(weights);
+        let nibbles = input.storage == Storage::Bits4 && input.bits.get() == 4 && channels.is_multiple_of(2 * QUAD);
+        let skips = [left, right].map(|padding| if input.zero_point == 0 { padding.min(TAPS - 1) } else { 0 });
         let ways = Weaving::all(weights.bits.get()).iter();
         let all = ways.flat_map(|&weaving| Fields::ALL.map(|fields| (fields, weaving)));
         let plans = all.filter_map(|(fields, weaving)| {
-            let plan = uncut.cut(fields, weaving, [weights.bits, input.bits])?;
+            let plan = match fields {
+                Fields::Centred => Self { summed: offset != 0, nibbles, ..uncut },
+                _ => Self { width: uncut.width - skips[0] - skips[1], skipped: skips[0], ..uncut },
+            };
+            let plan = plan.cut(fields, weaving, [weights.bits, input.bits])?;
             let plan = plan.with_lines(usize::from(window.stride[0]), usize::from(output.height))?;
-            Some((plan.price(pairs), plan))
+            Some((plan.price(), plan))
         });
         let (price, plan) = plans.min_by_key(|&(price, _)| price)?;
         // Two rows × width × three taps by dual multiplication, at 0.9 a product.
@@ -177,10 +202,10 @@ impl LinePlan {
         if !weaving.suits(fields, self.channels) {
             return None;
         }
-        let (spacing, pixels) = fields.places();
+        let (_, pixels) = fields.places();
         // As many emptyings as there must be; between them whole window rows, or else equal lengths.
         let longest = |weights: BitWidth| {
-            let terms = field_terms(spacing, TAPS as u32, pixels as u32, weights, codes) as usize;
+            let terms = fields.terms(weights, codes);
             let emptyings = divide_up(self.steps(), terms)?;
             let rows = terms.checked_div(self.channels)?;
             if divide_up(self.kernel_rows, rows) == Some(emptyings) {
@@ -212,14 +237,20 @@ impl LinePlan {
     }
 
     /// Instructions of one line of one pair of rows, as far as plans differ.
-    fn price(&self, pairs: usize) -> u64 {
+    fn price(&self) -> u64 {
         let (emptied, ended) = self.fields.costs();
         let (steps, passes) = (self.steps(), self.weaving.passes());
         let (runs, emptyings) = self.counts;
         let blocks = self.blocks * (6 * steps * passes + 14 * runs + emptied * emptyings + ended);
-        let woven = steps * if self.weaving == Weaving::Lanes { 18 } else { 9 * passes } / self.lines.max(1);
-        let spaced = self.blocks * self.channels * 25 / pairs.max(1);
-        (blocks + woven + spaced + 25 * self.outputs) as u64
+        let woven = match (self.weaving, self.fields) {
+            (Weaving::Lanes, _) => 18 * steps,
+            (_, Fields::Centred) => 12 * steps,
+            _ => 9 * passes * steps,
+        };
+        let woven = woven / self.lines.max(1);
+        let spaced = self.blocks * self.channels * 25 / self.pairs.max(1);
+        let settled = if self.summed { 25 } else { 20 } * self.outputs;
+        (blocks + woven + spaced + settled) as u64
     }
 
     const fn steps(&self) -> usize {
@@ -244,20 +275,31 @@ impl LinePlan {
         8 * self.blocks * self.channels
     }
 
+    /// Bytes of the codes of a pixel as it is spaced.
+    pub(super) const fn pixel_bytes(&self) -> usize {
+        if self.nibbles { self.channels / 2 } else { self.channels }
+    }
+
     /// Bytes of the codes of all its blocks.
     pub(super) const fn padded_bytes(&self) -> usize {
         let (_, pixels) = self.fields.places();
-        2 * pixels * self.blocks * self.channels
+        2 * pixels * self.blocks * self.pixel_bytes()
     }
 
-    /// Bytes of the sums of its columns.
+    /// Bytes of the sums of its columns, those left out among them, if outputs need any.
     pub(super) const fn column_sums_bytes(&self) -> usize {
-        (2 * self.width).next_multiple_of(4)
+        if self.summed { (2 * (self.outputs + TAPS - 1)).next_multiple_of(4) } else { 0 }
     }
 
-    /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums and corrections.
+    /// Emptyings of a window's sums.
+    pub(super) const fn emptyings(&self) -> usize {
+        self.counts.1
+    }
+
+    /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums, corrections of a round's outputs, and
+    /// constants of centred codes.
     /// A padded row takes the place of the taps.
-    pub(super) fn parts(&self) -> [usize; 6] {
+    pub(super) fn parts(&self) -> [usize; 7] {
         let (_, pixels) = self.fields.places();
         [
             self.slots * self.row_bytes(),
@@ -265,7 +307,8 @@ impl LinePlan {
             (self.pass_bytes() * self.weaving.passes()).max(self.padded_bytes()).next_multiple_of(4),
             if self.weaving == Weaving::Lanes { (2 * TAPS * self.steps()).next_multiple_of(4) } else { 0 },
             8 * (2 * pixels * self.blocks + 2),
-            4 * self.outputs * self.lines,
+            if self.summed { 4 * self.outputs * self.lines } else { 0 },
+            if self.fields == Fields::Centred { 8 * self.pairs } else { 0 },
         ]
     }
 
@@ -273,6 +316,18 @@ impl LinePlan {
     pub(super) fn scratch_bytes(&self) -> Option<u32> {
         u32::try_from(self.parts().into_iter().sum::<usize>()).ok()
     }
+}
+
+/// `(gain, offset)` of weights in terms of their codes less the middle of their range: an offset is left to mid-rise levels
+/// alone.
+pub(super) const fn centred_affine(weights: &Weights) -> (i32, i32) {
+    let (gain, offset) = weights.levels.affine(weights.bits);
+    (gain, offset - gain * middle(weights.bits))
+}
+
+/// The middle of a range of codes: 2^(b−1).
+pub(super) const fn middle(bits: BitWidth) -> i32 {
+    1 << ((bits.get() - 1) & 7)
 }
 
 /// `None` for a divisor of 0, which division would panic at.
@@ -283,7 +338,33 @@ pub(super) fn divide_up(dividend: usize, divisor: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use releq_format::bits::Levels;
+    use releq_format::graph::Window;
+
     use super::*;
+
+    /// What the kernel suites of the virtual boards run is what they mean to run.
+    #[test]
+    fn codes_of_few_bits_are_centred() {
+        let fields = |[width, channels]: [u16; 2], [weights, codes]: [u8; 2], levels| {
+            let bits = |bits| BitWidth::new(bits).unwrap();
+            let storage = if codes == 4 { Storage::Bits4 } else { Storage::Bits8 };
+            let record =
+                TensorRecord { height: 9, width, channels, bits: bits(codes), zero_point: 0, storage, offset: 0 };
+            let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4] };
+            let bits = bits(weights);
+            let weights = Weights { bits, levels, layout: Layout::Lanes, shift: 0, codes: 0, channels: 0 };
+            LinePlan::new(&Op::Conv2d { window, weights }, &record, &record).map(|plan| plan.fields)
+        };
+        for levels in [Levels::TwosComplement, Levels::MidTread, Levels::MidRise] {
+            for shape in [[15, 16], [16, 32], [10, 20], [32, 16]] {
+                assert_eq!(fields(shape, [4, 4], levels), Some(Fields::Centred), "{shape:?} {levels:?}");
+            }
+            assert_eq!(fields([16, 32], [2, 8], levels), Some(Fields::Two15));
+            // Lines of eight pixels waste less in words of two.
+            assert_eq!(fields([8, 64], [4, 4], levels), Some(Fields::Two14));
+        }
+    }
 
     #[test]
     fn runs_cover_a_window_and_never_overfill() {

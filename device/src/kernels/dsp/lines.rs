@@ -4,10 +4,10 @@
 //! are spaced once a round. Sums over codes become sums over weights as everywhere: w = gain · code − offset, and Σ a
 //! under each window comes from the sums of its columns.
 
-use releq_format::graph::{Op, Storage, TensorRecord, Window};
+use releq_format::graph::{Op, Storage, TensorRecord, Weights, Window};
 
-use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle, Spacing};
-use super::line_plan::{LinePlan, MOST_WINDOW_ROWS};
+use super::asm::{self, Codes, LineParts, Lines, Pair, PlaneWeaver, Program, Settle, Source, Spacing};
+use super::line_plan::{Fields, LinePlan, centred_affine, middle};
 use super::plan::{QUAD, TAPS};
 use super::rows::Planes;
 use super::weaving::Weaving;
@@ -19,7 +19,8 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let Op::Conv2d { window, weights } = task.op else { return };
     let Some(matrix) = task.op.matrix(&task.input.record, &task.output_record) else { return };
     let Some(mut scratch) = Scratch::split(plan, task.scratch) else { return };
-    let (gain, offset) = weights.levels.affine(weights.bits);
+    let centre = (plan.fields == Fields::Centred).then(|| Centre::new(weights, plan, &task.input.record));
+    let (gain, offset) = if centre.is_some() { centred_affine(weights) } else { weights.levels.affine(weights.bits) };
     let record = task.output_record;
     let settle = Settle {
         corrections: [0; 2],
@@ -30,7 +31,7 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let channels = usize::from(task.input.record.channels);
     let size = [usize::from(window.kernel[0]), channels];
     let (spacing, pixels) = plan.fields.places();
-    let weaver = |(plane, taps)| Some((plane, PlaneWeaver::new(taps, size, spacing)?));
+    let weaver = |(plane, taps)| Some((plane, PlaneWeaver::new(taps, size, plan.fields)?));
     let weavers = match plan.weaving {
         Weaving::Lanes => [None; 2],
         Weaving::Plane(taps) => [weaver((0, taps)), None],
@@ -39,8 +40,14 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let program = Program::new(plan.runs(), plan.fields);
     let places = Places::of(&record);
     let planes = Planes::of(&matrix);
-    let layer = Layer { plan, window, record, channels, program: &program, settle, offset, planes, weavers, places };
-    let Some(spacing) = Spacing::new(pixels, channels, spacing) else { return };
+    let layer =
+        Layer { plan, window, record, channels, program: &program, settle, offset, centre, planes, weavers, places };
+    let source = match centre {
+        Some(_) if plan.nibbles => Source::CentredNibbles,
+        Some(centre) => Source::Centred(centre.code as u8),
+        None => Source::Bytes,
+    };
+    let Some(spacing) = Spacing::new(pixels, channels, spacing, source) else { return };
     let mut spacer = Spacer { plan, input: task.input, window, spacing, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
@@ -63,6 +70,8 @@ struct Scratch<'a> {
     lanes: &'a mut [u8],
     sums: &'a mut [u8],
     corrections: &'a mut [u8],
+    /// What centred codes add to each channel, once a round has found it.
+    constants: &'a mut [u8],
 }
 
 impl<'a> Scratch<'a> {
@@ -73,8 +82,9 @@ impl<'a> Scratch<'a> {
         let (taps, rest) = rest.split_at_mut_checked(parts[2])?;
         let (lanes, rest) = rest.split_at_mut_checked(parts[3])?;
         let (sums, rest) = rest.split_at_mut_checked(parts[4])?;
-        let corrections = rest.get_mut(..parts[5])?;
-        Some(Self { spaced, column_sums, taps, lanes, sums, corrections })
+        let (corrections, rest) = rest.split_at_mut_checked(parts[5])?;
+        let constants = rest.get_mut(..parts[6])?;
+        Some(Self { spaced, column_sums, taps, lanes, sums, corrections, constants })
     }
 }
 
@@ -108,18 +118,22 @@ impl Spacer<'_> {
         let row_bytes = self.plan.row_bytes();
         let spaced = scratch.spaced.get_mut(slot.wrapping_mul(row_bytes)..).and_then(|rest| rest.get_mut(..row_bytes));
         let sums_bytes = self.plan.column_sums_bytes();
-        let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..).unwrap_or(&mut []);
-        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().take(self.plan.width);
+        let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..);
+        let sums = sums.and_then(|rest| rest.get_mut(..sums_bytes)).unwrap_or(&mut []);
+        // Columns left out come to nothing.
+        sums.fill(0);
+        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().skip(self.plan.skipped).take(self.plan.width);
         let (_, pixels) = self.plan.fields.places();
         let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
+        let pixel_bytes = self.plan.pixel_bytes();
         let y = padded.wrapping_sub(usize::from(self.window.padding[0]));
-        let as_stored = record.storage == Storage::Bits8
+        let as_stored = (record.storage == Storage::Bits8 || self.plan.nibbles)
             && y < usize::from(record.height)
-            && row.len() == usize::from(record.width).wrapping_mul(channels);
+            && row.len() == usize::from(record.width).wrapping_mul(pixel_bytes);
         let mut codes: &[u8] = if as_stored {
             self.input.pixels(y, 0, usize::from(record.width))
         } else {
-            self.pad(y, channels, row);
+            self.pad(y, pixel_bytes, row);
             row
         };
         for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
@@ -128,30 +142,62 @@ impl Spacer<'_> {
                 for (total, sum) in self.spacing.run(to, codes).iter().zip(sums.by_ref()) {
                     *sum = (*total as u16).to_le_bytes();
                 }
-                codes = codes.get(pixels * channels..).unwrap_or(&[]);
+                codes = codes.get(pixels * pixel_bytes..).unwrap_or(&[]);
             }
         }
     }
 
     /// The codes of row `y`, padded but for columns left out, and zeros up to the end of the last block.
-    fn pad(&self, y: usize, channels: usize, row: &mut [u8]) {
+    fn pad(&self, y: usize, pixel_bytes: usize, row: &mut [u8]) {
         let record = &self.input.record;
-        let inside = usize::from(record.width).wrapping_mul(channels);
-        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped).wrapping_mul(channels);
-        let (padding, beyond) = row.split_at_mut_checked(self.plan.width.wrapping_mul(channels)).unwrap_or_default();
+        let inside = usize::from(record.width).wrapping_mul(pixel_bytes);
+        let before = usize::from(self.window.padding[1]).wrapping_sub(self.plan.skipped).wrapping_mul(pixel_bytes);
+        let padded = if self.plan.nibbles { record.zero_point | record.zero_point << 4 } else { record.zero_point };
+        let (padding, beyond) = row.split_at_mut_checked(self.plan.width.wrapping_mul(pixel_bytes)).unwrap_or_default();
         beyond.fill(0);
         if y >= usize::from(record.height) {
-            return padding.fill(record.zero_point);
+            return padding.fill(padded);
         }
         let (left, rest) = padding.split_at_mut_checked(before).unwrap_or_default();
         let (codes, right) = rest.split_at_mut_checked(inside).unwrap_or_default();
-        left.fill(record.zero_point);
-        if record.storage == Storage::Bits4 && record.channels.is_multiple_of(8) {
-            asm::unpack_nibbles(codes, self.input.pixels(y, 0, usize::from(record.width)));
+        left.fill(padded);
+        let stored = self.input.pixels(y, 0, usize::from(record.width));
+        if self.plan.nibbles {
+            tensor::copy(codes, stored);
+        } else if record.storage == Storage::Bits4 && record.channels.is_multiple_of(8) {
+            asm::unpack_nibbles(codes, stored);
         } else {
             self.input.unpack(y, 0, codes);
         }
-        right.fill(record.zero_point);
+        right.fill(padded);
+    }
+}
+
+/// What is taken off codes, so that products are signed, and what makes up for it.
+#[derive(Clone, Copy)]
+struct Centre {
+    /// The middle of activation codes, and of weight codes.
+    code: i32,
+    weight: u8,
+    /// What sums have too much after all emptyings.
+    filled: i32,
+    gain: i32,
+}
+
+impl Centre {
+    fn new(weights: &Weights, plan: &LinePlan, input: &TensorRecord) -> Self {
+        Self {
+            code: middle(input.bits),
+            weight: middle(weights.bits) as u8,
+            filled: asm::FILL.wrapping_mul(plan.emptyings() as i32),
+            gain: weights.levels.affine(weights.bits).0,
+        }
+    }
+
+    /// What two rows' accumulators lack: the middle of activations times all weights, less what fields were filled with.
+    fn constants(&self, taps: &[u8]) -> [i32; 2] {
+        let lacks = |sum: i32| self.gain.wrapping_mul(self.code.wrapping_mul(sum).wrapping_sub(self.filled));
+        asm::tap_sums(taps).map(lacks)
     }
 }
 
@@ -163,7 +209,9 @@ struct Layer<'a> {
     channels: usize,
     program: &'a Program,
     settle: Settle,
+    /// Taken off accumulators once for each activation; of weights' codes, or of those less their middle.
     offset: i32,
+    centre: Option<Centre>,
     planes: Planes,
     /// What spaces taps straight from planes, one a pass, with the plane's index; none where byte lanes come first.
     weavers: [Option<(usize, PlaneWeaver)>; 2],
@@ -180,7 +228,9 @@ impl Layer<'_> {
         scratch: &mut Scratch<'_>,
     ) {
         for line in 0..lines {
-            self.correct(first + line, line, scratch);
+            if self.plan.summed {
+                self.correct(first + line, line, scratch);
+            }
         }
         let (stride, slots) = (usize::from(self.window.stride[0]), self.plan.slots);
         let parts = LineParts {
@@ -197,6 +247,7 @@ impl Layer<'_> {
             // The window of output x starts at padded column x, where field TAPS − 1 of a block is complete.
             first: (TAPS - 1).saturating_sub(self.plan.skipped),
             corrections: scratch.corrections,
+            centred: self.centre.is_some(),
             width: usize::from(self.record.width),
             pixel_bytes: self.record.pixel_bytes() as usize,
             settle: &self.settle,
@@ -207,9 +258,18 @@ impl Layer<'_> {
         }
         let mut constants = tensor::channels(channels);
         let mut next = || constants.next().map_or([0; 2], |channel| [channel.bias, channel.multiplier]);
+        let mut lacking = scratch.constants.as_chunks_mut::<8>().0.iter_mut();
         for (pair, words) in codes.chunks_exact(self.planes.bytes().max(1)).enumerate() {
             self.weave(words, scratch.taps, scratch.lanes);
-            let ([bias, multiplier], [odd_bias, odd_multiplier]) = (next(), next());
+            let ([mut bias, multiplier], [mut odd_bias, odd_multiplier]) = (next(), next());
+            if let Some((centre, constants)) = self.centre.as_ref().zip(lacking.next()) {
+                if first == 0 {
+                    let taps = scratch.taps.get(..self.plan.pass_bytes()).unwrap_or(&[]);
+                    *constants = words_of(centre.constants(taps));
+                }
+                let [even, odd] = of_words(*constants);
+                (bias, odd_bias) = (bias.wrapping_add(even), odd_bias.wrapping_add(odd));
+            }
             round.run(scratch.taps, &mut self.pair(pair, [bias, multiplier, odd_bias, odd_multiplier], output));
         }
     }
@@ -226,41 +286,30 @@ impl Layer<'_> {
             }
         }
         let (spacing, _) = self.plan.fields.places();
+        let middle = self.centre.map_or(0, |centre| centre.weight);
         let rows = usize::from(self.window.kernel[0]);
         self.planes.expand(words, 0, lanes);
         let tap_bytes = 2 * self.channels;
         let taps = taps.chunks_exact_mut((8 * self.channels).max(1));
         for (to, lanes) in taps.zip(lanes.chunks_exact((TAPS * tap_bytes).max(1))).take(rows) {
             let tap = |index: usize| lanes.get(index * tap_bytes..).unwrap_or(&[]);
-            asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing);
+            asm::weave_taps(to, [tap(0), tap(1), tap(2)], self.channels / QUAD, spacing, middle);
         }
     }
 
     /// −offset · Σ a under each window of line `y`, the `line`-th of a round, shifted as accumulators are.
     fn correct(&self, y: usize, line: usize, scratch: &mut Scratch<'_>) {
         let first = y.wrapping_mul(usize::from(self.window.stride[0]));
-        let sums_bytes = self.plan.column_sums_bytes();
-        let mut rows: [&[[u8; 2]]; MOST_WINDOW_ROWS] = [&[]; MOST_WINDOW_ROWS];
-        let rows = rows.get_mut(..usize::from(self.window.kernel[0])).unwrap_or(&mut []);
-        for (ky, row) in rows.iter_mut().enumerate() {
+        let (bytes, sums_bytes) = (4 * usize::from(self.record.width), self.plan.column_sums_bytes());
+        let corrections = scratch.corrections.get_mut(line.wrapping_mul(bytes)..);
+        let corrections = corrections.and_then(|rest| rest.get_mut(..bytes)).unwrap_or(&mut []);
+        let corrections = corrections.as_chunks_mut::<4>().0;
+        corrections.fill([0; 4]);
+        let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
+        for ky in 0..usize::from(self.window.kernel[0]) {
             let slot = first.wrapping_add(ky) % self.plan.slots.max(1);
             let sums = scratch.column_sums.get(slot.wrapping_mul(sums_bytes)..).unwrap_or(&[]);
-            *row = sums.as_chunks().0.get(..self.plan.width).unwrap_or(&[]);
-        }
-        let column = |x: usize| {
-            let x = x.wrapping_sub(self.plan.skipped);
-            let sum = |row: &&[[u8; 2]]| row.get(x).map_or(0, |sum| i32::from(u16::from_le_bytes(*sum)));
-            rows.iter().map(sum).fold(0i32, i32::wrapping_add)
-        };
-        let bytes = 4 * usize::from(self.record.width);
-        let corrections =
-            scratch.corrections.get_mut(line.wrapping_mul(bytes)..).and_then(|rest| rest.get_mut(..bytes));
-        let factor = self.offset.wrapping_neg().wrapping_shl(u32::from(self.settle.shift));
-        let (mut before, mut here) = (column(0), column(1));
-        for (x, correction) in corrections.unwrap_or(&mut []).as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let after = column(x + 2);
-            *correction = factor.wrapping_mul(before.wrapping_add(here).wrapping_add(after)).to_le_bytes();
-            (before, here) = (here, after);
+            asm::add_window_sums(corrections, sums.as_chunks().0, factor);
         }
     }
 
@@ -279,6 +328,15 @@ impl Layer<'_> {
             places: [1 << place, if partner { 1u16 << ((place + width) & 15) } else { 0 }],
         }
     }
+}
+
+fn words_of(pair: [i32; 2]) -> [u8; 8] {
+    let [[a, b, c, d], [e, f, g, h]] = pair.map(i32::to_le_bytes);
+    [a, b, c, d, e, f, g, h]
+}
+
+fn of_words([a, b, c, d, e, f, g, h]: [u8; 8]) -> [i32; 2] {
+    [[a, b, c, d], [e, f, g, h]].map(i32::from_le_bytes)
 }
 
 /// How an output stores codes.

@@ -24,7 +24,12 @@ impl Taps {
     /// Whether there is code that spaces them so far apart.
     const fn suit(self, spacing: u32, channels: usize) -> bool {
         let apart = self.apart(spacing) || matches!((self, spacing), (Self::Nibbles, 14) | (Self::Crumbs, 15));
-        apart && channels.is_multiple_of(self.bits_and_columns().1)
+        apart && self.whole(channels)
+    }
+
+    /// Whether channels are whole words of a plane.
+    const fn whole(self, channels: usize) -> bool {
+        channels.is_multiple_of(self.bits_and_columns().1)
     }
 
     /// Whether all three taps can be turned into one byte: whole fields of it that do not collide.
@@ -67,6 +72,7 @@ impl Weaving {
         let spacing = fields.places().0;
         match self {
             Self::Lanes => true,
+            Self::Plane(taps) if fields == Fields::Centred => taps == Taps::Nibbles && taps.whole(channels),
             Self::Plane(taps) => taps.suit(spacing, channels),
             // Only totals can be shifted in between.
             Self::Halves(halves) => {

@@ -72,7 +72,50 @@ macro_rules! empty_three {
     };
 }
 
-/// The same, four pixels a block and fields of 10 bits.
+/// The same for signed fields. The lower three have had 2^12 added, which leaves nothing to borrow from the next: they are read
+/// as they are. The upper two are read as one signed number, rounded to the nearest where they part.
+#[rustfmt::skip]
+macro_rules! empty_centred {
+    ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            "adds ", $c, ", ", $c, ", ", $b, ", asr #7\n",
+            "adc ", $d, ", ", $d, ", ", $b, ", asr #31\n",
+            "ldm r2, {{r0, r1, r3}}\n",
+            within!(add, "r0", $a, "0", "13"),
+            within!(add, "r1", $a, "13", "13"),
+            across!($how, "r3", ($a, $b), "6", "7"),
+            "stm r2!, {{r0, r1, r3}}\n",
+            load!($how, concat!("r0, r1, r3, ", $a, ", ", $b)),
+            within!($how, "r0", $c, "0", "13"),
+            within!($how, "r1", $c, "13", "13"),
+            across!($how, "r3", ($c, $d), "6", "7"),
+            upper_two!($how, $a, $b, $d),
+            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, "}}\n"
+        )
+    };
+}
+
+/// Two signed fields, the lower at bit 7 of a word and 13 bits wide.
+#[rustfmt::skip]
+macro_rules! upper_two {
+    (add, $lower:literal, $upper:literal, $word:literal) => {
+        concat!(
+            "sbfx r12, ", $word, ", #7, #13\n",
+            "add ", $lower, ", r12\n",
+            "add ", $word, ", #(1 << 19)\n",
+            "add ", $upper, ", ", $upper, ", ", $word, ", asr #20\n"
+        )
+    };
+    (set, $lower:literal, $upper:literal, $word:literal) => {
+        concat!(
+            "sbfx ", $lower, ", ", $word, ", #7, #13\n",
+            "add ", $word, ", #(1 << 19)\n",
+            "asr ", $upper, ", ", $word, ", #20\n"
+        )
+    };
+}
+
+/// As `empty_three`, four pixels a block and fields of 10 bits.
 #[rustfmt::skip]
 macro_rules! empty_four {
     ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {

@@ -2,6 +2,7 @@
 
 use core::arch::naked_asm;
 
+use super::super::line_plan::Fields;
 use super::super::weaving::Taps;
 
 /// Spaces taps straight from one plane, as [`taps`](super::weave::taps) gives them, for all window rows. Field order is the assembly's.
@@ -12,11 +13,13 @@ pub(in super::super) struct PlaneWeaver {
     tap_bytes: usize,
     /// 4
     rows: usize,
-    /// 8: fields of a word: last tap and first tap, and the middle one where bytes have room for all three.
+    /// 8: fields of a word: last tap and first tap, and the middle one where bytes have room for all three; or the upper
+    /// bit of all codes of a plane's word.
     fields: u32,
-    /// 12: twice the middle tap's fields, one a half; or its fields, one a byte, where words have them.
+    /// 12: twice the middle tap's fields, one a half; or its fields, one a byte, where words have them; or what the
+    /// middle tap is worth.
     middle: u32,
-    /// 16: half of what the middle tap is worth; or how far its words are turned right.
+    /// 16: half of what the middle tap is worth; or how far its words are turned right; or what the first tap is worth.
     power: u32,
     /// 20: where bytes have room: as `middle` and `power` for the first tap.
     first: u32,
@@ -29,7 +32,9 @@ pub(in super::super) struct PlaneWeaver {
 
 impl PlaneWeaver {
     /// For windows of `rows` rows; `None` if there is no code for such taps, or channels are no whole words.
-    pub(in super::super) fn new(taps: Taps, [rows, channels]: [usize; 2], spacing: u32) -> Option<Self> {
+    pub(in super::super) fn new(taps: Taps, [rows, channels]: [usize; 2], fields: Fields) -> Option<Self> {
+        let (spacing, _) = fields.places();
+        let centred = fields == Fields::Centred;
         let (bits, columns) = taps.bits_and_columns();
         let mask = (1u32 << bits) - 1;
         let tap_bytes = 4 * (channels / columns);
@@ -37,6 +42,7 @@ impl PlaneWeaver {
         let outer = mask | mask.rotate_left(2 * spacing);
         let bytes_of_mask = mask * 0x0101_0101;
         let (fields, middle, power) = match apart {
+            _ if centred => (0x8888_8888, 1 << spacing, 1 << (2 * spacing)),
             true => (outer | mask << spacing, bytes_of_mask.rotate_left(spacing), 32 - spacing),
             false => (outer, 2 * mask * 0x0001_0001, 1 << ((spacing - 1) & 15)),
         };
@@ -49,6 +55,8 @@ impl PlaneWeaver {
             first: bytes_of_mask.rotate_left(2 * spacing),
             turn: 32 - ((2 * spacing) & 31),
             function: match (taps, spacing) {
+                (Taps::Nibbles, _) if centred => weave_centred_nibbles,
+                _ if centred => return None,
                 (Taps::Bits, _) if apart => weave_whole_bits,
                 (Taps::Crumbs, _) if apart => weave_whole_crumbs,
                 (Taps::Crumbs, 15) => weave_crumbs,
@@ -116,6 +124,27 @@ macro_rules! whole_field {
     };
 }
 
+/// One channel of both rows, the code at bit `$even` of r4, r5 and r6 and the one at `$odd`; both are signed, since their upper
+/// bits have been turned over.
+#[rustfmt::skip]
+macro_rules! signed_nibble {
+    ($even:literal, $odd:literal, $place:literal) => {
+        concat!(
+            "sbfx r7, r6, #", $even, ", #4\n",
+            "sbfx r8, r5, #", $even, ", #4\n",
+            "mla r7, r8, r10, r7\n",
+            "sbfx r8, r4, #", $even, ", #4\n",
+            "mla r7, r8, r11, r7\n",
+            "sbfx r12, r6, #", $odd, ", #4\n",
+            "sbfx r8, r5, #", $odd, ", #4\n",
+            "mla r12, r8, r10, r12\n",
+            "sbfx r8, r4, #", $odd, ", #4\n",
+            "mla r12, r8, r11, r12\n",
+            "strd r7, r12, [r0, #", $place, "]\n"
+        )
+    };
+}
+
 /// All words of all taps, those of a window row's first tap at r1, `$bytes` of outputs a word. `$prepare` may use r2,
 /// the arguments, for what `$turn` needs. The frame: 0 rows left, 4 end of the first tap.
 macro_rules! weave_plane {
@@ -167,6 +196,18 @@ weave_plane!(
             "8",
             "24"
         )
+    ]
+);
+weave_plane!(
+    weave_centred_nibbles,
+    "32",
+    "",
+    "eor r4, r9\neor r5, r9\neor r6, r9",
+    [
+        signed_nibble!("0", "8", "0"),
+        signed_nibble!("4", "12", "8"),
+        signed_nibble!("16", "24", "16"),
+        signed_nibble!("20", "28", "24")
     ]
 );
 weave_plane!(

@@ -188,43 +188,83 @@ impl Codes {
         if matches!(self, Self::Bytes | Self::Limited) { 2 } else { 1 }
     }
 
-    pub(super) fn function(self) -> unsafe extern "C" fn(*mut LineArgs) {
-        match self {
-            Self::Bytes => settle_bytes,
-            Self::Limited => settle_limited,
-            Self::Nibbles => settle_nibbles,
-            Self::LowerCrumbs => settle_lower_crumbs,
-            Self::UpperCrumbs => settle_upper_crumbs,
-            Self::Shared => settle_shared,
+    /// What stores them, with or without corrections of each pixel.
+    pub(super) fn function(self, corrected: bool) -> unsafe extern "C" fn(*mut LineArgs) {
+        match (self, corrected) {
+            (Self::Bytes, true) => settle_bytes,
+            (Self::Limited, true) => settle_limited,
+            (Self::Nibbles, true) => settle_nibbles,
+            (Self::LowerCrumbs, true) => settle_lower_crumbs,
+            (Self::UpperCrumbs, true) => settle_upper_crumbs,
+            (Self::Shared, true) => settle_shared,
+            (Self::Bytes, false) => settle_plain_bytes,
+            (Self::Limited, false) => settle_plain_limited,
+            (Self::Nibbles, false) => settle_plain_nibbles,
+            (Self::LowerCrumbs, false) => settle_plain_lower_crumbs,
+            (Self::UpperCrumbs, false) => settle_plain_upper_crumbs,
+            (Self::Shared, false) => settle_plain_shared,
         }
     }
+}
+
+/// Sums r12 and lr become accumulators, shifted, with what is to be added.
+#[rustfmt::skip]
+macro_rules! accumulate {
+    (corrected) => {
+        concat!(
+            "ldr r11, [r2], #4\n",
+            "mla r12, r12, r8, r11\n",
+            "mla lr, lr, r8, r11\n",
+            "add r12, r4\n",
+            "add lr, r6\n"
+        )
+    };
+    (plain) => {
+        concat!(
+            "mla r12, r12, r8, r4\n",
+            "mla lr, lr, r8, r6\n"
+        )
+    };
+}
+
+/// An accumulator becomes a code of `$bits` bits.
+#[rustfmt::skip]
+macro_rules! requantize {
+    ($bits:literal, $sum:literal, $multiplier:literal) => {
+        concat!(
+            "smmla ", $sum, ", ", $sum, ", ", $multiplier, ", r9\n",
+            "usat ", $sum, ", #", $bits, ", ", $sum, ", asr #8\n"
+        )
+    };
 }
 
 /// One pixel: r12 and lr become the rows' codes of `$bits` bits, stored at r3 by `$store`, which may use r11.
 #[rustfmt::skip]
 macro_rules! settle_pixel {
-    ($bits:literal, $store:literal) => {
+    ($how:tt, $bits:literal, $store:literal) => {
         concat!(
             "ldr lr, [r0, r1]\n",
             "ldr r12, [r0], #4\n",
-            "ldr r11, [r2], #4\n",
-            "mla r12, r12, r8, r11\n",
-            "mla lr, lr, r8, r11\n",
-            "add r12, r4\n",
-            "add lr, r6\n",
-            "smmla r12, r12, r5, r9\n",
-            "smmla lr, lr, r7, r9\n",
-            "usat r12, #", $bits, ", r12, asr #8\n",
-            "usat lr, #", $bits, ", lr, asr #8\n",
+            accumulate!($how),
+            requantize!($bits, "r12", "r5"),
+            requantize!($bits, "lr", "r7"),
             $store, "\n",
             "add r3, r10\n"
         )
     };
 }
 
-/// A loop over a line's pixels, two a turn; an odd number of them is entered in the middle.
+/// Loops over a line's pixels, with corrections and without.
 macro_rules! settle_line {
-    ($name:ident, $bits:literal, $store:literal) => {
+    ($name:ident, $plain:ident, $bits:literal, $store:literal) => {
+        settle_loop!(corrected, $name, $bits, $store);
+        settle_loop!(plain, $plain, $bits, $store);
+    };
+}
+
+/// Two pixels a turn; an odd number of them is entered in the middle.
+macro_rules! settle_loop {
+    ($how:tt, $name:ident, $bits:literal, $store:literal) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(args: *mut LineArgs) {
             naked_asm!(
@@ -241,9 +281,9 @@ macro_rules! settle_line {
                 "tst r11, #4",
                 "bne 3f",
                 "2:",
-                settle_pixel!($bits, $store),
+                settle_pixel!($how, $bits, $store),
                 "3:",
-                settle_pixel!($bits, $store),
+                settle_pixel!($how, $bits, $store),
                 "ldr r11, [sp, #4]",
                 "cmp r0, r11",
                 "bne 2b",
@@ -256,9 +296,68 @@ macro_rules! settle_line {
     };
 }
 
-settle_line!(settle_bytes, "8", "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
+/// Two pixels a turn without corrections: r11 and r12 are the even row's, r2 and lr the odd row's. Codes of `$bits` bits are joined by
+/// `$join` and stored by `$store`. An odd pixel comes first.
+macro_rules! settle_two {
+    ($name:ident, $bits:literal, $join:literal, $store:literal) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(args: *mut LineArgs) {
+            naked_asm!(
+                core_with_dsp!(),
+                "push {{r4-r11, lr}}",
+                "ldr r11, [r0, #44]",
+                "push {{r0, r11}}",
+                "add r12, r0, #16",
+                "ldm r12, {{r4-r10}}",
+                "ldm r0, {{r0-r3}}",
+                "add r1, r0",
+                "sub r11, r0",
+                "tst r11, #4",
+                "beq 2f",
+                "ldr r12, [r0], #4",
+                "ldr lr, [r1], #4",
+                accumulate!(plain),
+                requantize!($bits, "r12", "r5"),
+                requantize!($bits, "lr", "r7"),
+                concat!("orr r12, r12, lr, ", $join),
+                concat!($store, " r12, [r3]"),
+                "add r3, r10",
+                "b 3f",
+                "2:",
+                "ldrd r11, r12, [r0], #8",
+                "ldrd r2, lr, [r1], #8",
+                "mla r11, r11, r8, r4",
+                "mla r12, r12, r8, r4",
+                "mla r2, r2, r8, r6",
+                "mla lr, lr, r8, r6",
+                requantize!($bits, "r11", "r5"),
+                requantize!($bits, "r12", "r5"),
+                requantize!($bits, "r2", "r7"),
+                requantize!($bits, "lr", "r7"),
+                concat!("orr r11, r11, r2, ", $join),
+                concat!("orr r12, r12, lr, ", $join),
+                concat!($store, " r11, [r3]"),
+                concat!($store, " r12, [r3, r10]"),
+                "add r3, r3, r10, lsl #1",
+                "3:",
+                "ldr r11, [sp, #4]",
+                "cmp r0, r11",
+                "bne 2b",
+                "pop {{r11, r12}}",
+                "str r3, [r11, #12]",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+settle_loop!(corrected, settle_bytes, "8", "orr r12, r12, lr, lsl #8\nstrh r12, [r3]");
+settle_loop!(corrected, settle_nibbles, "4", "orr r12, r12, lr, lsl #4\nstrb r12, [r3]");
+settle_two!(settle_plain_bytes, "8", "lsl #8", "strh");
+settle_two!(settle_plain_nibbles, "4", "lsl #4", "strb");
 settle_line!(
     settle_limited,
+    settle_plain_limited,
     "8",
     "pkhbt r12, r12, lr, lsl #16
     ldr r11, [sp, #8]
@@ -267,10 +366,10 @@ settle_line!(
     orr r12, r12, r12, lsr #8
     strh r12, [r3]"
 );
-settle_line!(settle_nibbles, "4", "orr r12, r12, lr, lsl #4\nstrb r12, [r3]");
-settle_line!(settle_lower_crumbs, "2", "orr r12, r12, lr, lsl #2\nstrb r12, [r3]");
+settle_line!(settle_lower_crumbs, settle_plain_lower_crumbs, "2", "orr r12, r12, lr, lsl #2\nstrb r12, [r3]");
 settle_line!(
     settle_upper_crumbs,
+    settle_plain_upper_crumbs,
     "2",
     "ldrb r11, [r3]
     orr r12, r12, lr, lsl #2
@@ -279,6 +378,7 @@ settle_line!(
 );
 settle_line!(
     settle_shared,
+    settle_plain_shared,
     "8",
     "pkhbt r12, r12, lr, lsl #16
     ldrd r11, lr, [sp, #8]
