@@ -187,12 +187,13 @@ fn read_table(path: &Path) -> Result<Vec<table::Row>, CalibrateError> {
 fn sampled(board: &'static Board, lab: &Lab, samples: u64) -> Result<Vec<table::Row>, Failure> {
     let mut progress = Progress::new(board.name);
     let mut rows = Vec::new();
-    let joined = (0..samples.min(sample::JOINED)).map(sample::joined);
-    for (index, lowered) in (0..samples).map(sample::lowered).chain(joined).enumerate() {
+    let [joined, residual] = [sample::JOINED, sample::RESIDUAL].map(|most| samples.min(most));
+    let others = (0..joined).map(sample::joined).chain((0..residual).map(sample::residual));
+    for (index, lowered) in (0..samples).map(sample::lowered).chain(others).enumerate() {
         let lowered = lowered?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
         rows.extend(measure(board, lab, &image).map_err(failure)?);
-        progress.update(index + 1, (samples + samples.min(sample::JOINED)) as usize, "");
+        progress.update(index + 1, (samples + joined + residual) as usize, "");
     }
     progress.finish();
     Ok(rows)

@@ -3,7 +3,7 @@
 //! Nothing of a real network is copied, so that those can tell whether prices hold elsewhere.
 
 use rand::RngExt;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
 use rand_chacha::ChaCha8Rng;
 use releq_format::bits::Levels;
 use releq_search::plan::{BitPlan, LayerBits};
@@ -12,6 +12,7 @@ use releq_search::seed;
 use super::nominal;
 use crate::lower::{LowerError, Lowered, lower};
 use crate::network::{Graph, InputSpec, Node, Op, Source, Window};
+use crate::quantized::QuantizedNetwork;
 
 /// Multiply-accumulates of a layer that is worth its emulation.
 const MOST_MACS: usize = 6_000_000;
@@ -36,15 +37,7 @@ pub fn lowered(index: u64) -> Result<Lowered, LowerError> {
         activations: common.unwrap_or_else(|| codes(&mut rng)),
     });
     let plan = BitPlan::new(layers.collect()).map_err(|error| LowerError::Shape(error.to_string()))?;
-    let mut quantized = nominal::quantized(&graph, &plan)?;
-    for quant in quantized.weights.values_mut().filter(|quant| (2..8).contains(&quant.bits.get())) {
-        if rng.random_bool(0.4) {
-            quant.levels = Levels::MidRise;
-            // Odd levels reach twice as far.
-            quant.scales.iter_mut().for_each(|scale| *scale /= 2.0);
-        }
-    }
-    lower(&quantized)
+    lower(&leveled(nominal::quantized(&graph, &plan)?, &mut rng))
 }
 
 /// How many networks of joined channels there are; [`lowered`] has none, and stays what it was when they came.
@@ -81,6 +74,58 @@ pub fn joined(index: u64) -> Result<Lowered, LowerError> {
     let plan = layers.into_iter().take(graph.weighted().len()).collect();
     let plan = BitPlan::new(plan).map_err(|error| LowerError::Shape(error.to_string()))?;
     lower(&nominal::quantized(&graph, &plan)?)
+}
+
+/// How many networks of 3 × 3 convolutions with sums there are: [`lowered`] has few of these at few bits.
+pub const RESIDUAL: u64 = 128;
+
+/// The `index`-th network of 3 × 3 convolutions at few bits and a sum, lowered; the same at every call.
+///
+/// # Errors
+/// [`LowerError`], which its ranges rule out.
+pub fn residual(index: u64) -> Result<Lowered, LowerError> {
+    let mut rng = seed::stream(index, "calibration sample with a sum");
+    let [height, width] = std::array::from_fn(|_| *[5, 8, 8, 11, 12, 16, 16, 20, 32].choose(&mut rng).unwrap_or(&8));
+    let most = (MOST_MACS / (9 * height * width)).isqrt();
+    let channels = [8, 16, 16, 20, 24, 32, 32, 48, 64].into_iter().filter(|&channels| channels <= most);
+    let channels = channels.choose(&mut rng).unwrap_or(8);
+    let input = InputSpec::unit([3, height, width]);
+    let mut chain = Chain { shape: input.shape, nodes: Vec::new() };
+    let mut convolve = |out: usize, rectified: bool| {
+        let window = Window::square(3, 1, 1);
+        let inputs = vec![chain.end()];
+        chain.push("conv", Op::Conv { out, window, groups: 1, bias: false }, inputs);
+        if rectified {
+            let inputs = vec![chain.end()];
+            chain.push("relu", Op::Relu, inputs);
+        }
+        chain.end()
+    };
+    let stream = convolve(channels, true);
+    convolve(channels, true);
+    let branch = convolve(channels, false);
+    chain.push("add", Op::Add, vec![stream, branch]);
+    chain.shape = [channels, height, width];
+    chain.rectify(&mut rng);
+    chain.finish(&mut rng);
+    let graph = Graph { name: format!("residual-{index}"), input, nodes: chain.nodes, held_out: 0 };
+    let codes = *[4, 4, 4, 2, 3, 5].choose(&mut rng).unwrap_or(&4);
+    let layers =
+        graph.weighted().into_iter().map(|_| LayerBits { weights: rng.random_range(1..=5), activations: codes });
+    let plan = BitPlan::new(layers.collect()).map_err(|error| LowerError::Shape(error.to_string()))?;
+    lower(&leveled(nominal::quantized(&graph, &plan)?, &mut rng))
+}
+
+/// With mid-rise levels in some layers.
+fn leveled(mut quantized: QuantizedNetwork, rng: &mut ChaCha8Rng) -> QuantizedNetwork {
+    for quant in quantized.weights.values_mut().filter(|quant| (2..8).contains(&quant.bits.get())) {
+        if rng.random_bool(0.4) {
+            quant.levels = Levels::MidRise;
+            // Odd levels reach twice as far.
+            quant.scales.iter_mut().for_each(|scale| *scale /= 2.0);
+        }
+    }
+    quantized
 }
 
 /// Mostly the widths that storages have.

@@ -180,9 +180,8 @@ impl LinePlan {
         let (_, offset) = centred_affine(weights);
         let nibbles = input.storage == Storage::Bits4 && input.bits.get() == 4 && channels.is_multiple_of(2 * QUAD);
         let skips = [left, right].map(|padding| if input.zero_point == 0 { padding.min(TAPS - 1) } else { 0 });
-        let ways = Weaving::all(weights.bits.get()).iter();
-        let all = ways.flat_map(|&weaving| Fields::ALL.map(|fields| (fields, weaving)));
-        let plans = all.filter_map(|(fields, weaving)| {
+        let plans = Fields::ALL.into_iter().filter_map(|fields| {
+            let weaving = Weaving::of(weights.bits.get(), fields, channels);
             let plan = match fields {
                 Fields::Centred => Self { summed: offset != 0, nibbles, ..uncut },
                 _ => Self { width: uncut.width - skips[0] - skips[1], skipped: skips[0], ..uncut },
@@ -199,9 +198,6 @@ impl LinePlan {
 
     /// Cut for these fields; `None` where products do not fit.
     fn cut(self, fields: Fields, weaving: Weaving, [weights, codes]: [BitWidth; 2]) -> Option<Self> {
-        if !weaving.suits(fields, self.channels) {
-            return None;
-        }
         let (_, pixels) = fields.places();
         // As many emptyings as there must be; between them whole window rows, or else equal lengths.
         let longest = |weights: BitWidth| {
@@ -291,9 +287,9 @@ impl LinePlan {
         if self.summed { (2 * (self.outputs + TAPS - 1)).next_multiple_of(4) } else { 0 }
     }
 
-    /// Emptyings of a window's sums.
-    pub(super) const fn emptyings(&self) -> usize {
-        self.counts.1
+    /// Runs of a window, and those of them after which sums are emptied.
+    pub(super) const fn counts(&self) -> (usize, usize) {
+        self.counts
     }
 
     /// Bytes of spaced rows, their column sums, spaced taps, byte lanes, sums, corrections of a round's outputs, and

@@ -189,7 +189,7 @@ impl Centre {
         Self {
             code: middle(input.bits),
             weight: middle(weights.bits) as u8,
-            filled: asm::FILL.wrapping_mul(plan.emptyings() as i32),
+            filled: asm::FILL.wrapping_mul(plan.counts().1 as i32),
             gain: weights.levels.affine(weights.bits).0,
         }
     }

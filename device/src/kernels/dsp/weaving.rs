@@ -57,18 +57,19 @@ pub(super) enum Weaving {
 }
 
 impl Weaving {
-    /// All ways for weights of `bits` bits.
-    pub(super) const fn all(bits: u8) -> &'static [Self] {
-        match bits {
-            1 => &[Self::Plane(Taps::Bits), Self::Lanes],
-            2 => &[Self::Plane(Taps::Crumbs), Self::Lanes],
-            3 => &[Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]), Self::Lanes],
-            4 => &[Self::Plane(Taps::Nibbles), Self::Lanes],
-            _ => &[Self::Lanes],
-        }
+    /// The fastest way for weights of `bits` bits to fields that lie so.
+    pub(super) fn of(bits: u8, fields: Fields, channels: usize) -> Self {
+        let planes = match bits {
+            1 => Self::Plane(Taps::Bits),
+            2 => Self::Plane(Taps::Crumbs),
+            3 => Self::Halves([(1, Taps::Bits), (0, Taps::Crumbs)]),
+            4 => Self::Plane(Taps::Nibbles),
+            _ => Self::Lanes,
+        };
+        if planes.suits(fields, channels) { planes } else { Self::Lanes }
     }
 
-    pub(super) fn suits(self, fields: Fields, channels: usize) -> bool {
+    fn suits(self, fields: Fields, channels: usize) -> bool {
         let spacing = fields.places().0;
         match self {
             Self::Lanes => true,
