@@ -73,24 +73,24 @@ macro_rules! empty_three {
 }
 
 /// The same for signed fields. The lower three have had 2^12 added, which leaves nothing to borrow from the next: they are read
-/// as they are. The upper two are read as one signed number, rounded to the nearest where they part.
+/// as they are. The upper two are read as one signed number, rounded to the nearest where they part. r0 stays what it is.
 #[rustfmt::skip]
 macro_rules! empty_centred {
     ($how:tt, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
             "adds ", $c, ", ", $c, ", ", $b, ", asr #7\n",
             "adc ", $d, ", ", $d, ", ", $b, ", asr #31\n",
-            "ldm r2, {{r0, r1, r3}}\n",
-            within!(add, "r0", $a, "0", "13"),
-            within!(add, "r1", $a, "13", "13"),
-            across!($how, "r3", ($a, $b), "6", "7"),
-            "stm r2!, {{r0, r1, r3}}\n",
-            load!($how, concat!("r0, r1, r3, ", $a, ", ", $b)),
-            within!($how, "r0", $c, "0", "13"),
-            within!($how, "r1", $c, "13", "13"),
-            across!($how, "r3", ($c, $d), "6", "7"),
-            upper_two!($how, $a, $b, $d),
-            "stm r2!, {{r0, r1, r3, ", $a, ", ", $b, "}}\n"
+            "ldm r2, {{r1, r3, lr}}\n",
+            within!(add, "r1", $a, "0", "13"),
+            within!(add, "r3", $a, "13", "13"),
+            across!($how, "lr", ($a, $b), "6", "7"),
+            "stm r2!, {{r1, r3, lr}}\n",
+            load!($how, concat!("r1, r3, ", $a, ", ", $b, ", lr")),
+            within!($how, "r1", $c, "0", "13"),
+            within!($how, "r3", $c, "13", "13"),
+            across!($how, $a, ($c, $d), "6", "7"),
+            upper_two!($how, $b, "lr", $d),
+            "stm r2!, {{r1, r3, ", $a, ", ", $b, ", lr}}\n"
         )
     };
 }

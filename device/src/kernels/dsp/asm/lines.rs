@@ -268,8 +268,10 @@ macro_rules! end {
 #[rustfmt::skip]
 macro_rules! next {
     ($end:literal) => {
+        concat!("ldr r0, [sp, #32]\n", next!(here, $end))
+    };
+    (here, $end:literal) => {
         concat!(
-            "ldr r0, [sp, #32]\n",
             "ldr r2, [sp]\n",
             "ldr r3, [r2, #4]!\n",
             "cmp r3, #0\n",
@@ -286,12 +288,32 @@ macro_rules! empty {
         concat!(
             $label, ":\n",
             "str r0, [sp, #32]\n",
+            empty!($even, $odd),
+            next!("6b")
+        )
+    };
+    ($even:expr, $odd:expr) => {
+        concat!(
             "ldr r2, [sp, #20]\n",
             $even,
             "ldrd r2, r3, [sp, #20]\n",
             "add r2, r3\n",
-            $odd,
-            next!("6b")
+            $odd
+        )
+    };
+}
+
+/// The same where weights stay in r0.
+#[rustfmt::skip]
+macro_rules! empty_signed {
+    ($label:literal, $how:tt) => {
+        concat!(
+            $label, ":\n",
+            empty!(
+                empty_centred!($how, "r4", "r5", "r6", "r7"),
+                empty_centred!($how, "r8", "r9", "r10", "r11")
+            ),
+            next!(here, "6b")
         )
     };
 }
@@ -450,8 +472,5 @@ lines_of_pair!(
     "b.w 4b
     b.w 21f
     b.w 31f",
-    [
-        empty!("21", empty_centred!(set, "r4", "r5", "r6", "r7"), empty_centred!(set, "r8", "r9", "r10", "r11")),
-        empty!("31", empty_centred!(add, "r4", "r5", "r6", "r7"), empty_centred!(add, "r8", "r9", "r10", "r11"))
-    ]
+    [empty_signed!("21", set), empty_signed!("31", add)]
 );
