@@ -284,7 +284,13 @@ impl LinePlan {
 
     /// Bytes of the sums of its columns, those left out among them, if outputs need any.
     pub(super) const fn column_sums_bytes(&self) -> usize {
-        if self.summed { (2 * (self.outputs + TAPS - 1)).next_multiple_of(4) } else { 0 }
+        let (_, pixels) = self.fields.places();
+        match self.fields {
+            _ if !self.summed => 0,
+            // Whole blocks.
+            Fields::Centred => 4 * pixels * self.blocks,
+            _ => (2 * (self.outputs + TAPS - 1)).next_multiple_of(4),
+        }
     }
 
     /// Runs of a window, and those of them after which sums are emptied.

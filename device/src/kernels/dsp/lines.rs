@@ -42,13 +42,15 @@ pub(super) fn conv2d(task: Task<'_>, plan: &LinePlan) {
     let planes = Planes::of(&matrix);
     let layer =
         Layer { plan, window, record, channels, program: &program, settle, offset, centre, planes, weavers, places };
-    let source = match centre {
-        Some(_) if plan.nibbles => Source::CentredNibbles,
-        Some(centre) => Source::Centred(centre.code as u8),
-        None => Source::Bytes,
+    let how = match centre {
+        Some(_) if plan.nibbles => Spaced::Centred(Source::Nibbles),
+        Some(centre) => Spaced::Centred(Source::Bytes(centre.code as u8)),
+        None => match Spacing::new(pixels, channels, spacing) {
+            Some(spacing) => Spaced::Blocks(spacing),
+            None => return,
+        },
     };
-    let Some(spacing) = Spacing::new(pixels, channels, spacing, source) else { return };
-    let mut spacer = Spacer { plan, input: task.input, window, spacing, next: 0 };
+    let mut spacer = Spacer { plan, input: task.input, window, how, next: 0 };
     let line_bytes = (record.pixel_bytes() as usize).wrapping_mul(usize::from(record.width)).max(1);
     let mut first = 0;
     for output in task.output.chunks_mut(line_bytes.wrapping_mul(plan.lines).max(1)) {
@@ -88,12 +90,20 @@ impl<'a> Scratch<'a> {
     }
 }
 
+/// How rows are spaced.
+enum Spaced {
+    /// Block by block.
+    Blocks(Spacing),
+    /// Whole rows of codes less their middle.
+    Centred(Source),
+}
+
 /// Spaces input rows, padding included, as rounds need them.
 struct Spacer<'a> {
     plan: &'a LinePlan,
     input: Input<'a>,
     window: &'a Window,
-    spacing: Spacing,
+    how: Spaced,
     /// First padded row not spaced yet.
     next: usize,
 }
@@ -120,9 +130,6 @@ impl Spacer<'_> {
         let sums_bytes = self.plan.column_sums_bytes();
         let sums = scratch.column_sums.get_mut(slot.wrapping_mul(sums_bytes)..);
         let sums = sums.and_then(|rest| rest.get_mut(..sums_bytes)).unwrap_or(&mut []);
-        // Columns left out come to nothing.
-        sums.fill(0);
-        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().skip(self.plan.skipped).take(self.plan.width);
         let (_, pixels) = self.plan.fields.places();
         let row = scratch.taps.get_mut(..self.plan.padded_bytes()).unwrap_or(&mut []);
         let pixel_bytes = self.plan.pixel_bytes();
@@ -136,10 +143,20 @@ impl Spacer<'_> {
             self.pad(y, pixel_bytes, row);
             row
         };
-        for pair in spaced.unwrap_or(&mut []).chunks_exact_mut((8 * channels).max(1)) {
+        let spaced = spaced.unwrap_or(&mut []);
+        let spacing = match &mut self.how {
+            Spaced::Centred(source) => {
+                return asm::space_row(spaced, codes, sums, [channels, self.plan.blocks], *source);
+            }
+            Spaced::Blocks(spacing) => spacing,
+        };
+        // Columns left out come to nothing.
+        sums.fill(0);
+        let mut sums = sums.as_chunks_mut::<2>().0.iter_mut().skip(self.plan.skipped).take(self.plan.width);
+        for pair in spaced.chunks_exact_mut((8 * channels).max(1)) {
             for half in 0..2 {
                 let to = pair.get_mut(4 * half..).unwrap_or(&mut []);
-                for (total, sum) in self.spacing.run(to, codes).iter().zip(sums.by_ref()) {
+                for (total, sum) in spacing.run(to, codes).iter().zip(sums.by_ref()) {
                     *sum = (*total as u16).to_le_bytes();
                 }
                 codes = codes.get(pixels * pixel_bytes..).unwrap_or(&[]);
