@@ -117,12 +117,12 @@ fn cycles(arguments: &Arguments, board: &'static Board, lab: &Lab) -> Outcome {
     let path = Files::of(arguments, board).cycles;
     let mut progress = Progress::new(board.name);
     let (mut model, mut rows, mut checked) = (None, Vec::new(), Vec::new());
-    for index in 0..arguments.samples {
-        let lowered = sample::lowered(index)?;
+    for (index, lowered) in sample::all(arguments.samples).enumerate() {
+        let lowered = lowered?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
         let (named, found) = estimate(board, lab, &image).map_err(failure)?;
         (model, _) = (Some(named), rows.extend(found));
-        progress.update(index as usize + 1, arguments.samples as usize, "");
+        progress.update(index + 1, sample::count(arguments.samples) as usize, "");
     }
     progress.finish();
     let works: Vec<(Work, f64)> =
@@ -187,13 +187,11 @@ fn read_table(path: &Path) -> Result<Vec<table::Row>, CalibrateError> {
 fn sampled(board: &'static Board, lab: &Lab, samples: u64) -> Result<Vec<table::Row>, Failure> {
     let mut progress = Progress::new(board.name);
     let mut rows = Vec::new();
-    let [joined, residual] = [sample::JOINED, sample::RESIDUAL].map(|most| samples.min(most));
-    let others = (0..joined).map(sample::joined).chain((0..residual).map(sample::residual));
-    for (index, lowered) in (0..samples).map(sample::lowered).chain(others).enumerate() {
+    for (index, lowered) in sample::all(samples).enumerate() {
         let lowered = lowered?;
         let image = Image::open(&lowered.image).map_err(CalibrateError::Refused)?;
         rows.extend(measure(board, lab, &image).map_err(failure)?);
-        progress.update(index + 1, (samples + joined + residual) as usize, "");
+        progress.update(index + 1, sample::count(samples) as usize, "");
     }
     progress.finish();
     Ok(rows)

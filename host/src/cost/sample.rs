@@ -128,6 +128,17 @@ fn leveled(mut quantized: QuantizedNetwork, rng: &mut ChaCha8Rng) -> QuantizedNe
     quantized
 }
 
+/// How many networks [`all`] has.
+pub fn count(samples: u64) -> u64 {
+    samples + samples.min(JOINED) + samples.min(RESIDUAL)
+}
+
+/// The first `samples` networks of each kind, as far as there are so many.
+pub fn all(samples: u64) -> impl Iterator<Item = Result<Lowered, LowerError>> {
+    let joined = (0..samples.min(JOINED)).map(joined);
+    (0..samples).map(lowered).chain(joined).chain((0..samples.min(RESIDUAL)).map(residual))
+}
+
 /// Mostly the widths that storages have.
 fn codes(rng: &mut ChaCha8Rng) -> u8 {
     *[8, 8, 4, 4, 2, 2, 1, 3, 5, 6, 7].choose(rng).unwrap_or(&8)
