@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn every_byte_is_signed_but_slot_and_checksum() {
         let digest = signed_digest(TINY).unwrap();
-        for index in 0..TINY.len() {
+        for index in (0..TINY.len()).step_by(if cfg!(miri) { 13 } else { 1 }) {
             let mut bytes = TINY.to_vec();
             bytes[index] ^= 0x10;
             let free = SIGNATURE.contains(&index) || (at::CRC..at::CRC + 4).contains(&index);

@@ -12,6 +12,7 @@ use super::walk::{COLUMN_MULTIPLE, MOST_ROWS, Sums};
 use super::{Isa, PIXELS};
 
 /// Asks the processor, and whether the operating system keeps its wide registers (Intel SDM vol. 1, §14.3 and §15.2).
+#[cfg(not(miri))]
 pub(super) fn look() -> Isa {
     const OSXSAVE: u32 = 1 << 27;
     const AVX2: u32 = 1 << 5;
@@ -30,6 +31,16 @@ pub(super) fn look() -> Isa {
         () if state & YMM_STATE != YMM_STATE || !has(leaf.ebx, AVX2) => Isa::Portable,
         () if state & ZMM_STATE == ZMM_STATE && has(leaf.ebx, AVX512F) && has(leaf.ecx, VPOPCNTDQ) => Isa::Avx512,
         () => Isa::Avx2,
+    }
+}
+
+/// Miri has no processor to ask: it has the vectors that the program is compiled for.
+#[cfg(miri)]
+pub(super) const fn look() -> Isa {
+    match () {
+        () if cfg!(all(target_feature = "avx512f", target_feature = "avx512vpopcntdq")) => Isa::Avx512,
+        () if cfg!(target_feature = "avx2") => Isa::Avx2,
+        () => Isa::Portable,
     }
 }
 
