@@ -205,3 +205,96 @@ impl<'a, const N: usize> Resident<'a, N> {
         self.engine.kernel_name(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use releq_format::crc::Crc32;
+    use releq_format::image::ImageBuffer;
+
+    use super::*;
+    use crate::engine::Arena;
+    use crate::{include_image, kernels};
+
+    const TINY: &[u8] = include_image!("../../format/golden/v1/tiny.rlq");
+
+    /// Where one of the image's weights lies.
+    const WEIGHT: usize = 0xCC;
+
+    type Tested<'a> = Resident<'a, 4>;
+
+    /// The image with one weight changed, which runs and does not give the known answer.
+    fn other() -> ImageBuffer {
+        let mut bytes = ImageBuffer::from(TINY);
+        bytes[WEIGHT] ^= 1;
+        let checksum = Crc32::new().update(&bytes[..12]).update(&bytes[16..]).finish();
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    fn open<'a>(parts: Parts<'a>, image: &[u8]) -> Result<Tested<'a>, (Parts<'a>, ResidentError)> {
+        let crc = u32::from_le_bytes(image[12..16].try_into().unwrap());
+        Tested::open(parts, (image.len(), crc), any, kernels::ALL)
+    }
+
+    /// As firmware with its models in RAM does all day; in the end whoever gave the memory has it back. Under Miri this is
+    /// the test of whether what is lent is taken back by the rules of aliasing.
+    #[test]
+    fn memory_is_lent_and_written_again() {
+        let (mut memory, mut arena) = (Arena([0; 256]), Arena([0; 64]));
+        let mut parts: Parts<'_> = (Region::writable(&mut memory.0), &mut arena.0);
+        for (image, good) in [(TINY, true), (&other(), false), (TINY, true)] {
+            parts.0.bytes_mut().unwrap()[..image.len()].copy_from_slice(image);
+            let mut resident = open(parts, image).unwrap();
+            assert_eq!(resident.self_test(), Some(good));
+            let (input, spare) = resident.input_and_spare_mut();
+            spare[..input.len()].copy_from_slice(input);
+            resident.input_mut().fill(7);
+            let closed = elsewhere(resident).close();
+            assert!(closed.0.bytes().starts_with(image));
+            parts = refused(closed, image);
+            let again = open(parts, image).unwrap();
+            parts = again.close();
+        }
+        arena.0.fill(0);
+        memory.0[TINY.len()..].fill(0);
+        assert!(memory.0.starts_with(TINY));
+    }
+
+    /// Runs on another thread and comes back, with all that it borrows.
+    fn elsewhere(mut resident: Tested<'_>) -> Tested<'_> {
+        std::thread::scope(|scope| {
+            let there = scope.spawn(move || {
+                resident.run(&mut ());
+                assert_eq!(resident.logits().count(), resident.outputs());
+                resident
+            });
+            there.join().unwrap()
+        })
+    }
+
+    /// Damages what lies in the region, which is refused and comes back whole, and repairs it.
+    fn refused<'a>((mut region, arena): Parts<'a>, image: &[u8]) -> Parts<'a> {
+        let length = arena.len();
+        region.bytes_mut().unwrap()[WEIGHT] ^= 2;
+        let ((mut region, arena), error) = open((region, arena), image).map(drop).unwrap_err();
+        assert_eq!((error, arena.len()), (ResidentError::Image(ImageError::Checksum), length));
+        region.bytes_mut().unwrap()[WEIGHT] ^= 2;
+        (region, arena)
+    }
+
+    /// Flash may be read by several, also while an image in it is open, and is never written.
+    #[test]
+    fn fixed_memory_is_shared() {
+        let mut arenas = [Arena([0; 64]); 2];
+        let [first, second] = &mut arenas;
+        let mut closed = Region::fixed(TINY);
+        assert!(closed.bytes_mut().is_none() && !closed.is_writable());
+        let mut one = open((Region::fixed(TINY), &mut first.0), TINY).unwrap();
+        let mut other = open((Region::fixed(TINY), &mut second.0), TINY).unwrap();
+        assert_eq!([one.self_test(), other.self_test()], [Some(true); 2]);
+        assert_eq!(closed.bytes(), one.close().0.bytes());
+        assert_eq!(other.self_test(), Some(true));
+    }
+}

@@ -458,6 +458,28 @@ mod tests {
         });
     }
 
+    /// Of a board whose region is RAM: loaded in pieces, run, written over while it is open, refused, and loaded again.
+    #[test]
+    fn one_image_after_another_is_loaded_and_run() {
+        let (mut memory, mut arena) = ([0u64; 32], [0u64; 8]);
+        let mut server = server(Region::writable(bytemuck::cast_slice_mut(&mut memory)), &mut arena);
+        let server = &mut server;
+        let piece = |number: u32, bytes: &'static [u8]| Request::WriteModel { offset: 100 * number, bytes };
+        for round in 0..2 {
+            for (number, bytes) in (0..).zip(MODEL.chunks(100)) {
+                expect(server, 20 * round + number + 1, piece(number, bytes), Response::Done);
+            }
+            let crc = crc32(MODEL);
+            let whole = Request::CheckModel { offset: 0, length: MODEL.len() as u32 };
+            expect(server, 20 * round + 10, whole, Response::Checksum { crc });
+            expect(server, 20 * round + 11, open(), OPENED);
+            expect(server, 20 * round + 12, Request::SelfTest, Response::SelfTested { passed: Some(true) });
+            expect(server, 20 * round + 13, piece(2, &[0xFF; 8]), Response::Done);
+            expect(server, 20 * round + 14, Request::SelfTest, fault(FaultCode::NotOpen, 0));
+            expect(server, 20 * round + 15, open(), fault(FaultCode::ImageDamaged, 0));
+        }
+    }
+
     #[test]
     fn a_repeated_id_never_runs_twice() {
         with_server(|server| {
