@@ -43,7 +43,8 @@ pub fn model(board: &'static Board) -> Region<'static> {
         return Region::fixed(&[]);
     }
     TAKEN.store(true, Ordering::Relaxed);
-    let (start, length) = (core::ptr::without_provenance_mut(board.model.origin as usize), board.model.length as usize);
+    let (start, length) =
+        (core::ptr::with_exposed_provenance_mut(board.model.origin as usize), board.model.length as usize);
     if board.model_writing == Writing::Ram {
         // SAFETY: the board table gives a stretch of RAM, 8-aligned, apart from code and data (its tests hold that), so
         // nothing else of this program lies there; the flag lets this line run once, so this is the only reference. The
