@@ -7,6 +7,7 @@ mod elf;
 mod examples;
 mod firmware;
 mod fuzz;
+mod miri;
 mod mutants;
 mod process;
 mod reliability;
@@ -24,7 +25,7 @@ cargo xtask <verb>
 
   demo                 set up, then the whole path: train LeNet, quantize it to {2,2,3,2}, run it on an emulated Cortex-M4
   test [STAGE...]      set up, then every check, or only the stages named: fmt lint docs supply host thumb firmware qemu
-                       examples sizes reliability fuzz slow
+                       examples sizes reliability fuzz miri slow
   setup                find or install what firmware and emulator need, and say what was done
   examples             build the example firmware, run it in QEMU and compare what it prints
   sizes                measure what firmware takes of flash and RAM, and write docs/sizes.csv and docs/sizes.md

@@ -19,7 +19,7 @@ struct Source {
     emulated: bool,
 }
 
-const SOURCES: [Source; 9] = [
+const SOURCES: [Source; 10] = [
     Source {
         name: "damage",
         arguments: &["test", "--locked", "--package", "releq-device", "--test", "damage", "--", "--nocapture"],
@@ -76,6 +76,7 @@ const SOURCES: [Source; 9] = [
         emulated: false,
     },
     Source { name: "fuzz", arguments: &["xtask", "fuzz", "600"], repeats: false, emulated: false },
+    Source { name: "miri", arguments: &["xtask", "test", "miri"], repeats: false, emulated: false },
     Source { name: "mutants", arguments: &["xtask", "mutants"], repeats: false, emulated: false },
 ];
 

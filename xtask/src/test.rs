@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use crate::process::{self, Failed, cargo};
 use crate::setup::{self, Found};
-use crate::{examples, firmware, fuzz, reliability, sizes, supply};
+use crate::{examples, firmware, fuzz, miri, reliability, sizes, supply};
 
 type Stage = (&'static str, fn(&Found) -> Result<(), Failed>);
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     ("fmt", fmt),
     ("lint", lint),
     ("docs", docs),
@@ -21,6 +21,7 @@ const STAGES: [Stage; 13] = [
     ("sizes", sizes::check),
     ("reliability", reliability::check),
     ("fuzz", fuzz::check),
+    ("miri", miri::check),
     ("slow", slow),
 ];
 
