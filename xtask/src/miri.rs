@@ -42,7 +42,7 @@ const OWN: &str = "RELEQ_MIRI";
 
 /// The stage.
 pub(crate) fn check(_: &Found) -> Result<(), Failed> {
-    let Some(miri) = found() else {
+    let Some(miri) = found()? else {
         eprintln!(
             "skipped: no Miri; `rustup +nightly component add miri rust-src` brings it, or {OWN} names its cargo"
         );
@@ -60,14 +60,21 @@ pub(crate) fn check(_: &Found) -> Result<(), Failed> {
     })
 }
 
-/// What starts a cargo that has Miri: the one named, the one that runs this, or rustup's nightly.
-fn found() -> Option<fn() -> Command> {
-    let ways: &[fn() -> Command] = if own().is_some() { &[named] } else { &[cargo, nightly] };
-    ways.iter().copied().find(|way| succeeds(way().args(["miri", "--version"])))
+/// What starts a cargo that has Miri: the one named, or else the one that runs this, or rustup's nightly.
+fn found() -> Result<Option<fn() -> Command>, Failed> {
+    let has_miri = |way: &fn() -> Command| succeeds(way().args(["miri", "--version"]));
+    match own() {
+        Some(_) if has_miri(&(named as fn() -> Command)) => Ok(Some(named)),
+        Some(named) => Err(Failed::check(format!(
+            "{} has no Miri: `miri --version` fails; name another in {OWN}, or unset it",
+            named.display()
+        ))),
+        None => Ok([cargo, nightly].into_iter().find(has_miri)),
+    }
 }
 
 fn own() -> Option<OsString> {
-    std::env::var_os(OWN)
+    std::env::var_os(OWN).filter(|name| !name.is_empty())
 }
 
 fn named() -> Command {
