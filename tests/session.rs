@@ -174,6 +174,44 @@ fn many_runs_need_no_spare_arena() {
     }
 }
 
+/// A pipe on which something else says a word before each of the first frames to the board.
+struct Talked<T> {
+    inner: T,
+    over: usize,
+}
+
+impl<T: Transport> Transport for Talked<T> {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
+        if self.over > 0 {
+            self.over -= 1;
+            self.inner.send(b"noise")?;
+        }
+        self.inner.send(bytes)
+    }
+
+    fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, TargetError> {
+        self.inner.receive(patience)
+    }
+}
+
+/// A frame that the board could not read is sent again for as long as an attempt may take, and no longer.
+#[test]
+fn noise_costs_time_and_no_attempts() {
+    let bytes = net().image(KernelHint::PACKED);
+    let image = Image::open(&bytes).unwrap();
+    let mut region = vec![0u64; image.len().div_ceil(8)];
+    let mut arena = vec![0u64; image.arena_bytes().div_ceil(8)];
+    let mut pipe = local(Region::writable(bytemuck::cast_slice_mut(&mut region)), &mut arena);
+    let mut load = |over, patience| {
+        let mut greeted = Greeted::greet(&VIRT_M4, Talked { inner: &mut pipe, over: 0 }, patience)?;
+        greeted.transport().over = over;
+        greeted.load(&image, &mut |_| ())
+    };
+    load(1000, Patience { attempt: Duration::from_secs(60), attempts: 1 }).unwrap();
+    let ended = load(usize::MAX, Patience { attempt: Duration::from_millis(20), attempts: 2 });
+    assert!(matches!(ended, Err(TargetError::Silent { .. })), "{ended:?}");
+}
+
 #[test]
 fn a_dead_line_is_given_up() {
     let net = TestNet::new(5, Fill::Random, [2, 2, 3], 8).dense(2, 2, None);

@@ -4,7 +4,7 @@
 //! twice, and no answer to an earlier question is taken for this one's.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use releq_device::board::Board;
 use releq_format::wire::{self, FaultCode, FrameDecoder, MAX_FRAME, Request, Response, STALE};
@@ -37,7 +37,7 @@ pub(super) struct Line<T> {
     id: u32,
 }
 
-/// What one attempt heard.
+/// What was heard after asking once.
 enum Heard<A> {
     Answer(Result<A, TargetError>),
     /// The board could not read the frame.
@@ -81,15 +81,10 @@ impl<T: Transport> Line<T> {
         take: impl Fn(Response<'_>) -> Option<A>,
     ) -> Result<A, TargetError> {
         self.advance(1);
-        for _ in 0..self.patience.attempts.max(1) {
-            if let Some(answer) = self.attempt(&request, question, &take)? {
-                return answer;
-            }
-        }
-        Err(self.silent())
+        self.insist(|line| line.attempt(&request, question, &take))
     }
 
-    /// As [`Line::ask`] for a question that may be answered more than once: each attempt has an id of its own, far from
+    /// As [`Line::ask`] for a question that may be answered more than once: each time it has an id of its own, far from
     /// the last, so that one that happens to look late to the board is not lost for good.
     pub(super) fn ask_afresh<A>(
         &mut self,
@@ -97,10 +92,23 @@ impl<T: Transport> Line<T> {
         question: &'static str,
         take: impl Fn(Response<'_>) -> Option<A>,
     ) -> Result<A, TargetError> {
+        self.insist(|line| {
+            line.advance(2 * STALE);
+            line.attempt(&request, question, &take)
+        })
+    }
+
+    /// As many attempts as patience has. A frame that the board could not read is sent again at the expense of time
+    /// alone: a burst of noise harms as many short ones as it is long.
+    fn insist<A>(&mut self, mut ask: impl FnMut(&mut Self) -> Result<Heard<A>, TargetError>) -> Result<A, TargetError> {
         for _ in 0..self.patience.attempts.max(1) {
-            self.advance(2 * STALE);
-            if let Some(answer) = self.attempt(&request, question, &take)? {
-                return answer;
+            let started = Instant::now();
+            loop {
+                match ask(self)? {
+                    Heard::Answer(answer) => return answer,
+                    Heard::AskAgain if started.elapsed() < self.patience.attempt => {}
+                    Heard::AskAgain | Heard::Nothing => break,
+                }
             }
         }
         Err(self.silent())
@@ -146,21 +154,18 @@ impl<T: Transport> Line<T> {
         self.id = self.id.wrapping_add(by).max(1);
     }
 
-    /// One attempt under the current id; `None` where nothing was heard that answers it.
+    /// Asks once, under the current id.
     fn attempt<A>(
         &mut self,
         request: &Request<'_>,
         question: &'static str,
         take: &impl Fn(Response<'_>) -> Option<A>,
-    ) -> Result<Option<Result<A, TargetError>>, TargetError> {
+    ) -> Result<Heard<A>, TargetError> {
         let mut frame = [0; MAX_FRAME];
         // Payloads are at most CHUNK bytes, which always fit.
         let length = wire::encode(self.id, request, &mut frame).map_err(|_| self.confused(question))?;
         self.transport.send(&frame[..length])?;
-        Ok(match self.listen(question, take)? {
-            Heard::Answer(answer) => Some(answer),
-            Heard::AskAgain | Heard::Nothing => None,
-        })
+        self.listen(question, take)
     }
 
     fn listen<A>(
