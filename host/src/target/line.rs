@@ -81,7 +81,7 @@ impl<T: Transport> Line<T> {
         take: impl Fn(Response<'_>) -> Option<A>,
     ) -> Result<A, TargetError> {
         self.advance(1);
-        self.insist(|line| line.attempt(&request, question, &take))
+        self.insist(|line| line.ask_once(&request, question, &take))
     }
 
     /// As [`Line::ask`] for a question that may be answered more than once: each time it has an id of its own, far from
@@ -94,7 +94,7 @@ impl<T: Transport> Line<T> {
     ) -> Result<A, TargetError> {
         self.insist(|line| {
             line.advance(2 * STALE);
-            line.attempt(&request, question, &take)
+            line.ask_once(&request, question, &take)
         })
     }
 
@@ -155,7 +155,7 @@ impl<T: Transport> Line<T> {
     }
 
     /// Asks once, under the current id.
-    fn attempt<A>(
+    fn ask_once<A>(
         &mut self,
         request: &Request<'_>,
         question: &'static str,
